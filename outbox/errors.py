@@ -1,0 +1,60 @@
+"""Every error the engine raises. The first line of a class says what happened; messages say what to do."""
+
+
+class OutboxError(Exception):
+    """The base of the engine's errors."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class NonRecoverable(OutboxError):
+    """Trying again cannot help. A handler raises a subclass to have the event dead-lettered at once."""
+
+
+class ContractViolation(NonRecoverable):
+    """The event's data does not fit its contract."""
+
+
+class MalformedRecord(NonRecoverable):
+    """The Kafka record is not an event this project can read."""
+
+
+class InvalidTopic(OutboxError):
+    """The topic's declaration is not one Kafka accepts."""
+
+
+class UnknownTopic(OutboxError):
+    """The topic is not declared, or has not been created yet: run `manage.py topics apply`."""
+
+
+class UnknownConsumer(OutboxError):
+    """No consumer of this name is declared in any app's handlers.py."""
+
+
+class ConsumerMisdeclared(OutboxError):
+    """Two consumers share a name, or one consumer handles a type twice."""
+
+
+class PublishOutsideTransaction(OutboxError):
+    """publish() was called outside a transaction: wrap the change and its event in transaction.atomic()."""
+
+
+class EventTooLarge(ContractViolation):
+    """The event is larger than the broker accepts: carry a reference instead of the data."""
+
+
+class NoPartition(OutboxError):
+    """The outbox has no partition for this moment: run `manage.py outbox_partitions`, and check the clock."""
+
+
+class StandbyDatabase(OutboxError):
+    """A relay must read the primary: a standby's snapshots hide open transactions."""
+
+
+class LeaseLost(OutboxError):
+    """Another relay has taken over these shards."""
+
+
+class OverlappingConsumer(OutboxError):
+    """Another instance has just processed an event of this batch; the batch is run again without it."""
