@@ -29,7 +29,9 @@ class Topic:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in {".", ".."}:
-            raise InvalidTopic(f"{self.name!r} is not a topic name Kafka accepts (letters, digits, '.', '_', '-').")
+            raise InvalidTopic(
+                f"{self.name!r} is not a topic name Kafka accepts (letters, digits, '.', '_', '-')."
+            )
         if self.partitions < 1:
             raise InvalidTopic(f"Topic {self.name}: partitions must be at least 1, not {self.partitions}.")
         if self.retention is not None and self.retention <= timedelta(0):

@@ -1,0 +1,43 @@
+"""A transactional outbox for Django, PostgreSQL and Kafka.
+
+    from outbox import Consumer, Delivery, Event, Topic, handles, publish
+
+Contracts need no Django: `publish` and `atomic` are loaded when first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from outbox.delivery import Delivery
+from outbox.errors import NonRecoverable, OutboxError
+from outbox.events import Event
+from outbox.registry import Consumer, handles
+from outbox.topics import Topic
+
+if TYPE_CHECKING:
+    from outbox.buffer import atomic
+    from outbox.publish import publish
+
+__all__ = [
+    "Consumer",
+    "Delivery",
+    "Event",
+    "NonRecoverable",
+    "OutboxError",
+    "Topic",
+    "atomic",
+    "handles",
+    "publish",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # These two need Django's settings, which a contract's reader may not have.
+    if name == "publish":
+        from outbox.publish import publish
+
+        return publish
+    if name == "atomic":
+        from outbox.buffer import atomic
+
+        return atomic
+    raise AttributeError(f"module 'outbox' has no attribute {name!r}")

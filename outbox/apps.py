@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
+
+
+class OutboxConfig(AppConfig):
+    name = "outbox"
+    verbose_name = "Outbox"
+
+    def ready(self) -> None:
+        from outbox.partitions import make_partitions_after_migrate
+
+        post_migrate.connect(make_partitions_after_migrate, sender=self)
+        autodiscover_modules("handlers")

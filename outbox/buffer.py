@@ -1,0 +1,72 @@
+"""Events kept until just before the commit, and written in one sorted statement."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from outbox import wake
+
+if TYPE_CHECKING:
+    from outbox.publish import OutboxRow
+
+_pending: ContextVar[dict[str, "Pending"]] = ContextVar("outbox_pending")
+
+
+class Pending:
+    """The events that one transaction has published so far.
+
+    An event goes when the savepoint it was published in is rolled back. Django already keeps that book
+    for on_commit callbacks, so each event stands behind one, and is alive while that is registered.
+    """
+
+    def __init__(self, using: str) -> None:
+        self._connection = connections[using]
+        self._rows: list[tuple[Callable[[], None], OutboxRow]] = []
+        self._using = using
+
+    def add(self, row: "OutboxRow") -> None:
+        """Keep an event; it wakes the relay when it has been committed."""
+
+        def committed() -> None:
+            wake.wake(using=self._using)
+
+        self._connection.on_commit(committed)
+        self._rows.append((committed, row))
+
+    def flush(self) -> None:
+        """Write the events whose savepoints still stand, in the order of publishing."""
+        from outbox.publish import write
+
+        alive = {callback for _, callback, _ in self._connection.run_on_commit}
+        rows = [row for committed, row in self._rows if committed in alive]
+        self._rows.clear()
+        if rows:
+            write(rows, using=self._using)
+
+
+def pending(using: str) -> Pending | None:
+    """The buffer of the `outbox.atomic()` block under way on this database, if there is one."""
+    return _pending.get({}).get(using)
+
+
+@contextmanager
+def atomic(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """transaction.atomic() in which publish() only collects; the events are written as the block ends.
+
+    Two such transactions cannot deadlock on the keys of their events, in whatever order they publish. A
+    block inside another one leaves the writing to the outer.
+    """
+    with transaction.atomic(using=using):
+        if pending(using) is not None:
+            yield
+            return
+        collected = Pending(using)
+        token = _pending.set({**_pending.get({}), using: collected})
+        try:
+            yield
+        finally:
+            _pending.reset(token)
+        collected.flush()

@@ -1,0 +1,27 @@
+"""One clock for all processes: the database's, carried forward by the local monotonic clock.
+
+Ids decide the partition of a row and times decide the sync delay, so neither may follow a machine whose
+wall clock is wrong. Asking costs one round trip per RESYNC and process.
+"""
+
+import time
+from datetime import datetime, timedelta
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+RESYNC = 60.0
+
+_readings: dict[str, tuple[datetime, float]] = {}
+
+
+def now(*, using: str = DEFAULT_DB_ALIAS) -> datetime:
+    """The database's time, aware, within a round trip of the truth."""
+    reading = _readings.get(using)
+    if reading is None or time.monotonic() - reading[1] > RESYNC:
+        started = time.monotonic()
+        with connections[using].cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            asked_at: datetime = cursor.fetchone()[0]
+        # The answer was made about half way between question and arrival.
+        reading = _readings[using] = (asked_at, (started + time.monotonic()) / 2)
+    return reading[0] + timedelta(seconds=time.monotonic() - reading[1])

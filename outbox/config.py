@@ -1,0 +1,55 @@
+"""The engine's settings: `OUTBOX = {...}` in Django's settings, with these defaults."""
+
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from outbox.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Seconds and bytes, unless a name says otherwise.
+
+    kafka            librdkafka options of every client: bootstrap.servers, and SASL or TLS where used
+    topics           dotted path of the sequence of Topics that the project declares
+    source           the prefix of the CloudEvents `source`; an event type's first word follows it
+    max_event_bytes  key, headers and value together; the broker's message.max.bytes is a little more
+    relay_page       events the relay sends per flush, at most
+    relay_poll       how long an idle relay sleeps at most; wake-ups make it shorter
+    lease            for how long a relay that went silent keeps others waiting
+    consumer_batch   records per transaction of a consumer, at most
+    unknown_retries  how often an event is tried again after an error nobody declared
+    """
+
+    kafka: dict[str, str] = field(default_factory=lambda: {"bootstrap.servers": "localhost:9092"})
+    topics: str = ""
+    source: str = "/outbox"
+    max_event_bytes: int = 1_000_000
+    relay_page: int = 1_000
+    relay_poll: float = 0.25
+    lease: float = 5.0
+    consumer_batch: int = 500
+    unknown_retries: int = 3
+
+    def declared_topics(self) -> tuple[Topic, ...]:
+        """The Topics behind the dotted path."""
+        if not self.topics:
+            raise ImproperlyConfigured("OUTBOX['TOPICS'] must be the dotted path of your sequence of Topics.")
+        declared: tuple[Topic, ...] = tuple(import_string(self.topics))
+        return declared
+
+
+@cache
+def config() -> Config:
+    """The project's settings. Raises ImproperlyConfigured for a name that does not exist."""
+    given: dict[str, Any] = getattr(settings, "OUTBOX", {})
+    known = {option.name for option in fields(Config)}
+    unknown = sorted(name for name in given if name.lower() not in known)
+    if unknown:
+        raise ImproperlyConfigured(f"OUTBOX has no setting {', '.join(unknown)}; there are {sorted(known)}.")
+    return Config(**{name.lower(): value for name, value in given.items()})

@@ -1,0 +1,256 @@
+"""The engine's tables. Their SQL, with partitions and triggers, is in migrations/0001_tables.py.
+
+The event and its publications stand in the publisher's database; the inbox and all below it in the
+consumer's. Today both are one.
+"""
+
+import uuid
+
+from django.db import models
+
+
+class OutboxEvent(models.Model):
+    """One published fact. Append-only: the database refuses UPDATE and DELETE; pruning drops partitions.
+
+    Range-partitioned by `id`, a UUIDv7, so that a partition is a span of time. `position` orders the
+    events of a key, since the key is locked before its event is numbered; `txid` says which snapshots see it.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    position = models.BigIntegerField()
+    txid = models.TextField(help_text="the transaction that wrote it (xid8)")
+    shard = models.SmallIntegerField()
+    topic = models.TextField()
+    key = models.TextField(null=True)  # noqa: DJ001  (no key and an empty key are different in Kafka)
+    number = models.BigIntegerField(null=True, help_text="place within its key, from 1, no gaps")
+    partition = models.IntegerField(null=True, help_text="explicit partition, only without a key")
+    type = models.TextField()
+    source = models.TextField()
+    occurred_at = models.DateTimeField()
+    correlation_id = models.UUIDField()
+    causation_id = models.UUIDField(null=True)
+    traceparent = models.TextField(null=True)  # noqa: DJ001
+    content_type = models.TextField()
+    payload = models.BinaryField()
+    owner = models.TextField(null=True, help_text="for whom the API may show it")  # noqa: DJ001
+
+    class Meta:
+        db_table = "outbox_event"
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class Publication(models.Model):
+    """Where Kafka put an event. Written with the relay's cursor; twice when an event was sent twice."""
+
+    pk = models.CompositePrimaryKey("event_id", "partition", "offset")
+    event_id = models.UUIDField()
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    published_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_publication"
+
+    def __str__(self) -> str:
+        return f"{self.event_id} at {self.partition}/{self.offset}"
+
+
+class Shard(models.Model):
+    """A share of the keys: who relays it (a lease) and how far it has come (a cursor of two snapshots).
+
+    The window being drained is what `current` sees and `previous` did not, by position; `position` is
+    the last one sent. `floor` is a position below which nothing of the window's new transactions stands.
+    """
+
+    shard = models.SmallIntegerField(primary_key=True)
+    owner = models.TextField(null=True)  # noqa: DJ001
+    epoch = models.BigIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True)
+    previous = models.TextField()
+    current = models.TextField(null=True)  # noqa: DJ001
+    floor = models.BigIntegerField(default=0)
+    position = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "outbox_shard"
+
+    def __str__(self) -> str:
+        return f"shard {self.shard}"
+
+
+class KeyCounter(models.Model):
+    """The last number given within (topic, key); its row lock is what orders the key's publishers."""
+
+    pk = models.CompositePrimaryKey("topic", "key")
+    topic = models.TextField()
+    key = models.TextField()
+    number = models.BigIntegerField()
+
+    class Meta:
+        db_table = "outbox_key_counter"
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.key}: {self.number}"
+
+
+class Refusal(models.Model):
+    """An event that Kafka refused, or one waiting behind it: it holds its key, and nothing else."""
+
+    event_id = models.UUIDField(primary_key=True)
+    position = models.BigIntegerField()
+    topic = models.TextField()
+    key = models.TextField(null=True)  # noqa: DJ001
+    cause = models.TextField()
+    refused_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_refusal"
+
+    def __str__(self) -> str:
+        return f"{self.event_id}: {self.cause}"
+
+
+class TopicRecord(models.Model):
+    """The partition count that keys are spread over. Only `topics apply` raises it."""
+
+    name = models.TextField(primary_key=True)
+    partitions = models.IntegerField()
+    applied_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_topic"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Outcome(models.TextChoices):
+    """What became of an event in a consumer."""
+
+    PROCESSED = "processed"
+    UNHANDLED = "unhandled"
+    PARKED = "parked"
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+class InboxEntry(models.Model):
+    """What a consumer has already moved past; written in the transaction of its effect.
+
+    Range-partitioned by `event_id`. Foreign events and malformed records get a derived, stable id.
+    """
+
+    pk = models.CompositePrimaryKey("event_id", "consumer", "generation")
+    event_id = models.UUIDField()
+    consumer = models.TextField()
+    generation = models.SmallIntegerField()
+    topic = models.TextField()
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    key = models.TextField(null=True)  # noqa: DJ001
+    number = models.BigIntegerField(null=True)
+    type = models.TextField()
+    outcome = models.TextField(choices=Outcome)
+    occurred_at = models.DateTimeField()
+    processed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_inbox"
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: {self.event_id} {self.outcome}"
+
+
+class ConsumerKey(models.Model):
+    """What a row about one key of one topic in one consumer's generation is known by."""
+
+    consumer = models.TextField()
+    generation = models.SmallIntegerField()
+    topic = models.TextField()
+    key = models.TextField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: {self.topic}/{self.key}"
+
+
+class KeyProgress(ConsumerKey):
+    """The number of the last event of a key that a consumer has moved past."""
+
+    pk = models.CompositePrimaryKey("consumer", "generation", "topic", "key")
+    number = models.BigIntegerField()
+
+    class Meta:
+        db_table = "outbox_key_progress"
+
+
+class ParkCause(models.TextChoices):
+    """Why a key waits."""
+
+    DEAD_LETTER = "dead_letter"
+    GAP = "gap"
+
+
+class ParkedKey(ConsumerKey):
+    """A key whose later events wait. Its row is the mutex: appended FOR SHARE, released FOR UPDATE."""
+
+    pk = models.CompositePrimaryKey("consumer", "generation", "topic", "key")
+    cause = models.TextField(choices=ParkCause)
+    event_id = models.UUIDField(help_text="the dead letter, or the first event after the gap")
+    parked_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_parked_key"
+
+
+class RecordCopy(models.Model):
+    """A Kafka record kept whole: headers as [name, base64 value or null] pairs, key and value as bytes."""
+
+    event_id = models.UUIDField()
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    number = models.BigIntegerField(null=True)
+    type = models.TextField()
+    headers = models.JSONField()
+    raw_key = models.BinaryField(null=True)
+    payload = models.BinaryField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class WaitingEvent(RecordCopy, ConsumerKey):
+    """An event of a parked key, waiting for its turn in order of `id`."""
+
+    id = models.BigAutoField(primary_key=True)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_waiting_event"
+
+
+class DeadLetter(RecordCopy):
+    """An event that a consumer could not process, with its cause, kept until it is replayed or discarded."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    consumer = models.TextField()
+    generation = models.SmallIntegerField()
+    topic = models.TextField()
+    key = models.TextField(null=True)  # noqa: DJ001
+    occurred_at = models.DateTimeField(null=True)
+    cause = models.TextField(help_text="the error's type")
+    error = models.TextField()
+    traceback = models.TextField(blank=True)
+    fingerprint = models.TextField(help_text="the same for failures at the same place")
+    attempts = models.IntegerField()
+    died_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_dead_letter"
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: {self.type or 'record'} {self.event_id}, {self.cause}"

@@ -1,0 +1,104 @@
+"""Partitions by time of the tables that grow: made ahead by migrate and by a periodic task."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
+
+from outbox.ids import lowest_id
+
+WIDTH = timedelta(days=7)
+AHEAD = timedelta(days=14)
+TABLES = ("outbox_event", "outbox_publication", "outbox_inbox")
+
+# The class of the advisory locks of this app: "obox" in ASCII.
+_LOCK_CLASS = 0x6F626F78
+_PARTITIONS_LOCK = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One partition's time, from `start` up to but without `end`."""
+
+    start: datetime
+
+    @property
+    def end(self) -> datetime:
+        return self.start + WIDTH
+
+    def name(self, table: str) -> str:
+        return f"{table}_p{self.start:%Y%m%d}"
+
+
+def spans(*, since: datetime, until: datetime) -> Iterator[Span]:
+    """The weeks, from Monday 00:00 UTC, that cover `since` to `until`."""
+    day = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = day - timedelta(days=day.weekday())
+    while start <= until:
+        yield Span(start)
+        start += WIDTH
+
+
+def make_partitions(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """Make what is missing from this week until AHEAD from now, by the database's clock; return their names.
+
+    Safe to run at any time and from several processes at once. Adding a partition waits for no reader
+    and no publisher: CREATE, then ATTACH, takes SHARE UPDATE EXCLUSIVE on the parent alone.
+    """
+    made = []
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s), now()", [_LOCK_CLASS, _PARTITIONS_LOCK])
+        now = cursor.fetchone()[1]
+        for table in TABLES:
+            for span in spans(since=now, until=now + AHEAD):
+                name = span.name(table)
+                cursor.execute("SELECT to_regclass(%s)", [name])
+                if cursor.fetchone()[0] is not None:
+                    continue
+                bounds = [str(lowest_id(span.start)), str(lowest_id(span.end))]
+                cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE)")
+                cursor.execute(
+                    f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", bounds
+                )
+                made.append(name)
+        _make_inbox_past(cursor, before=next(spans(since=now, until=now)).start)
+    return made
+
+
+def _make_inbox_past(cursor: Any, *, before: datetime) -> None:
+    """Give the inbox one partition for all that happened before it existed.
+
+    A consumer that starts on an old topic meets old events; malformed records are filed before all time.
+    """
+    cursor.execute("SELECT to_regclass('outbox_inbox_past')")
+    if cursor.fetchone()[0] is None:
+        cursor.execute("CREATE TABLE outbox_inbox_past (LIKE outbox_inbox INCLUDING DEFAULTS)")
+        cursor.execute(
+            "ALTER TABLE outbox_inbox ATTACH PARTITION outbox_inbox_past FOR VALUES FROM (MINVALUE) TO (%s)",
+            [str(lowest_id(before))],
+        )
+
+
+def days_ahead(*, using: str = DEFAULT_DB_ALIAS) -> float:
+    """For how many days partitions of every table exist from now on, by the database's clock."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT now()")
+        now = cursor.fetchone()[0]
+        last = None
+        for span in spans(since=now, until=now + AHEAD * 2):
+            cursor.execute(
+                "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) name",
+                [[span.name(table) for table in TABLES]],
+            )
+            if not cursor.fetchone()[0]:
+                break
+            last = span.end
+    return 0.0 if last is None else float((last - now) / timedelta(days=1))
+
+
+def make_partitions_after_migrate(*, using: str, **_: Any) -> None:
+    """Partitions exist as soon as the tables do (a post_migrate receiver)."""
+    if router.allow_migrate(using, "outbox"):
+        make_partitions(using=using)

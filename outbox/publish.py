@@ -1,0 +1,154 @@
+"""publish(): the one way into the outbox."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections
+
+from outbox import buffer, clock, wake
+from outbox.config import config
+from outbox.context import current_cause
+from outbox.errors import (
+    ContractViolation,
+    EventTooLarge,
+    NoPartition,
+    PublishOutsideTransaction,
+    UnknownTopic,
+)
+from outbox.events import Event
+from outbox.ids import new_id
+from outbox.keys import shard_of
+
+# What the CloudEvents headers of one record take at most, besides the type and the key.
+HEADERS_SIZE = 700
+LONGEST_KEY = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """An event ready to be written: everything but the number and position, which the database gives."""
+
+    id: UUID
+    shard: int
+    topic: str
+    key: str | None
+    partition: int | None
+    type: str
+    source: str
+    occurred_at: datetime
+    correlation_id: UUID
+    causation_id: UUID | None
+    traceparent: str | None
+    content_type: str
+    payload: bytes
+    owner: str | None
+
+
+def publish(
+    event: Event, *, at: datetime | None = None, owner: str | None = None, using: str = DEFAULT_DB_ALIAS
+) -> UUID:
+    """Write an event into the outbox, in the transaction under way, and return its id.
+
+    The event reaches Kafka if and only if that transaction commits; events of one topic and key reach it
+    in the order in which they were published. Inside a consumer's handler and inside `outbox.atomic()`
+    events are kept until just before the commit and written together, sorted, so that two such
+    transactions cannot deadlock on their keys.
+
+    at     when the fact happened; the database's clock when left out
+    owner  for whom the API may show the event
+
+    Raises PublishOutsideTransaction, ContractViolation, EventTooLarge, UnknownTopic, NoPartition.
+    """
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        raise PublishOutsideTransaction
+    row = _row(event, at=at, owner=owner, using=using)
+    pending = buffer.pending(using)
+    if pending is None:
+        write([row], using=using)
+        connection.on_commit(lambda: wake.wake(using=using))
+    else:
+        pending.add(row)
+    return row.id
+
+
+def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) -> OutboxRow:
+    payload, key = event.to_json(), event.key()
+    _check_key(event, key)
+    size = len(payload) + len(key.encode()) * 3 + len(event.type) + HEADERS_SIZE
+    if size > config().max_event_bytes:
+        raise EventTooLarge(
+            f"{event.type} {key} takes about {size:,} bytes, and {config().max_event_bytes:,} are accepted: "
+            "carry a reference instead of the data."
+        )
+    now = clock.now(using=using)
+    event_id, cause = new_id(now), current_cause()
+    return OutboxRow(
+        id=event_id,
+        shard=shard_of(key),
+        topic=event.topic.name,
+        key=key,
+        partition=None,
+        type=event.type,
+        source=f"{config().source}/{event.type.partition('.')[0]}",
+        occurred_at=at or now,
+        correlation_id=cause.correlation_id or event_id,
+        causation_id=cause.causation_id,
+        traceparent=cause.traceparent,
+        content_type="application/json",
+        payload=payload,
+        owner=owner,
+    )
+
+
+def _check_key(event: Event, key: str) -> None:
+    if not key or "\x00" in key or len(key.encode()) > LONGEST_KEY:
+        raise ContractViolation(
+            f"{event.type} has the key {key[:80]!r}: a key is 1 to {LONGEST_KEY} bytes of UTF-8 without NUL."
+        )
+    if event.topic not in config().declared_topics():
+        raise UnknownTopic(
+            f"{event.type} goes to the topic {event.topic.name!r}, which OUTBOX['TOPICS'] does not name."
+        )
+
+
+# One round trip numbers the events under their keys' locks and inserts them. The counters are taken in
+# sorted order, whatever the order of publishing, and before any position is drawn: LEFT JOIN reads all
+# of `counted` first, and a sorted subquery is never merged into the INSERT that draws the positions.
+_INSERT = """
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %s::uuid[], %s::smallint[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[],
+        %s::timestamptz[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[]
+    ) WITH ORDINALITY AS event (id, shard, topic, key, partition, type, source, occurred_at,
+        correlation_id, causation_id, traceparent, content_type, payload, owner, place)
+), counted AS (
+    INSERT INTO outbox_key_counter AS counter (topic, key, number)
+    SELECT topic, key, count(*) FROM given WHERE key IS NOT NULL GROUP BY topic, key ORDER BY topic, key
+    ON CONFLICT (topic, key) DO UPDATE SET number = counter.number + EXCLUDED.number
+    RETURNING topic, key, number
+)
+INSERT INTO outbox_event (id, shard, topic, key, number, partition, type, source, occurred_at,
+    correlation_id, causation_id, traceparent, content_type, payload, owner)
+SELECT id, shard, topic, key,
+    number - count(*) OVER (PARTITION BY topic, key) + row_number() OVER (PARTITION BY topic, key ORDER BY place),
+    partition, type, source, occurred_at,
+    correlation_id, causation_id, traceparent, content_type, payload, owner
+FROM given LEFT JOIN counted USING (topic, key)
+ORDER BY place
+"""
+
+
+def write(rows: list[OutboxRow], *, using: str) -> None:
+    """Number and insert these events, in this order. Raises NoPartition."""
+    fields = OutboxRow.__slots__
+    columns: list[list[Any]] = [[getattr(row, field) for row in rows] for field in fields]
+    try:
+        with connections[using].cursor() as cursor:
+            cursor.execute(_INSERT, columns)
+    except IntegrityError as error:
+        if "no partition of relation" in str(error):
+            raise NoPartition(f"{NoPartition.__doc__} ({error})") from error
+        raise

@@ -1,0 +1,92 @@
+"""Which consumers there are and which function handles which event. Filled when handlers.py modules load."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from outbox.delivery import Delivery
+from outbox.errors import ConsumerMisdeclared, UnknownConsumer
+from outbox.events import Event
+
+E = TypeVar("E", bound=Event)
+Handler = Callable[[Delivery[E]], None]
+
+_consumers: dict[str, "Consumer"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One event type of a consumer, its contract and its handler."""
+
+    event: type[Event]
+    handler: Callable[[Delivery[Any]], None]
+
+
+@dataclass(eq=False)
+class Consumer:
+    """A service's reader of events: a Kafka consumer group, an inbox, and handlers by event type.
+
+    name              also the Kafka group; unique in the project
+    sync_delay_limit  how late an effect may be, from the event's occurred_at, before it is alarming
+    using             the database of its inbox and effects
+    """
+
+    name: str
+    sync_delay_limit: timedelta
+    using: str = "default"
+    routes: dict[str, Route] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.name in _consumers:
+            raise ConsumerMisdeclared(
+                f"Two consumers are named {self.name!r}; give one of them another name."
+            )
+        _consumers[self.name] = self
+
+    def add(self, event: type[Event], handler: Callable[[Delivery[Any]], None]) -> None:
+        """Have `handler` called for every event of this type. Raises ConsumerMisdeclared at a second one."""
+        if event.type in self.routes:
+            raise ConsumerMisdeclared(f"Consumer {self.name!r} handles {event.type} twice; keep one handler.")
+        self.routes[event.type] = Route(event, handler)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics to read: those of the events it handles."""
+        return sorted({route.event.topic.name for route in self.routes.values()})
+
+
+def handles(consumer: Consumer, event: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+    """Register a function for one event type of a consumer.
+
+    The function runs inside the consumer's transaction, once per event, in order per key. What it writes
+    to that database and what it publishes is committed with the event's inbox row, or not at all. It may
+    be run again when that transaction failed, so it must do nothing else: no e-mail, no call to others.
+    """
+
+    def register(handler: Handler[E]) -> Handler[E]:
+        consumer.add(event, handler)
+        return handler
+
+    return register
+
+
+def get_consumer(name: str) -> Consumer:
+    """The consumer of this name. Raises UnknownConsumer, naming those that exist."""
+    try:
+        return _consumers[name]
+    except KeyError:
+        known = ", ".join(sorted(_consumers)) or "none"
+        raise UnknownConsumer(
+            f"No consumer is named {name!r}; declared in handlers.py are: {known}."
+        ) from None
+
+
+def all_consumers() -> list[Consumer]:
+    """Every declared consumer, by name."""
+    return [_consumers[name] for name in sorted(_consumers)]
+
+
+def subscribers(topic: str) -> list[Consumer]:
+    """The consumers that read this topic, by name."""
+    return [consumer for consumer in all_consumers() if topic in consumer.topics]
