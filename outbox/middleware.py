@@ -31,7 +31,7 @@ def _cause_of(request: HttpRequest) -> dict[str, Any]:
 def CorrelationMiddleware(  # noqa: N802  (named in settings like the class it stands for)
     get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
 ) -> Callable[[HttpRequest], Any]:
-    """Events published in a request inherit its `traceparent` and `X-Correlation-Id`, when they are well-formed."""
+    """Events published in a request inherit its `traceparent` and `X-Correlation-Id`, when well-formed."""
     if iscoroutinefunction(get_response):
 
         async def middleware_async(request: HttpRequest) -> Any:

@@ -133,7 +133,8 @@ WITH given AS MATERIALIZED (
 INSERT INTO outbox_event (id, shard, topic, key, number, partition, type, source, occurred_at,
     correlation_id, causation_id, traceparent, content_type, payload, owner)
 SELECT id, shard, topic, key,
-    number - count(*) OVER (PARTITION BY topic, key) + row_number() OVER (PARTITION BY topic, key ORDER BY place),
+    number - count(*) OVER (PARTITION BY topic, key)
+        + row_number() OVER (PARTITION BY topic, key ORDER BY place),
     partition, type, source, occurred_at,
     correlation_id, causation_id, traceparent, content_type, payload, owner
 FROM given LEFT JOIN counted USING (topic, key)

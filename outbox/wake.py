@@ -39,7 +39,7 @@ class Waker:
                 self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and its connection, after what is due has been sent."""
+        """End the thread and its connection."""
         thread, self._stopping = self._thread, True
         self._due.set()
         if thread is not None:
@@ -49,9 +49,9 @@ class Waker:
         connection = connections[self._using]
         try:
             while True:
-                due = self._due.wait(IDLE_SECONDS)
+                self._due.wait(IDLE_SECONDS)
                 with _lock:
-                    if self._stopping or not due:
+                    if self._stopping or not self._due.is_set():
                         self._thread, self._stopping = None, False
                         return
                     self._due.clear()
