@@ -1,0 +1,20 @@
+"""The only place that speaks to Kafka, through confluent-kafka (librdkafka).
+
+Everything above sees records, offsets and the errors below; nothing connects before a method is called.
+"""
+
+from outbox.kafka.base import BrokerError, Placement, Record, RecordRefused
+from outbox.kafka.cluster import Cluster, TopicState
+from outbox.kafka.producer import RecordProducer
+from outbox.kafka.reader import GroupReader
+
+__all__ = [
+    "BrokerError",
+    "Cluster",
+    "GroupReader",
+    "Placement",
+    "Record",
+    "RecordProducer",
+    "RecordRefused",
+    "TopicState",
+]

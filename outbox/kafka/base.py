@@ -1,0 +1,48 @@
+"""Records, errors and what all clients have in common."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from outbox.errors import OutboxError
+
+Headers = Sequence[tuple[str, bytes | None]]
+Placement = tuple[str, int]  # topic, partition
+
+
+class BrokerError(OutboxError):
+    """Kafka is away or not ready; the same call may succeed later."""
+
+
+class RecordRefused(OutboxError):
+    """Kafka will never accept this record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record as it was read; `timestamp` is None when the broker gave none."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    timestamp: datetime | None
+
+
+def client_options(kafka: dict[str, str], **options: Any) -> dict[str, Any]:
+    """librdkafka's options: the project's connection, ours on top, its messages to Python's logging."""
+    return {
+        **kafka,
+        "reconnect.backoff.max.ms": 1_000,
+        "logger": logging.getLogger("outbox.librdkafka"),
+        **options,
+    }
+
+
+def known(value: int | None) -> int:
+    """librdkafka's number, or -1 where it has none."""
+    return -1 if value is None else value

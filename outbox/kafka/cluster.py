@@ -1,0 +1,118 @@
+"""What operators ask of Kafka and do to its topics."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from outbox.kafka.base import BrokerError, Placement, client_options
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as the cluster has it: its partition count, replication factor and settings."""
+
+    partitions: int
+    replication: int
+    config: dict[str, str]
+
+
+class Cluster:
+    """What operators ask of Kafka: topics, their settings, how far they reach and how far groups have come.
+
+    Every method raises BrokerError when the cluster does not answer within `timeout` seconds.
+    """
+
+    def __init__(self, kafka: dict[str, str], *, timeout: float = 10.0) -> None:
+        self._timeout = timeout
+        self._admin = AdminClient(client_options(kafka))
+
+    def partition_counts(self) -> dict[str, int]:
+        """Every topic's number of partitions; internal topics are left out."""
+        try:
+            topics = self._admin.list_topics(timeout=self._timeout).topics
+        except KafkaException as error:
+            raise BrokerError(error.args[0].str()) from error
+        return {name: len(topic.partitions) for name, topic in topics.items() if not name.startswith("__")}
+
+    def topics(self, names: Iterable[str]) -> dict[str, TopicState]:
+        """Those of the named topics that exist."""
+        try:
+            present = self._admin.list_topics(timeout=self._timeout).topics
+        except KafkaException as error:
+            raise BrokerError(error.args[0].str()) from error
+        wanted = [name for name in names if name in present]
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
+        futures = self._admin.describe_configs(resources, request_timeout=self._timeout) if resources else {}
+        configs = {
+            resource.name: {entry.name: entry.value for entry in self._result(future).values()}
+            for resource, future in futures.items()
+        }
+        return {
+            name: TopicState(
+                partitions=len(present[name].partitions),
+                replication=min(
+                    (len(part.replicas) for part in present[name].partitions.values()), default=0
+                ),
+                config=configs[name],
+            )
+            for name in wanted
+        }
+
+    def create_topic(
+        self, name: str, *, partitions: int, replication: int | None, config: dict[str, str]
+    ) -> None:
+        """Create a topic; None for replication takes the cluster's default."""
+        topic = NewTopic(name, partitions, -1 if replication is None else replication, config=config)
+        self._result(self._admin.create_topics([topic], request_timeout=self._timeout)[name])
+
+    def add_partitions(self, name: str, *, total: int) -> None:
+        """Raise a topic's partition count to `total`."""
+        self._result(
+            self._admin.create_partitions([NewPartitions(name, total)], request_timeout=self._timeout)[name]
+        )
+
+    def set_config(self, name: str, config: dict[str, str]) -> None:
+        """Set these settings of a topic; others stay as they are."""
+        entries = [
+            ConfigEntry(option, value, incremental_operation=AlterConfigOpType.SET)
+            for option, value in config.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        self._result(
+            self._admin.incremental_alter_configs([resource], request_timeout=self._timeout)[resource]
+        )
+
+    def watermarks(self, placements: Iterable[Placement]) -> dict[Placement, int]:
+        """The offset after the last record of each partition."""
+        wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for topic, partition in placements}
+        if not wanted:
+            return {}
+        futures = self._admin.list_offsets(wanted, request_timeout=self._timeout)
+        return {(part.topic, part.partition): self._result(future).offset for part, future in futures.items()}
+
+    def committed(self, group: str) -> dict[Placement, int]:
+        """The next offset each partition of the group will be read from; others are missing."""
+        request = [ConsumerGroupTopicPartitions(group)]
+        future = self._admin.list_consumer_group_offsets(request, request_timeout=self._timeout)[group]
+        parts = self._result(future).topic_partitions
+        return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
+
+    def _result(self, future: Any) -> Any:
+        try:
+            return future.result(timeout=self._timeout + 1)
+        except KafkaException as error:
+            raise BrokerError(error.args[0].str()) from error
+        except TimeoutError as error:
+            raise BrokerError("Kafka did not answer in time") from error

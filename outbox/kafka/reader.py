@@ -1,0 +1,120 @@
+"""Reading as a member of a consumer group."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaException, Message, TopicPartition
+
+from outbox.kafka.base import BrokerError, Placement, Record, client_options, known
+
+logger = logging.getLogger(__name__)
+
+
+class GroupReader:
+    """A member of a consumer group. Offsets are committed only when told; partitions move cooperatively."""
+
+    def __init__(
+        self,
+        kafka: dict[str, str],
+        *,
+        group: str,
+        topics: list[str],
+        on_lost: Callable[[set[Placement]], None],
+    ) -> None:
+        self._on_lost = on_lost
+        self._held = False
+        self._client = Client(
+            client_options(
+                kafka,
+                **{
+                    "group.id": group,
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "session.timeout.ms": 6_000,
+                    "heartbeat.interval.ms": 2_000,
+                    "fetch.wait.max.ms": 100,
+                    "fetch.error.backoff.ms": 50,
+                    "topic.metadata.refresh.interval.ms": 30_000,
+                },
+            )
+        )
+        self._client.subscribe(topics, on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
+
+    def poll(self, *, limit: int, timeout: float) -> list[Record]:
+        """Up to `limit` records; rebalances happen in here. Raises BrokerError when nothing can be read."""
+        try:
+            messages = self._client.consume(limit, timeout)
+        except KafkaException as error:
+            raise BrokerError(error.args[0].str()) from error
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                records.append(_record(message))
+            else:
+                # An error is about the connection or a partition, never a record; librdkafka tries again.
+                logger.warning("kafka: %s", error.str())
+        return records
+
+    def commit(self, offsets: dict[Placement, int]) -> None:
+        """Record how far each partition has been processed; `offset` is the next one to read.
+
+        Not waited for: what is lost is delivered again, and the inbox drops it.
+        """
+        self._client.commit(
+            offsets=[
+                TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()
+            ],
+            asynchronous=True,
+        )
+
+    def hold(self) -> None:
+        """Stop fetching, stay a member: poll() goes on but brings nothing."""
+        self._held = True
+        self._client.pause(self._client.assignment())
+
+    def release(self) -> None:
+        """Fetch again."""
+        self._held = False
+        self._client.resume(self._client.assignment())
+
+    def assignment(self) -> set[Placement]:
+        """The partitions that this member reads."""
+        return {(part.topic, part.partition) for part in self._client.assignment()}
+
+    def close(self) -> None:
+        """Leave the group, so that others take over at once."""
+        self._client.close()
+
+    def _assigned(self, client: Client, partitions: list[TopicPartition]) -> None:
+        client.incremental_assign(partitions)
+        if self._held:
+            client.pause(partitions)
+
+    def _lost(self, client: Client, partitions: list[TopicPartition]) -> None:
+        self._on_lost({(part.topic, part.partition) for part in partitions})
+        client.incremental_unassign(partitions)
+
+
+def _record(message: Message) -> Record:
+    kind, milliseconds = message.timestamp()
+    return Record(
+        topic=str(message.topic()),
+        partition=known(message.partition()),
+        offset=known(message.offset()),
+        key=_bytes(message.key()),
+        value=_bytes(message.value()),
+        headers=[(name, _bytes(value)) for name, value in message.headers() or []],
+        timestamp=None
+        if kind == 0
+        else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds),
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
