@@ -9,7 +9,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """correlation_id joins everything that followed from one beginning; causation_id names the parent event."""
+    """correlation_id joins all that followed from one beginning; causation_id names the parent event."""
 
     correlation_id: UUID | None = None
     causation_id: UUID | None = None

@@ -74,7 +74,7 @@ class RecordProducer:
     def flush(self, timeout: float) -> int:
         """Wait until all is delivered or `timeout` seconds are over; return how many records are still out.
 
-        Raises BrokerError when a record failed for another reason than itself: send all again from the cursor.
+        Raises BrokerError when a record failed for no fault of its own: send all again from the cursor.
         """
         left = self._producer.flush(timeout)
         if self._failure is not None:

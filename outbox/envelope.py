@@ -1,0 +1,171 @@
+"""Events on the wire: CloudEvents 1.0, Kafka binding, binary mode.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from outbox.errors import MalformedRecord
+from outbox.ids import derived_id, time_of
+from outbox.kafka.base import Record
+
+SEQUENCE_DIGITS = 19
+# An id or time further ahead than this is a broken clock; partitions of the inbox exist for longer.
+FUTURE_LIMIT = timedelta(days=7)
+
+_TEXT = re.compile(r"[^\x00-\x1f\x7f]+")
+_SEQUENCE = re.compile(r"[0-9]{1,19}")
+
+
+def cloudevent_headers(
+    *,
+    id: UUID,  # noqa: A002  (the attribute's name in CloudEvents)
+    source: str,
+    type: str,  # noqa: A002
+    occurred_at: datetime,
+    key: str | None,
+    number: int | None,
+    correlation_id: UUID,
+    causation_id: UUID | None,
+    traceparent: str | None,
+    content_type: str,
+) -> list[tuple[str, bytes | None]]:
+    """The Kafka headers of one event, in a fixed order."""
+    values = {
+        "ce_specversion": "1.0",
+        "ce_id": str(id),
+        "ce_source": source,
+        "ce_type": type,
+        "ce_time": occurred_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "ce_subject": key,
+        "ce_partitionkey": key,
+        "ce_correlationid": str(correlation_id),
+        "ce_causationid": None if causation_id is None else str(causation_id),
+        "ce_sequence": None if number is None else f"{number:0{SEQUENCE_DIGITS}}",
+        "ce_traceparent": traceparent,
+        "content-type": content_type,
+    }
+    return [(name, value.encode()) for name, value in values.items() if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A record's context, read and checked; the data is read later, by the contract of its type.
+
+    inbox_id  what the inbox knows the event by: the CloudEvents id when that is a UUIDv7, else derived from
+              source and id, so that it is the same at every delivery
+    """
+
+    inbox_id: UUID
+    type: str
+    source: str
+    occurred_at: datetime
+    number: int | None
+    correlation_id: UUID
+    causation_id: UUID | None
+    traceparent: str | None
+
+
+def record_id(record: Record) -> UUID:
+    """The inbox id of a record that has no usable one of its own: its place in Kafka, before all time."""
+    return derived_id(record.topic, str(record.partition), str(record.offset))
+
+
+def key_text(raw: bytes | None) -> str | None:
+    """The key as text that PostgreSQL can hold; bytes that are no UTF-8, and NUL, are escaped."""
+    if raw is None:
+        return None
+    return raw.decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
+
+
+def read_envelope(record: Record, *, now: datetime) -> Envelope:
+    """Read a record's CloudEvents headers. Raises MalformedRecord, naming the header and its fault."""
+    headers = _text_headers(record)
+    if not headers:
+        raise MalformedRecord("The record has no headers: it is not a CloudEvent in binary mode.")
+    version = headers.get("ce_specversion")
+    if version is None:
+        raise MalformedRecord(
+            "The record has no ce_specversion header: it is not a CloudEvent in binary mode."
+        )
+    if version != "1.0":
+        raise MalformedRecord(f"ce_specversion is {version[:20]!r}; 1.0 is read here.")
+    source, event_id = _required(headers, "ce_source"), _required(headers, "ce_id")
+    occurred_at = _time(headers, record)
+    inbox_id = _inbox_id(source, event_id, occurred_at)
+    if max(time_of(inbox_id), occurred_at) > now + FUTURE_LIMIT:
+        raise MalformedRecord(f"The event's time, {occurred_at:%Y-%m-%d}, or its id lies in the future.")
+    return Envelope(
+        inbox_id=inbox_id,
+        type=_required(headers, "ce_type"),
+        source=source,
+        occurred_at=occurred_at,
+        number=_number(headers),
+        correlation_id=_uuid(headers, "ce_correlationid") or inbox_id,
+        causation_id=_uuid(headers, "ce_causationid"),
+        traceparent=headers.get("ce_traceparent"),
+    )
+
+
+def _text_headers(record: Record) -> dict[str, str]:
+    headers = {}
+    for name, value in record.headers:
+        if not name.startswith("ce_") or value is None:
+            continue
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            raise MalformedRecord(f"{name[:80]} is not UTF-8.") from None
+        if not _TEXT.fullmatch(text):
+            raise MalformedRecord(f"{name[:80]} is empty or holds a control character.")
+        headers[name] = text
+    return headers
+
+
+def _required(headers: dict[str, str], name: str) -> str:
+    try:
+        return headers[name]
+    except KeyError:
+        raise MalformedRecord(f"The record has no {name} header.") from None
+
+
+def _inbox_id(source: str, event_id: str, occurred_at: datetime) -> UUID:
+    try:
+        own = UUID(event_id)
+    except ValueError:
+        return derived_id(source, event_id, at=occurred_at)
+    return own if own.version == 7 else derived_id(source, event_id, at=occurred_at)
+
+
+def _time(headers: dict[str, str], record: Record) -> datetime:
+    text = headers.get("ce_time")
+    if text is None:
+        if record.timestamp is None:
+            raise MalformedRecord("The record has neither a ce_time header nor a timestamp.")
+        return record.timestamp
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedRecord(f"ce_time is {text[:40]!r}, not an RFC 3339 time.") from None
+    if moment.tzinfo is None:
+        raise MalformedRecord(f"ce_time is {text[:40]!r}, without a UTC offset.")
+    return moment
+
+
+def _number(headers: dict[str, str]) -> int | None:
+    text = headers.get("ce_sequence")
+    if text is None:
+        return None
+    if not _SEQUENCE.fullmatch(text) or not 0 < int(text) < 2**63:
+        raise MalformedRecord(f"ce_sequence is {text[:40]!r}, not a number from 1 of up to 19 digits.")
+    return int(text)
+
+
+def _uuid(headers: dict[str, str], name: str) -> UUID | None:
+    try:
+        return UUID(headers[name]) if name in headers else None
+    except ValueError:
+        return None  # another project's correlation id; ours are UUIDs

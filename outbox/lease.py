@@ -1,0 +1,101 @@
+"""Who relays: a lease on the shards, by the database's clock.
+
+A holder that went silent keeps others waiting for the lease time; one that wakes late finds a higher epoch
+and can move no cursor, so what it sent again does no more than repeat.
+"""
+
+import os
+import socket
+from datetime import timedelta
+
+from django.db import connections, transaction
+
+from outbox.errors import LeaseLost, StandbyDatabase
+from outbox.keys import SHARDS
+from outbox.window import Cursor, Snapshot
+
+
+class Lease:
+    """All shards for one relay: several relays stand by for each other."""
+
+    def __init__(self, *, using: str, seconds: float) -> None:
+        self.shards = list(range(SHARDS))
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._using = using
+        self._time = timedelta(seconds=seconds)
+        self._epoch: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process believes that it is the relay; the database decides at each cursor commit."""
+        return self._epoch is not None
+
+    def acquire(self) -> Cursor | None:
+        """Take the shards and return their cursor, or None while another relay holds them.
+
+        Raises StandbyDatabase: snapshots of a standby hide open transactions.
+        """
+        with transaction.atomic(using=self._using), connections[self._using].cursor() as sql:
+            sql.execute("SELECT pg_is_in_recovery()")
+            if sql.fetchone()[0]:
+                raise StandbyDatabase
+            # A table emptied by hand begins again at the beginning: repeating is safe, skipping is not.
+            sql.execute(
+                "INSERT INTO outbox_shard (shard) SELECT unnest(%s::smallint[]) ON CONFLICT DO NOTHING",
+                [self.shards],
+            )
+            sql.execute(
+                "SELECT owner IS NOT NULL AND owner <> %s AND expires_at > clock_timestamp(), epoch,"
+                " previous::text, current::text, floor, position, ceiling FROM outbox_shard ORDER BY shard FOR UPDATE",
+                [self.owner],
+            )
+            rows = sql.fetchall()
+            if any(taken for taken, *_ in rows):
+                return None
+            epoch = max(row[1] for row in rows) + 1
+            sql.execute(
+                "UPDATE outbox_shard SET owner = %s, epoch = %s, expires_at = clock_timestamp() + %s",
+                [self.owner, epoch, self._time],
+            )
+        self._epoch = epoch
+        # One relay holds all shards, so their cursors are always stored together.
+        previous, current, floor, position, ceiling = rows[0][2:]
+        return Cursor(Snapshot(previous), current and Snapshot(current), floor, position, ceiling)
+
+    def renew(self, cursor: Cursor) -> None:
+        """Hold on for another lease time and store the cursor, in the caller's transaction.
+
+        Raises LeaseLost when another relay has taken over.
+        """
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "UPDATE outbox_shard SET expires_at = clock_timestamp() + %s,"
+                " previous = %s, current = %s, floor = %s, position = %s, ceiling = %s"
+                " WHERE owner = %s AND epoch = %s",
+                [
+                    self._time,
+                    cursor.previous.text,
+                    cursor.current and cursor.current.text,
+                    cursor.floor,
+                    cursor.position,
+                    cursor.ceiling,
+                    self.owner,
+                    self._epoch,
+                ],
+            )
+            if sql.rowcount != len(self.shards):
+                self._epoch = None
+                raise LeaseLost
+
+    def release(self) -> None:
+        """Let another relay take over at once."""
+        epoch, self._epoch = self._epoch, None
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "UPDATE outbox_shard SET owner = NULL, expires_at = NULL WHERE owner = %s AND epoch = %s",
+                [self.owner, epoch],
+            )
+
+    def forget(self) -> None:
+        """Believe no more that the lease is held: the database could not be asked."""
+        self._epoch = None

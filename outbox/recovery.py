@@ -1,0 +1,60 @@
+"""Which errors pass by themselves. One place decides it for relay and consumer (DESIGN: three families).
+
+SQLSTATE classes are PostgreSQL's: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+import random
+from collections.abc import Iterator
+from enum import Enum
+
+from django.db import Error as DjangoDatabaseError
+from django.db import InterfaceError, OperationalError
+
+from outbox.errors import NonRecoverable, OverlappingConsumer
+from outbox.kafka import BrokerError
+
+# 08 connection, 53 resources (disk full, too many connections), 57P the server is going down or starting.
+_RECOVERABLE = ("08", "53", "57P")
+# Serialization failure, deadlock, lock timeout, statement timeout.
+_CONTENTION = {"40001", "40P01", "55P03", "57014"}
+
+
+class Family(Enum):
+    """What to do about an error."""
+
+    RECOVERABLE = "recoverable"
+    CONTENTION = "contention"
+    NON_RECOVERABLE = "non-recoverable"
+    UNKNOWN = "unknown"
+
+
+def family_of(error: BaseException) -> Family:
+    """The family of an error, by its type and, for the database's errors, its SQLSTATE."""
+    if isinstance(error, NonRecoverable):
+        return Family.NON_RECOVERABLE
+    if isinstance(error, OverlappingConsumer):
+        return Family.CONTENTION
+    if isinstance(error, BrokerError):
+        return Family.RECOVERABLE
+    if isinstance(error, DjangoDatabaseError):
+        return _family_of_database_error(error)
+    return Family.UNKNOWN
+
+
+def _family_of_database_error(error: DjangoDatabaseError) -> Family:
+    state: str | None = getattr(error.__cause__, "sqlstate", None)
+    if state is None:
+        # No answer from the server at all: the connection broke, or was never made.
+        away = isinstance(error, OperationalError | InterfaceError)
+        return Family.RECOVERABLE if away else Family.UNKNOWN
+    if state in _CONTENTION:
+        return Family.CONTENTION
+    return Family.RECOVERABLE if state.startswith(_RECOVERABLE) else Family.UNKNOWN
+
+
+def backoff(*, first: float = 0.05, most: float = 5.0) -> Iterator[float]:
+    """Seconds to wait before each next try: doubling up to `most`, with jitter so that many do not come at once."""
+    delay = first
+    while True:
+        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  (not a secret)
+        delay = min(delay * 2, most)

@@ -1,0 +1,231 @@
+"""The relay: publishes the outbox to Kafka, in order per key, skipping nothing.
+
+A page of the window is sent and flushed; then the cursor and the trace rows commit together. A crash in
+between sends the page again from the cursor, a key's rows contiguously and in order, so that the first
+occurrence of every event is in order and readers drop the rest by id.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
+
+from outbox.config import Config, config
+from outbox.envelope import cloudevent_headers
+from outbox.errors import LeaseLost, OutboxError, UnknownTopic
+from outbox.kafka import BrokerError, RecordProducer, RecordRefused
+from outbox.keys import partition_of
+from outbox.lease import Lease
+from outbox.listen import Listener
+from outbox.recovery import Family, backoff, family_of
+from outbox.window import Cursor, OutboxRecord, open_window, read_page
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Page:
+    """What became of the records of one page."""
+
+    sent: list[tuple[OutboxRecord, int, int]] = field(default_factory=list)  # record, partition, offset
+    refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)  # record, cause
+
+
+class Relay:
+    """One relay process. `run()` returns after `stop` is set, with nothing of its own left undone."""
+
+    def __init__(
+        self, *, stop: threading.Event, using: str = DEFAULT_DB_ALIAS, settings: Config | None = None
+    ) -> None:
+        self._stop = stop
+        self._using = using
+        self._settings = settings or config()
+        self._lease = Lease(using=using, seconds=self._settings.lease)
+        self._listener = Listener(using=using)
+        self._producer: RecordProducer | None = None
+        self._cursor: Cursor | None = None
+        self._renewed = 0.0
+        self._partitions: dict[str, int] = {}
+        self._held: set[tuple[str, str]] = set()
+        self._round_robin = 0
+
+    def run(self) -> None:
+        """Relay until stopped; what is away is waited for, with backoff, however long it takes."""
+        delays = backoff()
+        try:
+            while not self._stop.is_set():
+                try:
+                    if self._step():
+                        delays = backoff()
+                except (OutboxError, OperationalError, InterfaceError) as error:
+                    self._recover(error)
+                    self._stop.wait(next(delays))
+        finally:
+            self._finish()
+
+    def _step(self) -> bool:
+        """One turn of the loop; False when this relay is standing by."""
+        if self._cursor is None:
+            self._cursor = self._lease.acquire()
+            if self._cursor is None:
+                self._stop.wait(self._settings.lease / 5)
+                return False
+            self._begin()
+        sent = self.tick()
+        self._renew_if_due()
+        if not sent:
+            self._listener.wait(self._settings.relay_poll)
+        return True
+
+    def _begin(self) -> None:
+        self._renewed = time.monotonic()
+        self._listener.listen()
+        with connections[self._using].cursor() as sql:
+            sql.execute("SELECT DISTINCT topic, key FROM outbox_refusal WHERE key IS NOT NULL")
+            self._held = {(topic, key) for topic, key in sql.fetchall()}
+        logger.info("relaying all shards as %s", self._lease.owner)
+
+    def tick(self) -> int:
+        """Send the next page, if there is one; return how many events it had."""
+        cursor = self._cursor
+        assert cursor is not None  # noqa: S101  (the lease is held)
+        if cursor.current is None:
+            cursor = open_window(cursor, using=self._using)
+        limit = self._settings.relay_page
+        records = read_page(cursor, shards=self._lease.shards, limit=limit, using=self._using)
+        if records:
+            page = self._send(records)
+            cursor = cursor.after_page(records, limit=limit)
+            self._commit(page, cursor)
+        else:
+            # Nothing to write: after a crash the wider window holds nothing more.
+            cursor = cursor.after_page(records, limit=limit)
+        self._cursor = cursor
+        return len(records)
+
+    def _send(self, records: list[OutboxRecord]) -> Page:
+        page = Page()
+        producer = self._producer = self._producer or RecordProducer(self._settings.kafka)
+        for record in records:
+            if record.key is not None and (record.topic, record.key) in self._held:
+                page.refused.append((record, "waits behind a refused event of its key"))
+            else:
+                self._produce(producer, record, page)
+        while producer.flush(self._settings.lease / 5):
+            self._renew_if_due()
+            if self._stop.is_set():
+                raise BrokerError("stopped while Kafka was away; the page will be sent again")
+        return page
+
+    def _produce(self, producer: RecordProducer, record: OutboxRecord, page: Page) -> None:
+        def done(refusal: RecordRefused | None, partition: int, offset: int) -> None:
+            if refusal is None:
+                page.sent.append((record, partition, offset))
+            else:
+                page.refused.append((record, str(refusal)))
+
+        producer.send(
+            record.topic,
+            self._partition(record),
+            key=None if record.key is None else record.key.encode(),
+            value=bytes(record.payload),
+            headers=_headers(record),
+            done=done,
+        )
+
+    def _partition(self, record: OutboxRecord) -> int:
+        count = self._partitions.get(record.topic) or self._read_partitions(record.topic)
+        if record.key is not None:
+            return partition_of(record.key, count)
+        if record.partition is not None:
+            return record.partition
+        self._round_robin += 1
+        return self._round_robin % count
+
+    def _read_partitions(self, topic: str) -> int:
+        with connections[self._using].cursor() as sql:
+            sql.execute("SELECT name, partitions FROM outbox_topic")
+            self._partitions = dict(sql.fetchall())
+        try:
+            return self._partitions[topic]
+        except KeyError:
+            raise UnknownTopic(
+                f"Topic {topic!r} has not been created: run `manage.py topics apply`."
+            ) from None
+
+    def _commit(self, page: Page, cursor: Cursor) -> None:
+        """The page's traces and the cursor behind it, in one transaction; conditional on the lease."""
+        with transaction.atomic(using=self._using):
+            self._lease.renew(cursor)
+            with connections[self._using].cursor() as sql:
+                if page.sent:
+                    with sql.copy(
+                        'COPY outbox_publication (event_id, partition, "offset") FROM STDIN'
+                    ) as copy:
+                        for record, partition, offset in page.sent:
+                            copy.write_row((record.id, partition, offset))
+                if page.refused:
+                    sql.executemany(
+                        "INSERT INTO outbox_refusal (event_id, position, topic, key, cause)"
+                        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                        [
+                            (event.id, event.position, event.topic, event.key, why)
+                            for event, why in page.refused
+                        ],
+                    )
+        self._renewed = time.monotonic()
+        for record, why in page.refused:
+            logger.error("%s %s of key %s is held: %s", record.type, record.id, record.key, why)
+            if record.key is not None:
+                self._held.add((record.topic, record.key))
+
+    def _renew_if_due(self) -> None:
+        if self._cursor is not None and time.monotonic() - self._renewed > self._settings.lease / 3:
+            self._lease.renew(self._cursor)
+            self._renewed = time.monotonic()
+
+    def _recover(self, error: Exception) -> None:
+        """Begin again at the stored cursor, with a new producer: memory may be ahead of a restored database."""
+        if isinstance(error, LeaseLost):
+            logger.warning("%s", error)
+        elif family_of(error) in {Family.RECOVERABLE, Family.CONTENTION} or isinstance(error, UnknownTopic):
+            logger.warning("waiting: %s", str(error).partition("\n")[0])
+        else:
+            raise error
+        self._drop_producer()
+        self._listener.close()
+        self._lease.forget()
+        self._cursor = None
+        connections[self._using].close()
+
+    def _drop_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.abandon()
+            self._producer = None
+
+    def _finish(self) -> None:
+        self._drop_producer()
+        self._listener.close()
+        try:
+            if self._lease.held:
+                self._lease.release()
+        except (OperationalError, InterfaceError):
+            logger.warning("the database is away: the lease runs out by itself")
+        connections[self._using].close()
+
+
+def _headers(record: OutboxRecord) -> list[tuple[str, bytes | None]]:
+    return cloudevent_headers(
+        id=record.id,
+        source=record.source,
+        type=record.type,
+        occurred_at=record.occurred_at,
+        key=record.key,
+        number=record.number,
+        correlation_id=record.correlation_id,
+        causation_id=record.causation_id,
+        traceparent=record.traceparent,
+        content_type=record.content_type,
+    )

@@ -1,0 +1,127 @@
+"""The relay's cursor: what one snapshot sees and the one before did not.
+
+A cursor over a sequence skips the row whose transaction commits late. Two snapshots do not: a transaction
+is in exactly one of the windows between consecutive snapshots, whenever it commits and however long it
+took. The same idea drives PgQ (Skype's SkyTools). Positions order the rows of a window, and so of a key:
+a key is locked before its event is numbered, so a later event of it has a higher position and is visible
+in no snapshot that does not see the earlier one.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A pg_snapshot: `xmin:xmax:xip,…`. It sees what ended before xmax, save the transactions in xip."""
+
+    text: str
+
+    @property
+    def xmax(self) -> str:
+        return self.text.split(":")[1]
+
+    @property
+    def in_progress(self) -> list[str]:
+        return [xid for xid in self.text.split(":")[2].split(",") if xid]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a relay has come; kept in outbox_shard.
+
+    previous  all that this snapshot sees has been sent
+    current   the window's end, frozen until all before it has been sent; None between windows
+    floor     transactions that `previous` had not yet seen begin only use positions above this one
+    position  the last one sent of the window; 0 at its start
+    ceiling   the floor of the next window
+    """
+
+    previous: Snapshot
+    current: Snapshot | None
+    floor: int
+    position: int
+    ceiling: int
+
+    def after_page(self, page: "list[OutboxRecord]", *, limit: int) -> "Cursor":
+        """The cursor once this page has been sent: further in the window, or at its end."""
+        if self.current is None:
+            return self
+        if len(page) == limit:
+            return replace(self, position=page[-1].position)
+        return Cursor(self.current, None, self.ceiling, 0, self.ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecord:
+    """An outbox row as the relay sends it."""
+
+    id: UUID
+    position: int
+    topic: str
+    key: str | None
+    number: int | None
+    partition: int | None
+    type: str
+    source: str
+    occurred_at: datetime
+    correlation_id: UUID
+    causation_id: UUID | None
+    traceparent: str | None
+    content_type: str
+    payload: bytes
+
+
+_COLUMNS = ", ".join(OutboxRecord.__slots__)
+
+# Two queries, not one with OR: each has an index of its own. New transactions only use positions above
+# the floor; old ones that were in progress when the last window closed are named one by one.
+_NEW = f"""
+    (SELECT {_COLUMNS} FROM outbox_event
+    WHERE txid >= %(after)s::xid8 AND position > greatest(%(floor)s, %(position)s) AND shard = ANY(%(shards)s)
+        AND txid < %(before)s::xid8 AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
+    ORDER BY position LIMIT %(limit)s)"""
+_LATE = f"""
+    (SELECT {_COLUMNS} FROM outbox_event
+    WHERE txid = ANY(%(late)s::xid8[]) AND position > %(position)s AND shard = ANY(%(shards)s)
+        AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
+    ORDER BY position LIMIT %(limit)s)"""
+_ORDER = " ORDER BY position LIMIT %(limit)s"
+
+
+def open_window(cursor: Cursor, *, using: str) -> Cursor:
+    """Freeze what is committed now as the window's end.
+
+    The sequence is read first, in a statement of its own: whoever starts after the snapshot draws a
+    position above what was read.
+    """
+    with connections[using].cursor() as sql:
+        sql.execute("SELECT last_value FROM outbox_event_position; SELECT pg_current_snapshot()::text")
+        ceiling = sql.fetchone()[0]
+        sql.nextset()
+        return replace(cursor, current=Snapshot(sql.fetchone()[0]), ceiling=ceiling)
+
+
+def read_page(cursor: Cursor, *, shards: list[int], limit: int, using: str) -> list[OutboxRecord]:
+    """The window's next rows of these shards, by position; fewer than `limit` are its last."""
+    if cursor.current is None or cursor.current == cursor.previous:
+        return []
+    late = cursor.previous.in_progress
+    query = f"SELECT * FROM ({_NEW} UNION ALL {_LATE}) both" + _ORDER if late else _NEW
+    parameters: dict[str, Any] = {
+        "after": cursor.previous.xmax,
+        "before": cursor.current.xmax,
+        "current": cursor.current.text,
+        "late": late,
+        "floor": cursor.floor,
+        "position": cursor.position,
+        "shards": shards,
+        "limit": limit,
+    }
+    with connections[using].cursor() as sql:
+        sql.execute(query, parameters)
+        return [OutboxRecord(*row) for row in sql.fetchall()]
