@@ -1,0 +1,1 @@
+"""Who uses the site: merchants, operators, viewers and staff."""

@@ -1,0 +1,1 @@
+"""What teams share: topics, events and money, as plain typed Python. Imports nothing of Django."""

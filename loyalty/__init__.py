@@ -1,0 +1,1 @@
+"""Loyalty: points for validated payments, in an append-only ledger."""

@@ -1,0 +1,1 @@
+"""Orders: instantiated by the validation of a payment."""

@@ -1,0 +1,1 @@
+"""Payments: asked for by merchants, validated, and the beginning of everything else."""

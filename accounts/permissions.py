@@ -1,0 +1,30 @@
+"""Who may act through the REST API. What a user may see is decided by `User.sees_merchant`."""
+
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.models import User
+
+
+class MerchantsWrite(BasePermission):
+    """Everyone signed in may read (their own rows); only merchants may write."""
+
+    message = "Only a merchant may do this: ask staff to add your user to the group 'merchant'."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Refuses with 401 whom nobody knows, with 403 whom the group lacks."""
+        user = request.user
+        return isinstance(user, User) and (request.method in SAFE_METHODS or user.is_merchant)
+
+
+class MerchantsAndStaffWrite(MerchantsWrite):
+    """As MerchantsWrite, and staff may act for any merchant."""
+
+    message = "Only a merchant or staff may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Refuses with 401 whom nobody knows, with 403 whom the group and the staff flag lack."""
+        if isinstance(request.user, User) and request.user.is_staff:
+            return True
+        return super().has_permission(request, view)

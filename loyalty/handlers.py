@@ -1,0 +1,26 @@
+"""What the loyalty service does about events."""
+
+from datetime import timedelta
+
+from django.conf import settings
+
+from contracts.money import Money
+from contracts.payments import PaymentValidated
+from loyalty import services
+from outbox import Consumer, Delivery, clock, handles
+
+consumer = Consumer(name="loyalty", sync_delay_limit=timedelta(seconds=5))
+
+
+@handles(consumer, PaymentValidated)
+def earn_points(delivery: Delivery[PaymentValidated]) -> None:
+    """A validated payment earns its customer points by the rule of the settings."""
+    event = delivery.event
+    services.earn_points(
+        payment_id=event.payment_id,
+        merchant_id=event.merchant_id,
+        customer_id=event.customer_id,
+        money=Money(event.amount_minor, event.currency),
+        points_per_unit=settings.LOYALTY_POINTS_PER_UNIT,
+        at=clock.now(using=consumer.using),
+    )

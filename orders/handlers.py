@@ -1,0 +1,24 @@
+"""What the order service does about events."""
+
+from datetime import timedelta
+
+from contracts.money import Money
+from contracts.payments import PaymentValidated
+from orders import services
+from outbox import Consumer, Delivery, clock, handles
+
+consumer = Consumer(name="orders", sync_delay_limit=timedelta(seconds=5))
+
+
+@handles(consumer, PaymentValidated)
+def instantiate_order(delivery: Delivery[PaymentValidated]) -> None:
+    """A validated payment becomes an order, made now: however late the event comes, OrderCreated is true."""
+    event = delivery.event
+    services.instantiate_order(
+        payment_id=event.payment_id,
+        merchant_id=event.merchant_id,
+        customer_id=event.customer_id,
+        money=Money(event.amount_minor, event.currency),
+        lines=event.lines,
+        at=clock.now(using=consumer.using),
+    )
