@@ -56,5 +56,9 @@ class LeaseLost(OutboxError):
     """Another relay has taken over these shards."""
 
 
+class LateEvent(NonRecoverable):
+    """The event's place in its key has been passed: later events of the key were processed before it came."""
+
+
 class OverlappingConsumer(OutboxError):
     """Another instance has just processed an event of this batch; the batch is run again without it."""

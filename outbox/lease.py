@@ -46,7 +46,8 @@ class Lease:
             )
             sql.execute(
                 "SELECT owner IS NOT NULL AND owner <> %s AND expires_at > clock_timestamp(), epoch,"
-                " previous::text, current::text, floor, position, ceiling FROM outbox_shard ORDER BY shard FOR UPDATE",
+                " previous::text, current::text, floor, position, ceiling"
+                " FROM outbox_shard ORDER BY shard FOR UPDATE",
                 [self.owner],
             )
             rows = sql.fetchall()

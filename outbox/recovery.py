@@ -53,7 +53,7 @@ def _family_of_database_error(error: DjangoDatabaseError) -> Family:
 
 
 def backoff(*, first: float = 0.05, most: float = 5.0) -> Iterator[float]:
-    """Seconds to wait before each next try: doubling up to `most`, with jitter so that many do not come at once."""
+    """Seconds to wait before each next try: doubling up to `most`, jittered so that many do not coincide."""
     delay = first
     while True:
         yield delay * random.uniform(0.5, 1.0)  # noqa: S311  (not a secret)

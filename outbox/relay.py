@@ -187,7 +187,7 @@ class Relay:
             self._renewed = time.monotonic()
 
     def _recover(self, error: Exception) -> None:
-        """Begin again at the stored cursor, with a new producer: memory may be ahead of a restored database."""
+        """Begin again at the stored cursor, with a new producer: a crashed database may be behind memory."""
         if isinstance(error, LeaseLost):
             logger.warning("%s", error)
         elif family_of(error) in {Family.RECOVERABLE, Family.CONTENTION} or isinstance(error, UnknownTopic):

@@ -48,7 +48,9 @@ class GroupReader:
     def poll(self, *, limit: int, timeout: float) -> list[Record]:
         """Up to `limit` records; rebalances happen in here. Raises BrokerError when nothing can be read."""
         try:
-            messages = self._client.consume(limit, timeout)
+            # consume() waits for the last of `limit` records; poll() returns with the first.
+            first = self._client.poll(timeout)
+            messages = [] if first is None else [first, *self._client.consume(limit - 1, 0)]
         except KafkaException as error:
             raise BrokerError(error.args[0].str()) from error
         records = []

@@ -1,0 +1,121 @@
+"""The consumer's loop: poll, run, commit the offsets; and what to do when that fails."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+from django.db import connections
+
+from outbox.config import Config, config
+from outbox.kafka import GroupReader, Placement, Record
+from outbox.processor import Processor
+from outbox.recovery import Family, backoff, family_of
+from outbox.registry import Consumer
+
+POLL_SECONDS = 0.5
+CONTENTION_RETRIES = 10
+
+logger = logging.getLogger(__name__)
+
+
+class ConsumerWorker:
+    """One instance of a consumer. `run()` returns after `stop` is set, with the batch in hand finished.
+
+    Polling goes on whatever fails, so that the instance stays a member of its group. What is away is
+    waited for as long as it takes; what fails alone is tried again alone, a bounded number of times.
+    """
+
+    def __init__(self, consumer: Consumer, *, stop: threading.Event, settings: Config | None = None) -> None:
+        self._consumer = consumer
+        self._stop = stop
+        self._settings = settings or config()
+        self._processor = Processor(consumer)
+        self._pending: list[Record] = []
+        self._alone = 0  # how many of the pending records are run one at a time, after their batch failed
+        self._attempts = 0  # of the first pending record, when it is run alone
+        self._retry_at: float | None = None
+        self._delays: Iterator[float] = backoff()
+        self._reader = GroupReader(
+            self._settings.kafka, group=consumer.name, topics=consumer.topics, on_lost=self._drop
+        )
+
+    def run(self) -> None:
+        """Consume until stopped, then leave the group."""
+        logger.info("consumer %s reads %s", self._consumer.name, ", ".join(self._consumer.topics))
+        try:
+            while not self._stop.is_set():
+                self._pending += self._reader.poll(
+                    limit=self._settings.consumer_batch, timeout=self._patience()
+                )
+                if self._retry_at is None or time.monotonic() >= self._retry_at:
+                    self._work()
+        finally:
+            self._reader.close()
+            connections[self._consumer.using].close()
+
+    def _patience(self) -> float:
+        """How long to poll: not beyond the next retry."""
+        if self._retry_at is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(0.0, self._retry_at - time.monotonic()))
+
+    def _work(self) -> None:
+        """Run the pending records until they are done, one must wait, or it is time to stop."""
+        while self._pending and not self._stop.is_set():
+            batch = self._pending[: 1 if self._alone else self._settings.consumer_batch]
+            try:
+                self._processor.run(batch)
+            except Exception as error:  # noqa: BLE001  (every family has its strategy; unknown ones too)
+                if self._must_wait(batch, error):
+                    return
+            else:
+                self._done(batch)
+
+    def _done(self, batch: list[Record]) -> None:
+        """Forget what has been committed, tell Kafka, and fetch on."""
+        del self._pending[: len(batch)]
+        self._alone = max(0, self._alone - len(batch))
+        self._attempts = 0
+        self._delays = backoff()
+        if self._retry_at is not None:
+            self._retry_at = None
+            self._reader.release()
+            logger.info("consumer %s goes on", self._consumer.name)
+        self._reader.commit({(record.topic, record.partition): record.offset + 1 for record in batch})
+
+    def _must_wait(self, batch: list[Record], error: Exception) -> bool:
+        """Decide what a failed batch needs: False when it can be run again at once, in another way."""
+        family = family_of(error)
+        if family is Family.RECOVERABLE:
+            connections[self._consumer.using].close()
+            return self._wait(error)
+        if len(batch) > 1:
+            self._alone = len(batch)
+            return False
+        self._attempts += 1
+        limit = {Family.NON_RECOVERABLE: 1, Family.CONTENTION: CONTENTION_RETRIES}.get(
+            family, self._settings.unknown_retries
+        )
+        if self._attempts < limit:
+            return self._wait(error)
+        self._processor.condemn(batch[0], error, attempts=self._attempts)
+        return False
+
+    def _wait(self, error: Exception) -> bool:
+        """Fetch nothing for a while, and keep the pending records."""
+        if self._retry_at is None:
+            self._reader.hold()
+            logger.warning(
+                "consumer %s waits: %s: %s",
+                self._consumer.name,
+                type(error).__name__,
+                str(error).partition("\n")[0],
+            )
+        self._retry_at = time.monotonic() + next(self._delays)
+        return True
+
+    def _drop(self, lost: set[Placement]) -> None:
+        """Leave records of partitions that went to another member to that member."""
+        self._pending = [record for record in self._pending if (record.topic, record.partition) not in lost]
+        self._attempts = 0

@@ -1,0 +1,129 @@
+"""The consumer's tables in set-wise SQL: what is known, locked, claimed and parked.
+
+All of it runs in the consumer's transaction. Rows are locked and inserted in sorted order, so that two
+instances whose batches overlap wait for each other instead of deadlocking.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connections
+
+from outbox.errors import OverlappingConsumer
+from outbox.models import ParkCause
+
+Key = tuple[str, str]  # topic, key
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One inbox row to be: the event, where it was read, and what became of it."""
+
+    event_id: UUID
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    number: int | None
+    type: str
+    outcome: str
+    occurred_at: datetime
+
+
+class Inbox:
+    """The inbox of one consumer's generation."""
+
+    def __init__(self, *, consumer: str, generation: int, using: str) -> None:
+        self.consumer = consumer
+        self.generation = generation
+        self._using = using
+        self._who = [consumer, generation]
+
+    def lock_keys(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Lock the keys' progress rows until the commit; return the number each has come to.
+
+        A key never seen has no row to lock: the claim of its event keeps two owners apart.
+        """
+        topics, names = _columns(sorted(keys))
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "SELECT topic, key, number FROM outbox_key_progress WHERE consumer = %s AND generation = %s"
+                " AND (topic, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
+                " ORDER BY topic, key FOR UPDATE",
+                [*self._who, topics, names],
+            )
+            return {(topic, key): number for topic, key, number in sql.fetchall()}
+
+    def parked(self, keys: Iterable[Key]) -> dict[Key, ParkCause]:
+        """Which of these keys are parked, and why. They stay parked until the commit."""
+        topics, names = _columns(sorted(keys))
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "SELECT topic, key, cause FROM outbox_parked_key WHERE consumer = %s AND generation = %s"
+                " AND (topic, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
+                " ORDER BY topic, key FOR SHARE",
+                [*self._who, topics, names],
+            )
+            return {(topic, key): ParkCause(cause) for topic, key, cause in sql.fetchall()}
+
+    def known(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of the events that this consumer has already moved past."""
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "SELECT event_id FROM outbox_inbox"
+                " WHERE event_id = ANY(%s) AND consumer = %s AND generation = %s",
+                [list(event_ids), *self._who],
+            )
+            return {event_id for (event_id,) in sql.fetchall()}
+
+    def claim(self, claims: list[Claim]) -> None:
+        """Insert the inbox rows, last before the commit, so that `processed_at` is when the effect stood.
+
+        Raises OverlappingConsumer when another instance committed one of them since `known` was asked.
+        """
+        if not claims:
+            return
+        fields = Claim.__slots__
+        columns = [[getattr(claim, field) for claim in claims] for field in fields]
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                'INSERT INTO outbox_inbox (event_id, topic, partition, "offset", key, number, type, outcome,'
+                " occurred_at, consumer, generation)"
+                " SELECT *, %s, %s FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[],"
+                " %s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[]) AS claim (event_id)"
+                " ORDER BY event_id ON CONFLICT DO NOTHING",
+                [*self._who, *columns],
+            )
+            if sql.rowcount != len(claims):
+                raise OverlappingConsumer
+
+    def advance(self, numbers: dict[Key, int]) -> None:
+        """Store the number each key has come to."""
+        if not numbers:
+            return
+        rows = sorted(numbers.items())
+        topics, names = _columns([key for key, _ in rows])
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "INSERT INTO outbox_key_progress AS progress (consumer, generation, topic, key, number)"
+                " SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %s::bigint[])"
+                " AS came (topic, key, number)"
+                " ORDER BY topic, key ON CONFLICT (consumer, generation, topic, key)"
+                " DO UPDATE SET number = EXCLUDED.number WHERE progress.number < EXCLUDED.number",
+                [*self._who, topics, names, [number for _, number in rows]],
+            )
+
+    def park(self, key: Key, *, cause: ParkCause, event_id: UUID) -> None:
+        """Have the key's later events wait."""
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "INSERT INTO outbox_parked_key (consumer, generation, topic, key, cause, event_id)"
+                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                [*self._who, *key, cause.value, event_id],
+            )
+
+
+def _columns(keys: Sequence[Key]) -> tuple[list[str], list[str]]:
+    return [topic for topic, _ in keys], [key for _, key in keys]

@@ -1,0 +1,126 @@
+"""A record on its way through a consumer: read, judged readable or not, ready for its handler."""
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from outbox.delivery import Delivery
+from outbox.envelope import Envelope, key_text, read_envelope, record_id
+from outbox.errors import NonRecoverable
+from outbox.events import Event
+from outbox.inbox import Claim, Key
+from outbox.kafka import Record
+from outbox.models import Outcome
+from outbox.registry import Consumer, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record with what could be read of it.
+
+    fault  why it can never be processed: no CloudEvent, or data against the contract; else None
+    route  the handler of its type; None when this consumer handles no such type
+    """
+
+    record: Record
+    inbox_id: UUID
+    key: Key | None
+    envelope: Envelope | None
+    route: Route | None
+    event: Event | None
+    fault: NonRecoverable | None
+    received_at: datetime
+
+    @property
+    def number(self) -> int | None:
+        """The place within the key, if the record has a key and says."""
+        return self.envelope.number if self.envelope is not None and self.key is not None else None
+
+    @property
+    def type(self) -> str:
+        """The event's type, or nothing."""
+        return "" if self.envelope is None else self.envelope.type
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When the fact happened; for a record that does not say, when Kafka got it, or when it was read."""
+        if self.envelope is not None:
+            return self.envelope.occurred_at
+        return self.record.timestamp or self.received_at
+
+    def claim(self, outcome: Outcome) -> Claim:
+        """Its inbox row."""
+        record = self.record
+        return Claim(
+            event_id=self.inbox_id,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=None if self.key is None else self.key[1],
+            number=self.number,
+            type=self.type,
+            outcome=outcome.value,
+            occurred_at=self.occurred_at,
+        )
+
+    def delivery(self) -> Delivery[Any]:
+        """What its handler is given."""
+        assert self.envelope is not None  # noqa: S101  (it has a route)
+        assert self.event is not None  # noqa: S101
+        return Delivery(
+            event=self.event,
+            id=self.inbox_id,
+            type=self.envelope.type,
+            source=self.envelope.source,
+            topic=self.record.topic,
+            partition=self.record.partition,
+            offset=self.record.offset,
+            key=None if self.key is None else self.key[1],
+            number=self.number,
+            occurred_at=self.envelope.occurred_at,
+            correlation_id=self.envelope.correlation_id,
+            causation_id=self.envelope.causation_id,
+            traceparent=self.envelope.traceparent,
+        )
+
+    def copy(self) -> dict[str, Any]:
+        """The record whole, as the columns that a dead letter and a waiting event share."""
+        return {
+            "event_id": self.inbox_id,
+            "topic": self.record.topic,
+            "partition": self.record.partition,
+            "offset": self.record.offset,
+            "number": self.number,
+            "type": self.type,
+            "headers": encode_headers(self.record.headers),
+            "raw_key": self.record.key,
+            "payload": self.record.value,
+        }
+
+
+def read_item(record: Record, *, consumer: Consumer, now: datetime) -> Item:
+    """Read what can be read; what cannot be is a fault, never an exception."""
+    name = key_text(record.key)
+    key = None if not name else (record.topic, name)
+    envelope, route, event, fault = None, None, None, None
+    try:
+        envelope = read_envelope(record, now=now)
+        route = consumer.routes.get(envelope.type)
+        if route is not None:
+            event = route.event.from_json(record.value or b"")
+    except NonRecoverable as error:
+        fault = error
+    inbox_id = record_id(record) if envelope is None else envelope.inbox_id
+    return Item(record, inbox_id, key, envelope, route, event, fault, now)
+
+
+def encode_headers(headers: list[tuple[str, bytes | None]]) -> list[list[str | None]]:
+    """Headers as JSON can hold them: values in base64, since they are bytes."""
+    return [[name, None if value is None else base64.b64encode(value).decode()] for name, value in headers]
+
+
+def decode_headers(stored: list[list[Any]]) -> list[tuple[str, bytes | None]]:
+    """The reverse of encode_headers()."""
+    return [(name, None if value is None else base64.b64decode(value)) for name, value in stored]

@@ -1,0 +1,224 @@
+"""One consumer's batch: locks, effects, inbox rows and dead letters in a single transaction."""
+
+import hashlib
+import logging
+import traceback
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from outbox import clock
+from outbox.buffer import atomic
+from outbox.context import caused_by
+from outbox.errors import LateEvent
+from outbox.inbox import Claim, Inbox, Key
+from outbox.item import Item, decode_headers, read_item
+from outbox.kafka import Record
+from outbox.models import DeadLetter, InboxEntry, Outcome, ParkCause, ParkedKey, WaitingEvent
+from outbox.registry import Consumer
+
+GENERATION = 1
+
+logger = logging.getLogger(__name__)
+
+
+class Processor:
+    """Runs the records of one consumer, each event's effect once, in order per key."""
+
+    def __init__(self, consumer: Consumer, *, generation: int = GENERATION) -> None:
+        self.consumer = consumer
+        self._inbox = Inbox(consumer=consumer.name, generation=generation, using=consumer.using)
+        self._condemned: dict[UUID, tuple[Exception, int]] = {}
+
+    def run(self, records: Iterable[Record]) -> None:
+        """Move past these records, in one transaction: all of it commits, or nothing.
+
+        An event known to the inbox has no effect; of a parked key, it is put to wait; without a handler,
+        it is passed; unreadable or condemned, it becomes a dead letter and parks its key. Any other
+        failure is raised, and the records can be run again.
+        """
+        now = clock.now(using=self.consumer.using)
+        items = {
+            item.inbox_id: item for item in (self.read(record, now=now) for record in reversed([*records]))
+        }
+        with atomic(using=self.consumer.using):
+            Batch(self._inbox, self.consumer, self._condemned).run([*reversed(items.values())])
+        for event_id in items:
+            self._condemned.pop(event_id, None)
+
+    def read(self, record: Record, *, now: datetime | None = None) -> Item:
+        """A record as this consumer understands it."""
+        return read_item(record, consumer=self.consumer, now=now or clock.now(using=self.consumer.using))
+
+    def condemn(self, record: Record, error: Exception, *, attempts: int) -> None:
+        """Have the record dead-lettered, with this cause, when it is run next."""
+        self._condemned[self.read(record).inbox_id] = (error, attempts)
+
+
+class Batch:
+    """The state of one transaction: locked progress, parked keys, and the inbox rows to be."""
+
+    def __init__(
+        self, inbox: Inbox, consumer: Consumer, condemned: dict[UUID, tuple[Exception, int]]
+    ) -> None:
+        self._inbox = inbox
+        self._consumer = consumer
+        self._condemned = condemned
+        self._claims: list[Claim] = []
+        self._numbers: dict[Key, int] = {}
+        self._moved: set[Key] = set()
+        self._parked: dict[Key, ParkCause] = {}
+
+    def run(self, items: list[Item]) -> None:
+        """Lock, handle each new event in order, claim."""
+        keys = {item.key for item in items if item.key is not None}
+        self._numbers = self._inbox.lock_keys(keys)
+        self._parked = self._inbox.parked(keys)
+        known = self._inbox.known([item.inbox_id for item in items])
+        for item in items:
+            if item.inbox_id not in known:
+                self._take(item)
+        self._inbox.advance({key: self._numbers[key] for key in self._moved})
+        self._inbox.claim(self._claims)
+
+    def _take(self, item: Item) -> None:
+        cause = None if item.key is None else self._parked.get(item.key)
+        if cause is ParkCause.GAP and self._continues(item):
+            self._claims.append(item.claim(self._handle(item)))
+            self._drain(item.key)
+        elif cause is not None:
+            self._wait(item)
+        elif self._leaves_gap(item):
+            self._park(item, ParkCause.GAP)
+            self._wait(item)
+        else:
+            self._claims.append(item.claim(self._handle(item)))
+
+    def _continues(self, item: Item) -> bool:
+        """Whether this is the very next event of its key."""
+        return item.key is not None and item.number == self._numbers.get(item.key, 0) + 1
+
+    def _leaves_gap(self, item: Item) -> bool:
+        """Whether events of its key are missing before it. The first sight of a key is its baseline."""
+        if item.key is None or item.number is None or item.key not in self._numbers:
+            return False
+        return item.number > self._numbers[item.key] + 1
+
+    def _handle(self, item: Item) -> Outcome:
+        """Run the event's effect, or write its dead letter."""
+        error, attempts = self._condemned.get(item.inbox_id, (item.fault, 1))
+        if error is None and self._is_late(item):
+            error = LateEvent(
+                f"Event {item.number} of key {item.key and item.key[1]!r} came when"
+                f" {self._numbers[item.key or ('', '')]} had been processed."
+            )
+        if error is not None:
+            self._bury(item, error, attempts)
+            return Outcome.DEAD
+        if item.key is not None and item.number is not None:
+            self._numbers[item.key] = item.number
+            self._moved.add(item.key)
+        if item.route is None:
+            return Outcome.UNHANDLED
+        delivery = item.delivery()
+        with caused_by(
+            correlation_id=delivery.correlation_id,
+            causation_id=delivery.id,
+            traceparent=delivery.traceparent,
+        ):
+            item.route.handler(delivery)
+        return Outcome.PROCESSED
+
+    def _is_late(self, item: Item) -> bool:
+        """Whether its place in the key has been passed, without its id being known."""
+        if item.key is None or item.number is None:
+            return False
+        return item.number <= self._numbers.get(item.key, 0)
+
+    def _wait(self, item: Item) -> None:
+        """Keep the event until its key is released."""
+        assert item.key is not None  # noqa: S101  (only a key is parked)
+        WaitingEvent.objects.using(self._consumer.using).create(
+            consumer=self._inbox.consumer,
+            generation=self._inbox.generation,
+            key=item.key[1],
+            received_at=item.received_at,
+            **item.copy(),
+        )
+        self._claims.append(item.claim(Outcome.PARKED))
+
+    def _park(self, item: Item, cause: ParkCause) -> None:
+        if item.key is not None:
+            self._inbox.park(item.key, cause=cause, event_id=item.inbox_id)
+            self._parked[item.key] = cause
+
+    def _bury(self, item: Item, error: Exception, attempts: int) -> None:
+        """Write the dead letter and park its key."""
+        trace = "".join(traceback.format_exception(error))
+        DeadLetter.objects.using(self._consumer.using).create(
+            consumer=self._inbox.consumer,
+            generation=self._inbox.generation,
+            key=None if item.key is None else item.key[1],
+            occurred_at=item.occurred_at,
+            cause=type(error).__name__,
+            error=_storable(str(error)),
+            traceback=_storable(trace),
+            fingerprint=fingerprint(error),
+            attempts=attempts,
+            died_at=clock.now(using=self._consumer.using),
+            **item.copy(),
+        )
+        self._park(item, ParkCause.DEAD_LETTER)
+        logger.error(
+            "%s: dead letter, %s %s at %s/%s/%s: %s: %s",
+            self._consumer.name,
+            item.type or "record",
+            item.inbox_id,
+            item.record.topic,
+            item.record.partition,
+            item.record.offset,
+            type(error).__name__,
+            error,
+        )
+
+    def _drain(self, key: Key | None) -> None:
+        """Run what waited behind the gap that has just closed, up to the next gap or dead letter."""
+        assert key is not None  # noqa: S101
+        mine = {"consumer": self._inbox.consumer, "generation": self._inbox.generation}
+        waiting = WaitingEvent.objects.using(self._consumer.using).filter(**mine, topic=key[0], key=key[1])
+        while (stored := waiting.filter(number=self._numbers[key] + 1).first()) is not None:
+            record = Record(
+                topic=stored.topic,
+                partition=stored.partition,
+                offset=stored.offset,
+                key=stored.raw_key and bytes(stored.raw_key),
+                value=None if stored.payload is None else bytes(stored.payload),
+                headers=decode_headers(stored.headers),
+                timestamp=None,
+            )
+            item = read_item(record, consumer=self._consumer, now=stored.received_at)
+            outcome = self._handle(item)
+            stored.delete()
+            InboxEntry.objects.using(self._consumer.using).filter(**mine, event_id=item.inbox_id).update(
+                outcome=outcome, processed_at=clock.now(using=self._consumer.using)
+            )
+            if outcome is Outcome.DEAD:
+                break
+        parked = ParkedKey.objects.using(self._consumer.using).filter(**mine, topic=key[0], key=key[1])
+        if self._parked[key] is ParkCause.GAP and not waiting.exists():
+            parked.delete()
+            del self._parked[key]
+        else:
+            parked.update(cause=self._parked[key])
+
+
+def fingerprint(error: BaseException) -> str:
+    """The same for errors of one type raised at one place, whatever their message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].name}" if frames else ""
+    return hashlib.sha256(f"{type(error).__qualname__}@{place}".encode()).hexdigest()[:16]
+
+
+def _storable(text: str) -> str:
+    """Text that PostgreSQL can hold."""
+    return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
