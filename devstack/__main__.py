@@ -1,10 +1,9 @@
-"""`python -m devstack run --folder FOLDER`: a stack in the foreground, for work on the project."""
+"""Run PostgreSQL and Kafka in the foreground, for work on the project: `python -m devstack run`."""
 
 import argparse
 import shlex
 import signal
 import sys
-import threading
 from pathlib import Path
 from types import FrameType
 
@@ -14,39 +13,44 @@ from devstack.stack import Stack
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m devstack", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
-        "run", help="start PostgreSQL and Kafka, print how to reach them, stop on Ctrl-C"
-    )
-    run.add_argument(
-        "--folder", type=Path, default=Path(".devstack"), help="where data is kept (default: %(default)s)"
-    )
-    run.add_argument(
-        "--jars", type=Path, default=None, help="where Kafka's jars are kept (default: FOLDER/jars)"
-    )
-    arguments = parser.parse_args()
-    ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    arguments = _parse()
+    signal.signal(signal.SIGTERM, _interrupt)
+    stack = Stack(arguments.folder, jars=arguments.jars, environ={}, progress=_show)
     try:
-        with Stack(arguments.folder, jars=arguments.jars, environ={}, progress=_show) as stack:
-            for name, value in stack.environment().items():
-                sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-            sys.stdout.flush()
-            ended.wait()
+        stack.start()
+        for name, value in stack.environment().items():
+            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+        sys.stdout.flush()
+        while True:
+            signal.pause()
+    except KeyboardInterrupt:
+        return 0
     except DevstackError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return 0
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        stack.stop()
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m devstack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="start both, print how to reach them, stop on Ctrl-C or SIGTERM")
+    run.add_argument(
+        "--folder", type=Path, default=Path(".devstack"), help="keeps the data (default: %(default)s)"
+    )
+    run.add_argument("--jars", type=Path, help="keeps Kafka's jars, may be shared (default: FOLDER/jars)")
+    return parser.parse_args()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _show(step: Step) -> None:
-    if not step.total or step.done >= step.total:
+    if step.done >= step.total:
         sys.stderr.write(f"{step.text}\n")
 
 

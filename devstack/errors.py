@@ -1,4 +1,4 @@
-"""Every error of the development stack. The first line of a class says what happened; messages say what to do."""
+"""Every error of the development stack. A class's first line says what happened; messages say what to do."""
 
 from pathlib import Path
 
@@ -16,8 +16,12 @@ class AlreadyRunning(DevstackError):
     def __init__(self, folder: Path, pid: int | None) -> None:
         owner = f"pid {pid}" if pid else "its process is not known"
         super().__init__(
-            f"Another demo is already running in {folder} ({owner}). Stop it first, or use another folder."
+            f"another demo is already running here ({owner}), in {folder}: stop it, or use another folder."
         )
+
+
+class Cancelled(DevstackError):
+    """The start was given up."""
 
 
 class NotEmbedded(DevstackError):
@@ -47,19 +51,19 @@ class NoFreePort(DevstackError):
 
 
 class NotEnoughMemory(DevstackError):
-    """PostgreSQL and Kafka need about 400 MB of memory."""
+    """PostgreSQL and Kafka do not fit into the free memory: end other programs first."""
 
 
 class NotEnoughDisk(DevstackError):
-    """PostgreSQL, Kafka and its jars need about 500 MB of disk."""
+    """PostgreSQL, Kafka and its jars do not fit on the disk: make room, or choose another folder."""
 
 
 class LockFileInvalid(DevstackError):
-    """The list of Kafka's jars cannot be read: restore it, or make it again with `python -m devstack.lock`."""
+    """The list of Kafka's jars is broken: restore it, or make it with `python -m devstack.lock`."""
 
 
 class DownloadFailed(DevstackError):
-    """Kafka's jars could not be fetched."""
+    """Kafka's jars could not be fetched: is this machine online?"""
 
 
 class ChecksumMismatch(DevstackError):

@@ -17,8 +17,10 @@ GUARD_TIME = 20.0
 
 
 class FolderLock:
-    """Held by the process that runs the folder's stack. The system lets go of it when that process ends, so that no
-    stale lock can exist."""
+    """Held by the process that runs the folder's stack.
+
+    The system lets go of it when that process ends, however it ends: no stale lock can exist.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,7 +29,7 @@ class FolderLock:
     def acquire(self) -> None:
         """Take the lock or raise AlreadyRunning.
 
-        Waits while a guard still ends the servers of a killed run: the process written in the lock is dead then.
+        Waits while a guard still ends the servers of a killed run: the process named in the lock is dead.
         """
         deadline = time.monotonic() + GUARD_TIME
         while not self.try_acquire():
@@ -92,11 +94,16 @@ def check_room(folder: Path) -> None:
     disk = shutil.disk_usage(folder).free
     if disk < DISK_NEEDED:
         raise NotEnoughDisk(
-            f"{folder} has {disk / 1e6:.0f} MB free; PostgreSQL and Kafka need about {DISK_NEEDED / 1e6:.0f} MB."
+            f"{folder} has {_megabytes(disk)} free; PostgreSQL and Kafka need "
+            f"about {_megabytes(DISK_NEEDED)}: make room, or choose another folder."
         )
     memory = psutil.virtual_memory().available
     if memory < MEMORY_NEEDED:
         raise NotEnoughMemory(
-            f"{memory / 1e6:.0f} MB of memory are free; PostgreSQL and Kafka need about {MEMORY_NEEDED / 1e6:.0f} MB. "
-            "End other programs first."
+            f"{_megabytes(memory)} of memory are free; PostgreSQL and Kafka need about "
+            f"{_megabytes(MEMORY_NEEDED)}: end other programs first."
         )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"

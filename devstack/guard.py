@@ -1,8 +1,8 @@
 """Ends a stack's servers when the process that started them has been killed.
 
-`python -m devstack.guard FOLDER` reads its standard input, a pipe that only the stack's process holds open: when that
-process is gone, however it went, the pipe ends. (PR_SET_PDEATHSIG would follow the *thread* that started a server,
-and exists on Linux alone.)
+`python -m devstack.guard FOLDER` reads its standard input, a pipe that only the stack's process holds open:
+when that process is gone, however it went, the pipe ends. (PR_SET_PDEATHSIG would follow the *thread* that
+started a server, and exists on Linux alone.)
 """
 
 import signal
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from devstack.folder import FolderLock
-from devstack.process import end_leftovers
+from devstack.leftovers import end_leftovers
 
 
 def main() -> None:

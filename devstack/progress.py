@@ -1,7 +1,10 @@
-"""What a start is doing, for whoever wants to show it."""
+"""What a start is doing, for whoever wants to show it, and giving a start up half way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event
+
+from devstack.errors import Cancelled
 
 
 @dataclass(frozen=True)
@@ -13,8 +16,26 @@ class Step:
     total: int = 0
 
 
-Report = Callable[[Step], None]
+Listener = Callable[[Step], None]
 
 
-def silent(step: Step) -> None:
-    """Show nothing."""
+class Progress:
+    """Told of every step by the threads of a start, and asked by them whether to go on."""
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self._listener = listener
+        self._cancelled = Event()
+
+    def report(self, step: Step) -> None:
+        """Show the step; raise Cancelled when the start was given up."""
+        self.check()
+        if self._listener:
+            self._listener(step)
+
+    def check(self) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled
+
+    def cancel(self) -> None:
+        """Make every thread of the start end at its next step."""
+        self._cancelled.set()

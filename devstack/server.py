@@ -1,4 +1,4 @@
-"""What the two embedded servers share: started, awaited, stopped, killed, and always back on the same port."""
+"""What both embedded servers share: started, awaited, stopped, killed, and back on the same port."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ from typing import ClassVar
 from devstack.errors import NotStarted, PortTaken, ServerFailed
 from devstack.ports import find_port, is_free
 from devstack.process import ServerProcess
-from devstack.progress import Report, Step, silent
+from devstack.progress import Progress, Step
 
 BIND_ATTEMPTS = 3
 
@@ -18,8 +18,8 @@ BIND_ATTEMPTS = 3
 class EmbeddedServer(ABC):
     """One server below the stack's folder.
 
-    Its ports are found at the first start and kept in a file, so that addresses survive restarts of the machine;
-    a later run moves only when another program has taken them. Within a run they never move.
+    Its ports are found at the first start and kept in a file; a later run moves only when another program has
+    taken them. Within a run they never move.
     """
 
     name: ClassVar[str]
@@ -28,12 +28,12 @@ class EmbeddedServer(ABC):
     start_timeout: ClassVar[float]
     stop_timeout: ClassVar[float]
 
-    def __init__(self, stack_folder: Path, folder: Path, *, report: Report = silent) -> None:
+    def __init__(self, stack_folder: Path, folder: Path, *, progress: Progress) -> None:
         self.stack_folder = stack_folder
         self.folder = folder
         self.data = folder / "data"
         self.ports: dict[str, int] = {}
-        self._report = report
+        self._progress = progress
         self._process = ServerProcess(self.name, log=folder / f"{folder.name}.log")
 
     @property
@@ -62,7 +62,7 @@ class EmbeddedServer(ABC):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._prepare()
-        self._report(Step(f"Starting {self.name}"))
+        self._progress.report(Step(f"Starting {self.name}"))
         if self.ports:
             self._restart()
         else:
@@ -70,7 +70,8 @@ class EmbeddedServer(ABC):
 
     def stop(self) -> None:
         """End in order: all is on disk, and the next start recovers nothing."""
-        self._process.terminate(self.stop_signal, timeout=self.stop_timeout)
+        self._process.signal(self.stop_signal)
+        self._process.wait_end(timeout=self.stop_timeout)
 
     def kill(self) -> None:
         """SIGKILL to the server and all its children, as a crash would."""
@@ -103,7 +104,11 @@ class EmbeddedServer(ABC):
 
     def _launch(self) -> None:
         self._spawn(self._process)
-        self._process.wait_until(self._is_ready, timeout=self.start_timeout)
+        self._process.wait_until(self._ready_or_cancelled, timeout=self.start_timeout)
+
+    def _ready_or_cancelled(self) -> bool:
+        self._progress.check()
+        return self._is_ready()
 
     @property
     def _ports_file(self) -> Path:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,9 +14,10 @@ from devstack.errors import NotEmbedded, NotStarted
 from devstack.folder import FolderLock, check_room, make_usable
 from devstack.jars import JarCache
 from devstack.kafka import Kafka
+from devstack.leftovers import end_leftovers
 from devstack.postgres import Postgres
-from devstack.process import end_leftovers
-from devstack.progress import Report, Step, silent
+from devstack.progress import Listener, Progress, Step
+from devstack.server import EmbeddedServer
 
 DATABASE_VARIABLE = "DATABASE_URL"
 KAFKA_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -25,8 +26,8 @@ KAFKA_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 class Stack:
     """The servers the project needs, in one folder; data is kept from run to run.
 
-    A server whose address `environ` gives (DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS) is taken as it is, neither started nor
-    stopped. `jars` is a folder that several stacks may share. Nothing happens before start().
+    A server whose address `environ` gives (DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS) is taken as it is, neither started
+    nor stopped. `jars` is a folder that several stacks may share. Nothing happens before start().
     """
 
     def __init__(
@@ -35,10 +36,10 @@ class Stack:
         *,
         jars: Path | None = None,
         environ: Mapping[str, str] = os.environ,
-        progress: Report | None = None,
+        progress: Listener | None = None,
     ) -> None:
         self.folder = folder.absolute()
-        self._report = progress or silent
+        self._listener = progress
         self._given = {
             name: environ[name] for name in (DATABASE_VARIABLE, KAFKA_VARIABLE) if environ.get(name)
         }
@@ -86,16 +87,19 @@ class Stack:
         }
 
     def start(self) -> Self:
-        """Start what is not given, and return when both answer. Raises AlreadyRunning, and the errors of its parts;
-        nothing runs any more when it raises."""
+        """Start what is not given, and return when it answers.
+
+        Raises AlreadyRunning, and the errors of its parts; when it raises, nothing runs.
+        """
         if self._started:
             return self
+        progress = Progress(self._listener)
         make_usable(self.folder)
         self._lock.acquire()
         try:
             if end_leftovers(self.folder):
-                self._report(Step("Ended what a killed run had left"))
-            self._start_servers()
+                progress.report(Step("Ended what a killed run had left"))
+            self._start_servers(progress)
             state.announce(self.folder, environment=self.environment())
         except BaseException:
             self.stop()
@@ -124,21 +128,26 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _start_servers(self) -> None:
-        servers: list[Postgres | Kafka] = []
+    def _start_servers(self, progress: Progress) -> None:
+        servers: list[EmbeddedServer] = []
         if DATABASE_VARIABLE not in self._given:
-            self._postgres = Postgres(self.folder, report=self._report)
+            self._postgres = Postgres(self.folder, progress=progress)
             servers.append(self._postgres)
         if KAFKA_VARIABLE not in self._given:
-            self._kafka = Kafka(self.folder, jars=JarCache(self._jars), report=self._report)
+            self._kafka = Kafka(self.folder, jars=JarCache(self._jars), progress=progress)
             servers.append(self._kafka)
         if not servers:
             return
         check_room(self.folder)
         self._post_guard()
-        with ThreadPoolExecutor(2) as pool:
-            for future in [pool.submit(server.start) for server in servers]:
-                future.result()
+        with ThreadPoolExecutor(len(servers)) as pool:
+            try:
+                for start in as_completed([pool.submit(server.start) for server in servers]):
+                    start.result()
+            except BaseException:
+                # One failed, or Ctrl-C: the other need not finish.
+                progress.cancel()
+                raise
 
     def _post_guard(self) -> None:
         self._guard = subprocess.Popen(  # noqa: S603 - ourselves

@@ -6,7 +6,7 @@ Read by the project's settings, so that `manage.py` in a second terminal finds t
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
@@ -19,13 +19,19 @@ SECRET_KEY_FILE = "secret_key"  # noqa: S105 - a file's name
 
 @dataclass(frozen=True, kw_only=True)
 class RunningStack:
-    """A live stack. `pid` and `started` together name its process: a pid alone may have been given away again."""
+    """A live stack. `pid` and `started` together name its process: a pid alone may have been given again."""
 
     pid: int
     started: float
-    database_url: str
-    kafka_bootstrap: str
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str]
+
+    @property
+    def database_url(self) -> str:
+        return self.environment["DATABASE_URL"]
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        return self.environment["KAFKA_BOOTSTRAP_SERVERS"]
 
     @property
     def alive(self) -> bool:
@@ -54,13 +60,7 @@ def environment(folder: Path) -> dict[str, str]:
 def announce(folder: Path, *, environment: dict[str, str]) -> None:
     """Write down that this process runs the stack."""
     process = psutil.Process()
-    stack = RunningStack(
-        pid=process.pid,
-        started=process.create_time(),
-        database_url=environment["DATABASE_URL"],
-        kafka_bootstrap=environment["KAFKA_BOOTSTRAP_SERVERS"],
-        environment=environment,
-    )
+    stack = RunningStack(pid=process.pid, started=process.create_time(), environment=environment)
     write_private(folder / STACK_FILE, json.dumps(asdict(stack), indent=2) + "\n")
 
 
@@ -75,7 +75,7 @@ def secret_key(folder: Path) -> str:
 
 
 def kept_secret(path: Path) -> str:
-    """The file's secret, made on first use. Of several processes that come first together, all get the same."""
+    """The file's secret, made on first use. Several processes that come first together get the same one."""
     for _ in range(2):
         try:
             if secret := path.read_text(encoding="ascii").strip():
