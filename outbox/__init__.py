@@ -15,7 +15,7 @@ from outbox.topics import Topic
 
 if TYPE_CHECKING:
     from outbox.buffer import atomic
-    from outbox.publish import publish
+    from outbox.publishing import publish
 
 __all__ = [
     "Consumer",
@@ -33,7 +33,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # These two need Django's settings, which a contract's reader may not have.
     if name == "publish":
-        from outbox.publish import publish
+        from outbox.publishing import publish
 
         return publish
     if name == "atomic":

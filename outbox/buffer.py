@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from outbox import wake
 
 if TYPE_CHECKING:
-    from outbox.publish import OutboxRow
+    from outbox.publishing import OutboxRow
 
 _pending: ContextVar[dict[str, "Pending"]] = ContextVar("outbox_pending")
 
@@ -38,7 +38,7 @@ class Pending:
 
     def flush(self) -> None:
         """Write the events whose savepoints still stand, in the order of publishing."""
-        from outbox.publish import write
+        from outbox.publishing import write
 
         alive = {callback for _, callback, _ in self._connection.run_on_commit}
         rows = [row for committed, row in self._rows if committed in alive]

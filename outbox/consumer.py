@@ -45,9 +45,9 @@ class ConsumerWorker:
         logger.info("consumer %s reads %s", self._consumer.name, ", ".join(self._consumer.topics))
         try:
             while not self._stop.is_set():
-                self._pending += self._reader.poll(
-                    limit=self._settings.consumer_batch, timeout=self._patience()
-                )
+                # Not `self._pending += ...`: a rebalance inside poll() replaces the list.
+                polled = self._reader.poll(limit=self._settings.consumer_batch, timeout=self._patience())
+                self._pending.extend(polled)
                 if self._retry_at is None or time.monotonic() >= self._retry_at:
                     self._work()
         finally:

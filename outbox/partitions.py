@@ -58,7 +58,7 @@ def make_partitions(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
                 if cursor.fetchone()[0] is not None:
                     continue
                 bounds = [str(lowest_id(span.start)), str(lowest_id(span.end))]
-                cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE)")
+                cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
                 cursor.execute(
                     f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", bounds
                 )
@@ -74,7 +74,9 @@ def _make_inbox_past(cursor: Any, *, before: datetime) -> None:
     """
     cursor.execute("SELECT to_regclass('outbox_inbox_past')")
     if cursor.fetchone()[0] is None:
-        cursor.execute("CREATE TABLE outbox_inbox_past (LIKE outbox_inbox INCLUDING DEFAULTS)")
+        cursor.execute(
+            "CREATE TABLE outbox_inbox_past (LIKE outbox_inbox INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+        )
         cursor.execute(
             "ALTER TABLE outbox_inbox ATTACH PARTITION outbox_inbox_past FOR VALUES FROM (MINVALUE) TO (%s)",
             [str(lowest_id(before))],

@@ -38,11 +38,12 @@ class Processor:
         failure is raised, and the records can be run again.
         """
         now = clock.now(using=self.consumer.using)
-        items = {
-            item.inbox_id: item for item in (self.read(record, now=now) for record in reversed([*records]))
-        }
+        items: dict[UUID, Item] = {}
+        for record in records:
+            item = self.read(record, now=now)
+            items.setdefault(item.inbox_id, item)
         with atomic(using=self.consumer.using):
-            Batch(self._inbox, self.consumer, self._condemned).run([*reversed(items.values())])
+            Batch(self._inbox, self.consumer, self._condemned).run([*items.values()])
         for event_id in items:
             self._condemned.pop(event_id, None)
 

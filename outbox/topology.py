@@ -43,7 +43,7 @@ def _drift(topic: Topic, state: TopicState, recorded: int | None) -> Iterator[Di
     elif recorded != state.partitions:
         yield Difference(
             topic,
-            f"has {state.partitions} partitions, and keys are spread over the recorded {recorded}",
+            f"has {state.partitions} partitions, but keys are spread over {recorded}",
             None,
         )
     if state.partitions != topic.partitions:

@@ -68,12 +68,11 @@ class GroupReader:
 
         Not waited for: what is lost is delivered again, and the inbox drops it.
         """
-        self._client.commit(
-            offsets=[
-                TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()
-            ],
-            asynchronous=True,
-        )
+        parts = [TopicPartition(topic, part, offset) for (topic, part), offset in offsets.items()]
+        try:
+            self._client.commit(offsets=parts, asynchronous=True)
+        except KafkaException as error:
+            logger.warning("kafka: offsets not committed: %s", error.args[0].str())
 
     def hold(self) -> None:
         """Stop fetching, stay a member: poll() goes on but brings nothing."""

@@ -11,9 +11,7 @@ from outbox.stopping import stop_on_signals
 
 
 class Command(BaseCommand):
-    help = (
-        "Process a consumer's events until stopped (SIGTERM or Ctrl-C). Start more to share its partitions."
-    )
+    help = "Process a consumer's events until stopped (SIGTERM, Ctrl-C). Several share the partitions."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the consumer, as declared in a handlers.py")
