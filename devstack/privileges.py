@@ -45,9 +45,9 @@ class Account:
                 status = parent.stat()
                 if not (status.st_mode & 0o001 or (status.st_uid == self.user and status.st_mode & 0o100)):
                     raise FolderNotUsable(
-                        f"PostgreSQL refuses to run as root, and user {self.user} cannot enter {parent} on the "
-                        f"way to {path}. Open that folder (chmod o+x), allow user namespaces (unshare --user), "
-                        "or start as an ordinary user."
+                        f"PostgreSQL refuses to run as root, and user {self.user} cannot enter {parent} on "
+                        f"the way to {path}. Open that folder (chmod o+x), allow user namespaces (unshare "
+                        "--user), or start as an ordinary user."
                     )
 
 

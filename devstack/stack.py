@@ -26,8 +26,8 @@ KAFKA_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 class Stack:
     """The servers the project needs, in one folder; data is kept from run to run.
 
-    A server whose address `environ` gives (DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS) is taken as it is, neither started
-    nor stopped. `jars` is a folder that several stacks may share. Nothing happens before start().
+    A server whose address `environ` gives (DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS) is taken as it is, neither
+    started nor stopped. `jars` is a folder that several stacks may share. Nothing happens before start().
     """
 
     def __init__(
