@@ -11,14 +11,15 @@ from msgspec import Meta
 
 from contracts.money import LARGEST_AMOUNT_MINOR
 
-CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
+# Python's $ also matches before a last newline: (?!\n) makes the patterns mean the same everywhere.
+CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$(?!\n)"
 LARGEST_QUANTITY = 1_000_000
 LONGEST_SKU = 100
 # No control characters: they are never meant, and PostgreSQL cannot keep all of them.
-SKU_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+SKU_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
 
 AmountMinor = Annotated[int, Meta(gt=0, le=LARGEST_AMOUNT_MINOR)]
-CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 # An opaque reference to the merchant's own customer: never a name or an address.
 CustomerId = Annotated[str, Meta(pattern=CUSTOMER_ID_PATTERN)]
 Quantity = Annotated[int, Meta(gt=0, le=LARGEST_QUANTITY)]

@@ -130,4 +130,45 @@ OUTBOX = {
 # The same PostgreSQL carries Celery's queues; another URL (Redis, RabbitMQ) is one variable away.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 
+REST_FRAMEWORK = {
+    # The token first: it is what an anonymous caller is told to bring (401, not 403).
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest.parsers.BoundedJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "rest.pages.LatestFirst",
+    "DEFAULT_FILTER_BACKENDS": ["rest.filters.StrictFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "rest.schema.ProblemAutoSchema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "rest.problems.ProblemHandler",
+    "EXCEPTION_FORMATTER_CLASS": "rest.problems.ProblemFormatter",
+    "ALLOWED_ERROR_STATUS_CODES": ["400", "401", "403", "404", "405", "406", "415", "500", "503"],
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "eventsite",
+    "DESCRIPTION": "Payments, orders and loyalty, joined by events. Errors are problem details (RFC 9457).",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api",
+    "ENUM_NAME_OVERRIDES": {
+        "PaymentStatus": "payments.models.Status",
+        "OrderStatus": "orders.models.Status",
+        "ReceptionStatus": "outbox.serializers.RECEPTIONS",
+        "ReadinessStatus": "outbox.health.STATES",
+    },
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},
+}
+# Who may ask /healthz and /readyz besides this machine, like 10.0.0.0/8.
+HEALTH_ALLOWED_ADDRESSES = env.list("HEALTH_ALLOWED_ADDRESSES", default=[])
+
 LOYALTY_POINTS_PER_UNIT = env.int("LOYALTY_POINTS_PER_UNIT", default=1)

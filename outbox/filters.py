@@ -1,0 +1,23 @@
+"""By what events can be looked for."""
+
+import django_filters
+
+from outbox.config import config
+from outbox.models import OutboxEvent
+
+
+def _topics() -> list[tuple[str, str]]:
+    return [(topic.name, topic.name) for topic in config().declared_topics()]
+
+
+class EventFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Exact matches only."""
+
+    type = django_filters.CharFilter(label="Like payments.PaymentValidated.v1")
+    topic = django_filters.ChoiceFilter(choices=_topics)
+    key = django_filters.CharFilter(label="The id of a payment or order, or merchant:customer")
+    correlation_id = django_filters.UUIDFilter(label="All that followed from one beginning")
+
+    class Meta:
+        model = OutboxEvent
+        fields = ("type", "topic", "key", "correlation_id")

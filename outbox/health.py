@@ -1,0 +1,111 @@
+"""What the site stands on, asked part by part. Answers hold no addresses and no secrets."""
+
+import ipaddress
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from outbox.config import config
+from outbox.kafka import BrokerError, Cluster
+from outbox.partitions import days_ahead
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+STATES = ["ready", "degraded", "unready"]
+KAFKA_TIMEOUT = 2.0
+DAYS_AHEAD = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part's state; without a `required` one no request can be served."""
+
+    ok: bool
+    detail: str
+    required: bool = True
+
+
+def may_ask(address: str | None) -> bool:
+    """Whether health is shown to this address: the loopback and settings.HEALTH_ALLOWED_ADDRESSES (CIDR)."""
+    try:
+        asking = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(asking, ipaddress.IPv6Address) and asking.ipv4_mapped:
+        asking = asking.ipv4_mapped
+    allowed = (*LOOPBACK, *getattr(settings, "HEALTH_ALLOWED_ADDRESSES", ()))
+    return any(asking in ipaddress.ip_network(network) for network in allowed)
+
+
+def readiness(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Part]:
+    """Every part, by name. Kafka is waited for KAFKA_TIMEOUT seconds at most."""
+    try:
+        parts = {
+            "database": _database(using),
+            "migrations": _migrations(using),
+            "partitions": _partitions(using),
+        }
+    except Error as error:
+        logger.warning("readiness: %s", error)
+        parts = {"database": Part(ok=False, detail="The database does not answer.")}
+    return parts | {"kafka": _kafka()}
+
+
+def summary(parts: dict[str, Part]) -> str:
+    """ready, degraded or unready.
+
+    Kafka away is degraded, not unready: payments are accepted all the same, into the outbox, and a
+    balancer that took the site away for it would turn a delay into an outage.
+    """
+    if any(part.required and not part.ok for part in parts.values()):
+        return "unready"
+    return "ready" if all(part.ok for part in parts.values()) else "degraded"
+
+
+def _database(using: str) -> Part:
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery()")
+        standby = cursor.fetchone()[0]
+    return Part(ok=not standby, detail="a standby: read-only" if standby else "answers")
+
+
+# What has been applied once stays applied for the code of this process.
+_migrated: set[str] = set()
+
+
+def _migrations(using: str) -> Part:
+    if using not in _migrated:
+        executor = MigrationExecutor(connections[using])
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        if missing:
+            return Part(ok=False, detail=f"{len(missing)} not applied: run manage.py migrate")
+        _migrated.add(using)
+    return Part(ok=True, detail="applied")
+
+
+def _partitions(using: str) -> Part:
+    days = days_ahead(using=using)
+    return Part(ok=days >= DAYS_AHEAD, detail=f"{days:.0f} days ahead")
+
+
+@lru_cache(maxsize=1)
+def _cluster() -> Cluster:
+    return Cluster(config().kafka, timeout=KAFKA_TIMEOUT)
+
+
+def _kafka() -> Part:
+    try:
+        present = _cluster().partition_counts()
+    except BrokerError as error:
+        logger.warning("readiness: %s", error)
+        return Part(ok=False, detail="Kafka does not answer.", required=False)
+    missing = [topic.name for topic in config().declared_topics() if topic.name not in present]
+    if missing:
+        detail = f"no topic {', '.join(missing)}: run manage.py topics apply"
+        return Part(ok=False, detail=detail, required=False)
+    return Part(ok=True, detail="answers", required=False)

@@ -1,0 +1,99 @@
+"""Reads of events: what was published, where it went, and what each consumer made of it."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from outbox.models import InboxEntry, OutboxEvent, Outcome, Publication
+from outbox.registry import subscribers
+
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What one consumer made of one event.
+
+    status         pending, processed, unhandled, parked, dead or discarded
+    delay_seconds  from the event's occurred_at to its effect; None unless processed
+    """
+
+    consumer: str
+    status: str
+    delay_seconds: float | None = None
+    processed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """An event with all that became of it; several publications when it was sent more than once."""
+
+    event: OutboxEvent
+    publications: list[Publication]
+    consumers: list[Reception]
+
+
+def events_seen_by(*, owner: str | None) -> QuerySet[OutboxEvent]:
+    """The events of one owner, or of all for None; the latest first."""
+    events = OutboxEvent.objects.order_by("-id")
+    return events if owner is None else events.filter(owner=owner)
+
+
+def traces(events: Iterable[OutboxEvent]) -> list[Trace]:
+    """What became of these events, in their order. Two queries for all of them."""
+    events = list(events)
+    ids = [event.id for event in events]
+    publications: dict[UUID, list[Publication]] = defaultdict(list)
+    for publication in Publication.objects.filter(event_id__in=ids).order_by("published_at"):
+        publications[publication.event_id].append(publication)
+    entries: dict[UUID, dict[str, InboxEntry]] = defaultdict(dict)
+    # The newest generation of a consumer speaks for it.
+    for entry in InboxEntry.objects.filter(event_id__in=ids).order_by("generation"):
+        entries[entry.event_id][entry.consumer] = entry
+    return [
+        Trace(
+            event=event,
+            publications=publications[event.id],
+            consumers=[
+                _reception(consumer.name, entries[event.id].get(consumer.name))
+                for consumer in subscribers(event.topic)
+            ],
+        )
+        for event in events
+    ]
+
+
+def _reception(consumer: str, entry: InboxEntry | None) -> Reception:
+    if entry is None:
+        return Reception(consumer=consumer, status=PENDING)
+    done = entry.outcome == Outcome.PROCESSED
+    delay = (entry.processed_at - entry.occurred_at).total_seconds()
+    return Reception(
+        consumer=consumer,
+        status=entry.outcome,
+        delay_seconds=round(delay, 3) if done else None,
+        processed_at=entry.processed_at if done else None,
+    )
+
+
+def get_trace(*, event_id: UUID, owner: str | None) -> Trace | None:
+    """One event as its owner, or staff (None), sees it; None when there is nothing to see."""
+    event = events_seen_by(owner=owner).filter(id=event_id).first()
+    return None if event is None else traces([event])[0]
+
+
+def shown_data(event: OutboxEvent) -> Any:
+    """The event's data: parsed when it is JSON, else as text with unreadable bytes replaced."""
+    text = bytes(event.payload).decode(errors="replace")
+    if event.content_type == "application/json":
+        try:
+            return json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            return text
+    return text

@@ -1,0 +1,18 @@
+"""By what payments can be looked for."""
+
+import django_filters
+
+from contracts.money import DECIMALS
+from payments.models import Payment, Status
+
+
+class PaymentFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Exact matches only."""
+
+    status = django_filters.ChoiceFilter(choices=Status.choices)
+    currency = django_filters.ChoiceFilter(choices=[(code, code) for code in sorted(DECIMALS)])
+    customer_id = django_filters.CharFilter()
+
+    class Meta:
+        model = Payment
+        fields = ("status", "currency", "customer_id")

@@ -1,0 +1,9 @@
+from django.urls import path
+
+from payments.api import PaymentDetail, PaymentList, PaymentValidation
+
+urlpatterns = [
+    path("api/payments/", PaymentList.as_view(), name="payment-list"),
+    path("api/payments/<uuid:payment_id>/", PaymentDetail.as_view(), name="payment-detail"),
+    path("api/payments/<uuid:payment_id>/validate/", PaymentValidation.as_view(), name="payment-validate"),
+]

@@ -1,0 +1,28 @@
+"""Filters that refuse what they do not know."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """A misspelt parameter is an error: unfiltered results would pass for filtered ones."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
+        """The rows asked for. Raises ValidationError for unknown parameters and values."""
+        filterset = self.get_filterset(request, queryset, view)
+        known = [] if filterset is None else sorted(filterset.filters)
+        paginator = getattr(view, "paginator", None)
+        if isinstance(paginator, CursorPagination):
+            known += [paginator.cursor_query_param, paginator.page_size_query_param or ""]
+        unknown = [name for name in request.query_params if name not in known]
+        if unknown:
+            message = f"Unknown parameter; there are {', '.join(known) or 'none'}."
+            raise ValidationError(dict.fromkeys(unknown, message), code="unknown_parameter")
+        filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return filtered

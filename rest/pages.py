@@ -1,0 +1,36 @@
+"""Lists come in pages that stay right while rows are added."""
+
+from typing import Any
+from uuid import UUID
+
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+
+class LatestFirst(CursorPagination):
+    """Cursor pages by `id`, a UUIDv7, the latest first: {next, previous, results}."""
+
+    ordering = "-id"
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "page_size"
+
+    def get_page_size(self, request: Request) -> int:
+        """What was asked for, within bounds. Refuses what is not a number from 1 to `max_page_size`."""
+        text = request.query_params.get(self.page_size_query_param)
+        if text is None:
+            return self.page_size
+        if text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= self.max_page_size:
+            return int(text)
+        raise ValidationError({self.page_size_query_param: f"A number from 1 to {self.max_page_size}."})
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """The place in the list. A cursor that no page of ours has given is refused."""
+        try:
+            cursor: Any = super().decode_cursor(request)
+            if cursor is not None and cursor.position is not None:
+                UUID(cursor.position)
+        except (NotFound, ValueError):
+            raise ValidationError({self.cursor_query_param: "Not a cursor of this list."}) from None
+        return cursor  # type: ignore[no-any-return]
