@@ -85,6 +85,10 @@ class DataFromOtherVersion(DevstackError):
     """The data was written by another version of the server: delete its folder, or use another one."""
 
 
+class RootRefused(DevstackError):
+    """PostgreSQL refuses root, and neither unshare nor setpriv may change it here: use an ordinary user."""
+
+
 class ServerFailed(DevstackError):
     """A server ended, or did not answer in time."""
 

@@ -148,8 +148,8 @@ class Kafka(EmbeddedServer):
 def serves_groups(port: int) -> bool:
     """Whether the broker there names a coordinator for consumer groups (FindCoordinator, version 0).
 
-    An open port is not enough: librdkafka backs off for up to 10 s when its first request fails. And asking makes
-    a new broker create the topic of the groups' offsets, for which its first consumer would otherwise wait 3 s.
+    An open port is not enough: librdkafka backs off for up to 10 s when its first request fails. And asking
+    makes a new broker create the topic of the groups' offsets, for which its first consumer would wait 3 s.
     """
     api, api_version, correlation, no_client = 10, 0, 1, -1
     group = b"devstack"

@@ -10,10 +10,10 @@ from typing import ClassVar
 import psycopg
 from psycopg import sql
 
-from devstack import privileges
 from devstack.errors import DataFromOtherVersion, ServerMissing
 from devstack.leftovers import end_orphans, marker
 from devstack.ports import HOST
+from devstack.privileges import Account, unprivileged
 from devstack.process import ServerProcess, run_once
 from devstack.progress import Progress, Step
 from devstack.server import EmbeddedServer
@@ -46,56 +46,49 @@ class Postgres(EmbeddedServer):
         stack_folder: Path,
         *,
         progress: Progress,
-        account: privileges.Account | None = None,
+        account: Account | None = None,
     ) -> None:
         super().__init__(stack_folder, stack_folder / "postgres", progress=progress)
-        self._account = account or privileges.unprivileged()
+        self._account = account or unprivileged()
 
     @property
     def url(self) -> str:
         return f"postgresql://{USER}:{self._password()}@{HOST}:{self.port}/{DATABASE}"
 
     def _prepare(self) -> None:
-        self._account.check_reach(_binary("postgres"), self.data)
-        if self.data.exists():
-            self._check_version()
-            self._account.own(self.data)
-            self._clear_crash()
-            return
+        if not self.data.exists():
+            self._create()
+        self._check_version()
+        self._account.own(self.data)
+        self._clear_crash()
+
+    def _create(self) -> None:
+        """Made beside and moved into place: a first run that is interrupted leaves nothing half made."""
         self._progress.report(Step("Creating the PostgreSQL database"))
-        # Made beside and moved into place: a first run that is interrupted leaves nothing half made.
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        password = self.folder / "password.new"
         fresh.mkdir(mode=0o700)
         self._account.own(fresh)
-        try:
-            password.touch(mode=0o600)
-            password.write_text(self._password(), encoding="ascii")
-            self._account.own(password) if self._account.user else None
-            run_once(
-                self._account.command(
-                    [
-                        _binary("initdb"),
-                        f"--pgdata={fresh}",
-                        f"--username={USER}",
-                        f"--pwfile={password}",
-                        "--auth=scram-sha-256",
-                        "--encoding=UTF8",
-                        # The same sorting on every machine, whatever locales it has.
-                        "--locale=C",
-                        "--locale-provider=builtin",
-                        "--builtin-locale=C.UTF-8",
-                        "--no-instructions",
-                    ]
-                ),
-                what="Creating the PostgreSQL database",
-                env=_environment(),
-                cwd=self.folder,
-                account=self._account.user,
-            )
-        finally:
-            password.unlink(missing_ok=True)
+        self._password()
+        arguments: list[str | Path] = [
+            _binary("initdb"),
+            f"--pgdata={fresh}",
+            f"--username={USER}",
+            f"--pwfile={self._password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            # The same sorting on every machine, whatever locales it has.
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+        ]
+        run_once(
+            self._account.command(arguments),
+            what="Creating the PostgreSQL database",
+            env=_environment(),
+            cwd=self.folder,
+        )
         fresh.rename(self.data)
 
     def _spawn(self, process: ServerProcess) -> None:
@@ -104,9 +97,7 @@ class Postgres(EmbeddedServer):
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
         arguments += ["-c", marker(self.stack_folder)]
-        process.spawn(
-            self._account.command(arguments), env=_environment(), cwd=self.folder, account=self._account.user
-        )
+        process.spawn(self._account.command(arguments), env=_environment(), cwd=self.folder)
 
     def _is_ready(self) -> bool:
         """A client of ours is let in, and the project's database exists."""
@@ -130,7 +121,11 @@ class Postgres(EmbeddedServer):
         return True
 
     def _password(self) -> str:
-        return kept_secret(self.folder / "password")
+        return kept_secret(self._password_file)
+
+    @property
+    def _password_file(self) -> Path:
+        return self.folder / "password"
 
     def _check_version(self) -> None:
         try:

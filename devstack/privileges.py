@@ -1,79 +1,68 @@
-"""Starting a program that refuses to run as root."""
+"""Running PostgreSQL, which refuses root, from root's own processes."""
 
 import os
-import pwd
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from devstack.errors import FolderNotUsable
+from devstack.errors import RootRefused
 
 NOBODY = 65534
-# Inside the namespace the program is "nobody"; outside, its files stay root's own.
-NAMESPACE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whom a server runs as: a prefix to its command, or another user, or (neither) simply ourselves."""
+    """Whom a server runs as: what goes before its command, and who must own its data."""
 
     prefix: tuple[str, ...] = ()
-    user: int | None = None
+    owner: int = 0
 
     def command(self, arguments: Sequence[str | Path]) -> list[str | Path]:
         return [*self.prefix, *arguments]
 
     def own(self, folder: Path) -> None:
-        """Give the folder and all in it to the account; only root can, and only root has to."""
-        if os.geteuid() != 0:
+        """Give the account the folder and all in it; nothing to do, and no right to, for an ordinary user."""
+        if os.geteuid() != 0 or folder.stat().st_uid == self.owner:
             return
-        owner = self.user or 0
-        if folder.stat().st_uid == owner:
-            return
-        for parent, folders, files in os.walk(folder):
-            for name in (".", *folders, *files):
-                os.chown(Path(parent, name), owner, owner, follow_symlinks=False)
+        for parent, _, files in os.walk(folder):
+            for name in (".", *files):
+                os.chown(Path(parent, name), self.owner, self.owner, follow_symlinks=False)
 
-    def check_reach(self, *paths: Path) -> None:
-        """Raise FolderNotUsable when a parent folder of one of the paths is closed to the account."""
-        if self.user is None:
-            return
-        for path in paths:
-            for parent in path.resolve().parents:
-                status = parent.stat()
-                if not (status.st_mode & 0o001 or (status.st_uid == self.user and status.st_mode & 0o100)):
-                    raise FolderNotUsable(
-                        f"PostgreSQL refuses to run as root, and user {self.user} cannot enter {parent} on "
-                        f"the way to {path}. Open that folder (chmod o+x), allow user namespaces (unshare "
-                        "--user), or start as an ordinary user."
-                    )
+    def works(self) -> bool:
+        trial = [*self.prefix, "true"]
+        try:
+            return subprocess.run(trial, check=False, capture_output=True, timeout=10).returncode == 0  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+
+
+# An ordinary user needs nothing of this.
+OURSELVES = Account()
+# "Nobody" inside a user namespace is still root outside of it, and owner of root's files.
+NAMESPACE = Account(prefix=("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"))
+# Most containers allow no user namespace. There it is the real "nobody", who owns the data, and is allowed to pass
+# the folders above it and the binaries that root may have closed.
+OTHER_USER = Account(
+    prefix=(
+        "setpriv",
+        f"--reuid={NOBODY}",
+        f"--regid={NOBODY}",
+        "--clear-groups",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
+    ),
+    owner=NOBODY,
+)
 
 
 @cache
 def unprivileged() -> Account:
-    """Ourselves when we are an ordinary user.
-
-    As root a user namespace where the system allows it, else "nobody", to whom the data folder is then given.
-    """
+    """The first way that works here; RootRefused when none does."""
     if os.geteuid() != 0:
-        return Account()
-    if _namespaces_allowed():
-        return Account(prefix=NAMESPACE)
-    return other_user()
-
-
-def other_user() -> Account:
-    try:
-        return Account(user=pwd.getpwnam("nobody").pw_uid)
-    except KeyError:
-        return Account(user=NOBODY)
-
-
-def _namespaces_allowed() -> bool:
-    try:
-        trial = subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True, timeout=10)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return trial.returncode == 0
+        return OURSELVES
+    for account in (NAMESPACE, OTHER_USER):
+        if account.works():
+            return account
+    raise RootRefused

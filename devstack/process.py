@@ -36,15 +36,8 @@ class ServerProcess:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def spawn(
-        self,
-        command: Sequence[str | Path],
-        *,
-        env: Mapping[str, str],
-        cwd: Path,
-        account: int | None = None,
-    ) -> None:
-        """Start the command, as another user when `account` is given; its output is appended to the log."""
+    def spawn(self, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> None:
+        """Start the command; its output is appended to the log."""
         try:
             _rotate(self.log)
             with self.log.open("ab") as log:
@@ -56,9 +49,6 @@ class ServerProcess:
                     env=env,
                     cwd=cwd,
                     start_new_session=True,
-                    user=account,
-                    group=account,
-                    extra_groups=None if account is None else [],
                 )
         except FileNotFoundError as error:
             raise ServerMissing(f"{error.filename} is missing: install requirements.txt again.") from error
@@ -106,13 +96,11 @@ class ServerProcess:
         return ServerFailed(what, log=self.log, lines=last_lines(self.log))
 
 
-def run_once(
-    command: Sequence[str | Path], *, what: str, env: Mapping[str, str], cwd: Path, account: int | None = None
-) -> None:
+def run_once(command: Sequence[str | Path], *, what: str, env: Mapping[str, str], cwd: Path) -> None:
     """Run a preparing command to its end; ServerFailed with its output when it fails."""
     with tempfile.TemporaryDirectory() as folder:
         process = ServerProcess(what, log=Path(folder, "output"))
-        process.spawn(command, env=env, cwd=cwd, account=account)
+        process.spawn(command, env=env, cwd=cwd)
         process.wait_end(timeout=RUN_TIMEOUT)
         if process.exit_status:
             raise ServerFailed(
