@@ -10,7 +10,7 @@ def _topics() -> list[tuple[str, str]]:
     return [(topic.name, topic.name) for topic in config().declared_topics()]
 
 
-class EventFilter(django_filters.FilterSet):  # type: ignore[misc]
+class EventFilter(django_filters.FilterSet):
     """Exact matches only."""
 
     type = django_filters.CharFilter(label="Like payments.PaymentValidated.v1")

@@ -46,7 +46,7 @@ class Lease:
             )
             sql.execute(
                 "SELECT owner IS NOT NULL AND owner <> %s AND expires_at > clock_timestamp(), epoch,"
-                " previous::text, current::text, floor, position, ceiling"
+                " previous::text, current::text, position"
                 " FROM outbox_shard ORDER BY shard FOR UPDATE",
                 [self.owner],
             )
@@ -60,8 +60,8 @@ class Lease:
             )
         self._epoch = epoch
         # One relay holds all shards, so their cursors are always stored together.
-        previous, current, floor, position, ceiling = rows[0][2:]
-        return Cursor(Snapshot(previous), current and Snapshot(current), floor, position, ceiling)
+        previous, current, position = rows[0][2:]
+        return Cursor(Snapshot(previous), current and Snapshot(current), position)
 
     def renew(self, cursor: Cursor) -> None:
         """Hold on for another lease time and store the cursor, in the caller's transaction.
@@ -71,15 +71,13 @@ class Lease:
         with connections[self._using].cursor() as sql:
             sql.execute(
                 "UPDATE outbox_shard SET expires_at = clock_timestamp() + %s,"
-                " previous = %s, current = %s, floor = %s, position = %s, ceiling = %s"
+                " previous = %s, current = %s, position = %s"
                 " WHERE owner = %s AND epoch = %s",
                 [
                     self._time,
                     cursor.previous.text,
                     cursor.current and cursor.current.text,
-                    cursor.floor,
                     cursor.position,
-                    cursor.ceiling,
                     self.owner,
                     self._epoch,
                 ],

@@ -61,8 +61,7 @@ class Shard(models.Model):
     """A share of the keys: who relays it (a lease) and how far it has come (a cursor of two snapshots).
 
     The window being drained is what `current` sees and `previous` did not, by position; `position` is
-    the last one sent. New transactions of the window use positions above `floor`, those of the next one
-    above `ceiling`.
+    the last one sent.
     """
 
     shard = models.SmallIntegerField(primary_key=True)
@@ -71,9 +70,7 @@ class Shard(models.Model):
     expires_at = models.DateTimeField(null=True)
     previous = models.TextField()
     current = models.TextField(null=True)  # noqa: DJ001
-    floor = models.BigIntegerField(default=0)
     position = models.BigIntegerField(default=0)
-    ceiling = models.BigIntegerField(default=0)
 
     class Meta:
         db_table = "outbox_shard"

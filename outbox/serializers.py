@@ -44,7 +44,7 @@ class EventOutput(serializers.Serializer[Trace]):
 
     id = serializers.UUIDField(source="event.id")
     type = serializers.CharField(source="event.type")
-    source = serializers.CharField(source="event.source")
+    source = serializers.CharField(source="event.source")  # type: ignore[assignment]
     topic = serializers.CharField(source="event.topic")
     key = serializers.CharField(source="event.key", allow_null=True)
     number = serializers.IntegerField(
@@ -57,7 +57,7 @@ class EventOutput(serializers.Serializer[Trace]):
     causation_id = serializers.UUIDField(
         source="event.causation_id", allow_null=True, help_text="The event that led to this one."
     )
-    data = serializers.SerializerMethodField(
+    data = serializers.SerializerMethodField(  # type: ignore[assignment]
         help_text="What the event says: parsed when it is JSON, otherwise text."
     )
     publications = serializers.SerializerMethodField(

@@ -36,16 +36,12 @@ class Cursor:
 
     previous  all that this snapshot sees has been sent
     current   the window's end, frozen until all before it has been sent; None between windows
-    floor     transactions that `previous` had not yet seen begin only use positions above this one
     position  the last one sent of the window; 0 at its start
-    ceiling   the floor of the next window
     """
 
     previous: Snapshot
     current: Snapshot | None
-    floor: int
     position: int
-    ceiling: int
 
     def after_page(self, page: "list[OutboxRecord]", *, limit: int) -> "Cursor":
         """The cursor once this page has been sent: further in the window, or at its end."""
@@ -53,7 +49,7 @@ class Cursor:
             return self
         if len(page) == limit:
             return replace(self, position=page[-1].position)
-        return Cursor(self.current, None, self.ceiling, 0, self.ceiling)
+        return Cursor(self.current, None, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +74,12 @@ class OutboxRecord:
 
 _COLUMNS = ", ".join(OutboxRecord.__slots__)
 
-# Two queries, not one with OR: each has an index of its own. New transactions only use positions above
-# the floor; old ones that were in progress when the last window closed are named one by one.
+# Two queries, not one with OR, so that each is a plain range of the index on txid: transactions numbered
+# since the previous snapshot, and those that were in progress then, one by one.
 _NEW = f"""
     (SELECT {_COLUMNS} FROM outbox_event
-    WHERE txid >= %(after)s::xid8 AND position > greatest(%(floor)s, %(position)s) AND shard = ANY(%(shards)s)
-        AND txid < %(before)s::xid8 AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
+    WHERE txid >= %(after)s::xid8 AND txid < %(before)s::xid8 AND position > %(position)s
+        AND shard = ANY(%(shards)s) AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
     ORDER BY position LIMIT %(limit)s)"""
 _LATE = f"""
     (SELECT {_COLUMNS} FROM outbox_event
@@ -94,16 +90,10 @@ _ORDER = " ORDER BY position LIMIT %(limit)s"
 
 
 def open_window(cursor: Cursor, *, using: str) -> Cursor:
-    """Freeze what is committed now as the window's end.
-
-    The sequence is read first, in a statement of its own: whoever starts after the snapshot draws a
-    position above what was read.
-    """
+    """Freeze what is committed now as the window's end."""
     with connections[using].cursor() as sql:
-        sql.execute("SELECT last_value FROM outbox_event_position; SELECT pg_current_snapshot()::text")
-        ceiling = sql.fetchone()[0]
-        sql.nextset()
-        return replace(cursor, current=Snapshot(sql.fetchone()[0]), ceiling=ceiling)
+        sql.execute("SELECT pg_current_snapshot()::text")
+        return replace(cursor, current=Snapshot(sql.fetchone()[0]))
 
 
 def read_page(cursor: Cursor, *, shards: list[int], limit: int, using: str) -> list[OutboxRecord]:
@@ -111,13 +101,12 @@ def read_page(cursor: Cursor, *, shards: list[int], limit: int, using: str) -> l
     if cursor.current is None or cursor.current == cursor.previous:
         return []
     late = cursor.previous.in_progress
-    query = f"SELECT * FROM ({_NEW} UNION ALL {_LATE}) both" + _ORDER if late else _NEW
+    query = f"SELECT * FROM ({_NEW} UNION ALL {_LATE}) page" + _ORDER if late else _NEW
     parameters: dict[str, Any] = {
         "after": cursor.previous.xmax,
         "before": cursor.current.xmax,
         "current": cursor.current.text,
         "late": late,
-        "floor": cursor.floor,
         "position": cursor.position,
         "shards": shards,
         "limit": limit,

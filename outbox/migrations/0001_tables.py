@@ -63,9 +63,7 @@ CREATE TABLE outbox_shard (
     expires_at timestamptz,
     previous pg_snapshot NOT NULL DEFAULT '3:3:',
     current pg_snapshot,
-    floor bigint NOT NULL DEFAULT 0,
-    position bigint NOT NULL DEFAULT 0,
-    ceiling bigint NOT NULL DEFAULT 0
+    position bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 CREATE TABLE outbox_refusal (
@@ -423,9 +421,7 @@ class Migration(migrations.Migration):
                         ("expires_at", models.DateTimeField(null=True)),
                         ("previous", models.TextField()),
                         ("current", models.TextField(null=True)),
-                        ("floor", models.BigIntegerField(default=0)),
                         ("position", models.BigIntegerField(default=0)),
-                        ("ceiling", models.BigIntegerField(default=0)),
                     ],
                     options={
                         "db_table": "outbox_shard",
