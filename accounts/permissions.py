@@ -1,10 +1,18 @@
 """Who may act through the REST API. What a user may see is decided by `User.sees_merchant`."""
 
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import User
+
+
+def signed_in(request: Request) -> User:
+    """The user behind a request that a permission has let through. Raises NotAuthenticated for nobody."""
+    if isinstance(request.user, User):
+        return request.user
+    raise NotAuthenticated()
 
 
 class MerchantsWrite(BasePermission):

@@ -1,6 +1,6 @@
 """What can be wrong with money. The first line of a class says what; messages name the values."""
 
-from outbox import NonRecoverable
+from outbox.errors import NonRecoverable
 
 
 class MoneyError(NonRecoverable, ValueError):

@@ -7,7 +7,8 @@ from msgspec import Meta
 
 from contracts.fields import CustomerId
 from contracts.topics import LOYALTY
-from outbox import Event, Topic
+from outbox.events import Event
+from outbox.topics import Topic
 
 
 class PointsEarned(Event, frozen=True, kw_only=True):

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from contracts.fields import AmountMinor, CurrencyCode, CustomerId, Line
 from contracts.topics import ORDERS
-from outbox import Event, Topic
+from outbox.events import Event
+from outbox.topics import Topic
 
 
 class OrderCreated(Event, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from outbox import Topic
+from outbox.topics import Topic
 
 _FINITE = timedelta(days=90)
 

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.permissions import signed_in
 from loyalty import errors, selectors
 from loyalty.models import Account
 from loyalty.serializers import AccountOutput
@@ -35,14 +36,14 @@ class AccountDetail(APIView):
         body = {
             "customer_id": account.customer_id,
             "merchant_id": account.merchant_id,
-            "balance": account.balance,
+            "balance": selectors.balance_of(account=account),
             "entries": selectors.latest_entries(account=account, limit=SHOWN_ENTRIES),
         }
         return Response(AccountOutput(body).data)
 
 
 def _account_seen_by(request: Request, customer_id: str) -> Account:
-    own, asked = request.user.sees_merchant, _merchant_asked_for(request)
+    own, asked = signed_in(request).sees_merchant, _merchant_asked_for(request)
     if own is not None:
         if asked not in (None, own):
             raise errors.AccountNotFound()

@@ -1,14 +1,7 @@
 """Loyalty accounts and their ledger."""
 
 from django.db import models
-from django.db.models import Q, Sum
-from django.db.models.functions import Coalesce
-
-
-class AccountQuerySet(models.QuerySet["Account"]):
-    def with_balance(self) -> "AccountQuerySet":
-        """Each with `balance`, the sum of its ledger."""
-        return self.annotate(balance=Coalesce(Sum("entries__points"), 0))
+from django.db.models import Q
 
 
 class Account(models.Model):
@@ -18,8 +11,6 @@ class Account(models.Model):
     merchant_id = models.UUIDField()
     customer_id = models.CharField(max_length=100)
     created_at = models.DateTimeField()
-
-    objects = AccountQuerySet.as_manager()
 
     class Meta:
         ordering = ("-id",)

@@ -5,4 +5,5 @@ from contracts.money import Money, decimals_of
 
 def points_for(money: Money, *, points_per_unit: int) -> int:
     """Points for each whole unit of the currency (euro, yen, dinar), rounded down to whole points."""
-    return money.amount_minor * points_per_unit // 10 ** decimals_of(money.currency)
+    unit: int = 10 ** decimals_of(money.currency)
+    return money.amount_minor * points_per_unit // unit

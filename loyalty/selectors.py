@@ -2,21 +2,29 @@
 
 from uuid import UUID
 
+from django.db.models import Sum
+
 from loyalty.errors import AccountNotFound
 from loyalty.models import Account, LedgerEntry
 
 
 def accounts_of_customer(*, customer_id: str) -> list[Account]:
-    """The customer's accounts with every merchant, each with `balance`."""
-    return list(Account.objects.filter(customer_id=customer_id).with_balance().order_by("merchant_id"))
+    """The customer's accounts with every merchant."""
+    return list(Account.objects.filter(customer_id=customer_id).order_by("merchant_id"))
 
 
 def get_account(*, merchant_id: UUID, customer_id: str) -> Account:
-    """One account with `balance`. Raises AccountNotFound."""
+    """One account. Raises AccountNotFound."""
     try:
-        return Account.objects.with_balance().get(merchant_id=merchant_id, customer_id=customer_id)
+        return Account.objects.get(merchant_id=merchant_id, customer_id=customer_id)
     except Account.DoesNotExist:
         raise AccountNotFound() from None
+
+
+def balance_of(*, account: Account) -> int:
+    """The sum of the account's ledger."""
+    balance: int = account.entries.aggregate(sum=Sum("points", default=0))["sum"]
+    return balance
 
 
 def latest_entries(*, account: Account, limit: int) -> list[LedgerEntry]:

@@ -9,6 +9,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.permissions import signed_in
 from orders import errors, selectors
 from orders.filters import OrderFilter
 from orders.models import Order
@@ -25,7 +26,7 @@ class OrderList(generics.ListAPIView[Order]):
 
     def get_queryset(self) -> QuerySet[Order]:
         """What the caller may see."""
-        return selectors.orders_seen_by(merchant_id=self.request.user.sees_merchant)
+        return selectors.orders_seen_by(merchant_id=signed_in(self.request).sees_merchant)
 
 
 @extend_schema(summary="One order")
@@ -38,7 +39,7 @@ class OrderDetail(generics.GenericAPIView[Order]):
     def get(self, request: Request, order_id: UUID) -> Response:
         """Another merchant's order is not found."""
         try:
-            order = selectors.get_order(order_id=order_id, merchant_id=request.user.sees_merchant)
+            order = selectors.get_order(order_id=order_id, merchant_id=signed_in(request).sees_merchant)
         except errors.OrderNotFound as error:
             raise NotFound(str(error)) from error
         return Response(OrderOutput(order).data)

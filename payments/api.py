@@ -10,13 +10,13 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.permissions import MerchantsAndStaffWrite, MerchantsWrite
+from accounts.permissions import MerchantsAndStaffWrite, MerchantsWrite, signed_in
 from outbox import clock
 from payments import errors, selectors, services
 from payments.filters import PaymentFilter
 from payments.models import Payment
 from payments.serializers import PaymentInput, PaymentOutput, PaymentWithEvent, ValidateInput
-from rest.problems import Conflict
+from rest.problems import MEDIA_TYPE, Conflict
 from rest.serializers import ProblemSerializer
 
 
@@ -30,7 +30,7 @@ class PaymentList(generics.ListAPIView[Payment]):
 
     def get_queryset(self) -> QuerySet[Payment]:
         """What the caller may see."""
-        return selectors.payments_seen_by(merchant_id=self.request.user.sees_merchant)
+        return selectors.payments_seen_by(merchant_id=signed_in(self.request).sees_merchant)
 
     @extend_schema(summary="Request a payment", request=PaymentInput, responses={201: PaymentWithEvent})
     def post(self, request: Request) -> Response:
@@ -39,7 +39,7 @@ class PaymentList(generics.ListAPIView[Payment]):
         given.is_valid(raise_exception=True)
         try:
             payment, event_id = services.request_payment(
-                merchant_id=request.user.id, at=clock.now(), **given.validated_data
+                merchant_id=signed_in(request).id, at=clock.now(), **given.validated_data
             )
         except errors.LinesDoNotAddUp as error:
             raise ValidationError({"lines": str(error)}, code="lines_do_not_add_up") from error
@@ -56,7 +56,9 @@ class PaymentDetail(generics.GenericAPIView[Payment]):
     def get(self, request: Request, payment_id: UUID) -> Response:
         """Another merchant's payment is not found."""
         try:
-            payment = selectors.get_payment(payment_id=payment_id, merchant_id=request.user.sees_merchant)
+            payment = selectors.get_payment(
+                payment_id=payment_id, merchant_id=signed_in(request).sees_merchant
+            )
         except errors.PaymentNotFound as error:
             raise NotFound(str(error)) from error
         return Response(PaymentOutput(payment).data)
@@ -72,7 +74,7 @@ class PaymentValidation(generics.GenericAPIView[Payment]):
     @extend_schema(
         summary="Validate a payment",
         request=ValidateInput,
-        responses={200: PaymentWithEvent, 409: ProblemSerializer},
+        responses={200: PaymentWithEvent, (409, MEDIA_TYPE): ProblemSerializer},
     )
     def post(self, request: Request, payment_id: UUID) -> Response:
         """Declare a pending payment good: its order and points follow from the event `event_id`.
@@ -82,7 +84,7 @@ class PaymentValidation(generics.GenericAPIView[Payment]):
         ValidateInput(data=request.data).is_valid(raise_exception=True)
         try:
             payment, event_id = services.validate_payment(
-                payment_id=payment_id, merchant_id=request.user.sees_merchant, at=clock.now()
+                payment_id=payment_id, merchant_id=signed_in(request).sees_merchant, at=clock.now()
             )
         except errors.PaymentNotFound as error:
             raise NotFound(str(error)) from error

@@ -6,7 +6,7 @@ from contracts.money import DECIMALS
 from payments.models import Payment, Status
 
 
-class PaymentFilter(django_filters.FilterSet):  # type: ignore[misc]
+class PaymentFilter(django_filters.FilterSet):
     """Exact matches only."""
 
     status = django_filters.ChoiceFilter(choices=Status.choices)

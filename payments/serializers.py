@@ -76,7 +76,7 @@ class PaymentInput(StrictSerializer):
     )
     amount = AmountField()
     currency = TextField(validators=[_known_currency], help_text="An active ISO 4217 code, like EUR.")
-    lines = LineInput(many=True, required=False, max_length=MOST_LINES)
+    lines = LineInput(many=True, required=False, max_length=MOST_LINES)  # type: ignore[call-arg]
     metadata = MetadataField(
         required=False, help_text=f"Up to {MOST_METADATA} strings by name; given back as they came."
     )
@@ -139,7 +139,7 @@ class PaymentOutput(serializers.ModelSerializer[Payment]):
 
     class Meta:
         model = Payment
-        fields = (
+        fields = [
             "id",
             "customer_id",
             "amount",
@@ -149,7 +149,7 @@ class PaymentOutput(serializers.ModelSerializer[Payment]):
             "metadata",
             "created_at",
             "validated_at",
-        )
+        ]
         read_only_fields = fields
 
     def get_amount(self, payment: Payment) -> str:
@@ -175,5 +175,5 @@ class PaymentWithEvent(PaymentOutput):
     event_id = serializers.UUIDField(help_text="Follow it at /api/events/{event_id}/.")
 
     class Meta(PaymentOutput.Meta):
-        fields = (*PaymentOutput.Meta.fields, "event_id")
+        fields = [*PaymentOutput.Meta.fields, "event_id"]
         read_only_fields = fields

@@ -81,6 +81,6 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="What is wrong with this very request.")
     code = serializers.CharField()
-    errors = ProblemErrorSerializer(
+    errors = ProblemErrorSerializer(  # type: ignore[assignment]
         many=True, required=False, help_text="There when input was refused: one entry for each thing wrong."
     )
