@@ -25,3 +25,8 @@ def now(*, using: str = DEFAULT_DB_ALIAS) -> datetime:
         # The answer was made about half way between question and arrival.
         reading = _readings[using] = (asked_at, (started + time.monotonic()) / 2)
     return reading[0] + timedelta(seconds=time.monotonic() - reading[1])
+
+
+def forget() -> None:
+    """Ask the database again at the next call."""
+    _readings.clear()

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from pytest_django import Settings
 
-from outbox import wake
+from outbox import clock, wake
+from outbox.config import config
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +14,19 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """Wake-up threads hold a connection for a while; the test database is dropped without them."""
     yield
     wake.stop()
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[None]:
+    """The engine with the tests' own topics instead of the project's."""
+    settings.OUTBOX = {**settings.OUTBOX, "TOPICS": "tests.engine.TOPICS"}
+    config.cache_clear()
+    yield
+    config.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clock() -> Iterator[None]:
+    """No test inherits another's reading of the database's clock."""
+    yield
+    clock.forget()

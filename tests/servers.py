@@ -7,7 +7,6 @@ it loads any conftest.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,24 +19,20 @@ _stack: Stack | None = None
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start the servers. Jars are shared between runs: their checksums are verified each time."""
     global _stack
     # A short path: PostgreSQL's socket must fit into 107 bytes.
-    _stack = Stack(Path(tempfile.mkdtemp(prefix="es-")), jars=PROJECT / ".devstack" / "jars", environ={})
-    _stack.start()
-    os.environ.update(_stack.environment())
-
-
-def pytest_unconfigure() -> None:
-    """End the servers and delete their folder."""
-    if _stack is not None:
-        _stack.stop()
-        shutil.rmtree(_stack.folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="es-"))
+    stack = Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={})
+    early_config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    early_config.add_cleanup(stack.stop)
+    _stack = stack.start()
+    os.environ.update(stack.environment())
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def stack() -> Stack:
     """The running servers."""
     assert _stack is not None
-    yield _stack
+    return _stack

@@ -1,0 +1,204 @@
+"""What the engine's tests publish and consume: an event, topics, sessions with open transactions."""
+
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from django.db import connection, connections, transaction
+
+from outbox import Event, Topic, publish
+from outbox.config import config
+from outbox.envelope import cloudevent_headers
+from outbox.ids import new_id
+from outbox.kafka import Cluster, Record
+
+NOTES = Topic("notes", partitions=4, retention=timedelta(days=1))
+TOPICS = [NOTES]
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+T = TypeVar("T")
+
+
+class Noted(Event, frozen=True, kw_only=True):
+    """An event with nothing but a key and a text."""
+
+    type: ClassVar[str] = "tests.Noted.v1"
+    topic: ClassVar[Topic] = NOTES
+    about: str
+    text: str = ""
+
+    def key(self) -> str:
+        return self.about
+
+
+class Unheard(Noted, frozen=True, kw_only=True):
+    """An event nobody handles."""
+
+    type: ClassVar[str] = "tests.Unheard.v1"
+
+
+def noted_on(topic: Topic) -> type[Noted]:
+    """Noted, on another topic."""
+    return type("Noted", (Noted,), {"topic": topic, "__annotations__": {}}, frozen=True, kw_only=True)
+
+
+def new_topic(*, partitions: int = 4, **options: str) -> Topic:
+    """A topic nobody else uses, created in Kafka and recorded in the database."""
+    from outbox.models import TopicRecord
+
+    topic = Topic(f"notes-{uuid.uuid4().hex[:12]}", partitions=partitions, retention=timedelta(days=1))
+    TOPICS.append(topic)
+    Cluster(config().kafka).create_topic(
+        topic.name, partitions=partitions, replication=1, config={**topic.config(), **options}
+    )
+    TopicRecord.objects.create(name=topic.name, partitions=partitions, applied_at=NOW)
+    return topic
+
+
+def record_of(
+    event: Event,
+    *,
+    number: int | None = 1,
+    event_id: UUID | None = None,
+    offset: int = 0,
+    partition: int = 0,
+    at: datetime | None = None,
+    key: bytes | None = None,
+    headers: dict[str, bytes | None] | None = None,
+) -> Record:
+    """The Kafka record that the relay would have sent for this event."""
+    at = at or datetime.now(UTC)
+    event_id = event_id or new_id(at)
+    all_headers = dict(
+        cloudevent_headers(
+            id=event_id,
+            source="/tests",
+            type=event.type,
+            occurred_at=at,
+            key=event.key(),
+            number=number,
+            correlation_id=event_id,
+            causation_id=None,
+            traceparent=None,
+            content_type="application/json",
+        )
+    )
+    all_headers |= headers or {}
+    return Record(
+        topic=event.topic.name,
+        partition=partition,
+        offset=offset,
+        key=event.key().encode() if key is None else key,
+        value=event.to_json(),
+        headers=[(name, value) for name, value in all_headers.items() if value is not None],
+        timestamp=at,
+    )
+
+
+class Writer:
+    """A session in a thread of its own, that does what it is told: a transaction can be held open.
+
+    Leaving the block rolls back what is open and ends the thread and its connection.
+    """
+
+    def __init__(self) -> None:
+        self._orders: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._orders.put(None)
+        self._thread.join()
+
+    def call(self, work: Callable[[], T], *, wait: bool = True) -> T:
+        """Run in the session; the result or the error comes back. `wait=False` leaves it running."""
+        done: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+        def order() -> None:
+            try:
+                done.put((work(), None))
+            except BaseException as error:  # noqa: BLE001  (raised in the caller)
+                done.put((None, error))
+
+        self._orders.put(order)
+        if not wait:
+            return None  # type: ignore[return-value]
+        result, error = done.get(timeout=30)
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
+
+    def begin(self) -> None:
+        self.call(lambda: self._open.enter_context(transaction.atomic()))
+
+    def publish(self, about: str, text: str = "") -> UUID:
+        return self.call(lambda: publish(Noted(about=about, text=text)))
+
+    def savepoint(self) -> None:
+        self.call(lambda: self._open.enter_context(transaction.atomic()))
+
+    def end(self, *, rollback: bool = False) -> None:
+        """Commit or roll back the whole transaction."""
+
+        def end() -> None:
+            if rollback:
+                transaction.set_rollback(True)
+            self._open.close()
+
+        self.call(end)
+
+    def execute(self, sql: str) -> list[Any]:
+        def execute() -> list[Any]:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall() if cursor.description else []
+
+        return self.call(execute)
+
+    def _run(self) -> None:
+        for order in iter(self._orders.get, None):
+            order()
+        if connection.in_atomic_block:
+            transaction.set_rollback(True)
+            self._open.close()
+        connections.close_all()
+
+
+def until(condition: Callable[[], T], *, seconds: float = 30.0, every: float = 0.05) -> T:
+    """Poll until the condition is true, and return what it gave; fail after `seconds`."""
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    pause = threading.Event()
+    while not (result := condition()):
+        if datetime.now(UTC) > end:
+            raise AssertionError(f"not within {seconds} s; last answer: {result!r}")
+        pause.wait(every)
+    return result
+
+
+def records_in(topic: Topic, *, count: int, seconds: float = 30.0) -> Iterator[Record]:
+    """The topic's records from its beginning, until there were `count`."""
+    from outbox.kafka import GroupReader
+
+    reader = GroupReader(
+        config().kafka, group=f"reader-{uuid.uuid4().hex}", topics=[topic.name], on_lost=lambda _: None
+    )
+    try:
+        seen: list[Record] = []
+
+        def read() -> bool:
+            seen.extend(reader.poll(limit=1_000, timeout=0.2))
+            return len(seen) >= count
+
+        until(read, seconds=seconds)
+        yield from seen
+    finally:
+        reader.close()

@@ -1,0 +1,105 @@
+"""The cache for fast starts. A small program takes the place of Kafka, and writes it at its end as Java does."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from devstack.errors import ServerFailed
+from devstack.jars import JarCache
+from devstack.java import Java
+from devstack.lockfile import Jar
+from devstack.process import ServerProcess
+from devstack.progress import Progress
+
+WRITER = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("ready", flush=True)
+signal.sigwait([signal.SIGTERM])
+open(sys.argv[1].partition("=")[2], "w").write("cache")
+"""
+FAILING = "raise SystemExit('no Kafka today')"
+
+
+class Trainer:
+    """Trains, and counts the servers that had to be started for it."""
+
+    def __init__(self, folder: Path, code: str = WRITER) -> None:
+        self.folder = folder
+        self.code = code
+        self.starts = 0
+        lock = folder / "lock.txt"
+        content = b"a jar"
+        jar = Jar(coordinate="g:a:1", file="a.jar", size=5, sha256=hashlib.sha256(content).hexdigest())
+        lock.write_text(f"{jar}\n")
+        self.jars = JarCache(folder / "jars", lock=lock)
+        self.jars.folder.mkdir(exist_ok=True)
+        self.jar = self.jars.folder / "a.jar"
+        if not self.jar.exists():
+            self.jar.write_bytes(content)
+        self.java = Java(self.jars)
+
+    def train(self) -> None:
+        log = self.folder / "server.log"
+        log.unlink(missing_ok=True)
+
+        def spawn(flags: tuple[str, ...]) -> ServerProcess:
+            self.starts += 1
+            process = ServerProcess("Kafka", log=log)
+            process.spawn(
+                [sys.executable, "-c", self.code, *flags], env={"PATH": os.environ["PATH"]}, cwd=self.folder
+            )
+            return process
+
+        self.java.train(spawn, ready=lambda: "ready" in log.read_text(), progress=Progress())
+
+
+def test_cache_is_made_once_and_used_by_all_who_share_the_jars(tmp_path):
+    first, second = Trainer(tmp_path), Trainer(tmp_path)
+    first.train()
+    first.train()
+    second.train()
+
+    assert (first.starts, second.starts) == (1, 0)
+    assert first.java.fast_start == second.java.fast_start
+    assert first.java.fast_start[0].startswith(f"-XX:AOTCache={tmp_path}")
+
+
+def test_damaged_cache_is_made_again(tmp_path):
+    """Java does not notice: it crashes."""
+    Trainer(tmp_path).train()
+    (cache,) = (tmp_path / "jars").glob("*.aot")
+    cache.write_text("CACHE")
+
+    again = Trainer(tmp_path)
+    again.train()
+
+    assert again.starts == 1
+    assert cache.read_text() == "cache"
+
+
+def test_cache_of_other_jars_is_replaced(tmp_path):
+    trainer = Trainer(tmp_path)
+    trainer.train()
+    (old,) = (tmp_path / "jars").glob("*.aot")
+    os.utime(trainer.jar, (1, 1))
+
+    again = Trainer(tmp_path)
+    again.train()
+
+    assert again.starts == 1
+    (new,) = (tmp_path / "jars").glob("*.aot")
+    assert new != old
+
+
+def test_training_that_fails_says_so_and_leaves_nothing_to_use(tmp_path):
+    trainer = Trainer(tmp_path, FAILING)
+
+    with pytest.raises(ServerFailed, match="no Kafka today"):
+        trainer.train()
+
+    assert trainer.java.fast_start == ()
+    assert list((tmp_path / "jars").glob("*.aot")) == []
