@@ -24,6 +24,8 @@ from outbox.window import Cursor, OutboxRecord, open_window, read_page
 
 logger = logging.getLogger(__name__)
 
+BEHIND = "waits behind a refused event of its key"
+
 
 @dataclass(slots=True)
 class Page:
@@ -110,14 +112,35 @@ class Relay:
         producer = self._producer = self._producer or RecordProducer(self._settings.kafka)
         for record in records:
             if record.key is not None and (record.topic, record.key) in self._held:
-                page.refused.append((record, "waits behind a refused event of its key"))
+                page.refused.append((record, BEHIND))
             else:
                 self._produce(producer, record, page)
+        self._flush(producer)
+        if page.refused:
+            self._isolate(producer, page)
+        return page
+
+    def _flush(self, producer: RecordProducer) -> None:
         while producer.flush(self._settings.lease / 5):
             self._renew_if_due()
             if self._stop.is_set():
                 raise BrokerError("stopped while Kafka was away; the page will be sent again")
-        return page
+
+    def _isolate(self, producer: RecordProducer, page: Page) -> None:
+        """Send what was refused once more, one by one: Kafka refuses a whole batch for one record of it."""
+        suspects = sorted(page.refused, key=lambda refusal: refusal[0].position)
+        page.refused = []
+        guilty: set[tuple[str, str | None]] = set()
+        for record, cause in suspects:
+            if record.key is not None and (record.topic, record.key) in self._held | guilty:
+                page.refused.append((record, BEHIND))
+                continue
+            before = len(page.refused)
+            self._produce(producer, record, page)
+            self._flush(producer)
+            if len(page.refused) > before:
+                guilty.add((record.topic, record.key))
+            logger.debug("%s was refused with its batch: %s", record.id, cause)
 
     def _produce(self, producer: RecordProducer, record: OutboxRecord, page: Page) -> None:
         def done(refusal: RecordRefused | None, partition: int, offset: int) -> None:

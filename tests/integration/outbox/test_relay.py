@@ -1,0 +1,244 @@
+"""The relay against a real Kafka: what arrives, in which order, after which accidents."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from uuid import UUID
+
+import pytest
+from django.db import connection, connections, transaction
+
+from outbox import Topic, publish
+from outbox.config import Config, config
+from outbox.errors import LeaseLost, UnknownTopic
+from outbox.kafka import Record
+from outbox.keys import partition_of
+from outbox.models import OutboxEvent, Publication, Refusal, Shard
+from outbox.relay import Page, Relay
+from outbox.window import Cursor
+from tests.engine import NOTES, Noted, new_topic, noted_on, records_in, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+
+class Running:
+    """A relay in a thread of its own, as it would be in a process."""
+
+    def __init__(self, relay: Callable[[threading.Event], Relay]) -> None:
+        self.stop = threading.Event()
+        self.error: BaseException | None = None
+        self._relay = relay
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._relay(self.stop).run()
+        except BaseException as error:  # noqa: BLE001  (looked at by the test)
+            self.error = error
+        finally:
+            connections.close_all()
+
+    def __enter__(self) -> "Running":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def relay(stop: threading.Event) -> Relay:
+    return Relay(stop=stop)
+
+
+def publish_all(topic: Topic, names: str) -> list[UUID]:
+    """One event per letter, in one transaction each; the letter is the key."""
+    event, ids = noted_on(topic), []
+    for text, about in enumerate(names):
+        with transaction.atomic():
+            ids.append(publish(event(about=about, text=str(text))))
+    return ids
+
+
+def text_header(record: Record, name: str) -> str:
+    return (dict(record.headers)[name] or b"").decode()
+
+
+def first_occurrences(records: list[Record]) -> list[str]:
+    """The events' ids, each where it came first."""
+    return list(dict.fromkeys(text_header(record, "ce_id") for record in records))
+
+
+def test_events_arrive_as_cloudevents_where_their_key_belongs() -> None:
+    topic = new_topic()
+    (event_id,) = publish_all(topic, "k")
+    with Running(relay):
+        (record,) = records_in(topic, count=1)
+        publication = until(lambda: Publication.objects.filter(event_id=event_id).first())
+    event = OutboxEvent.objects.get(id=event_id)
+    assert record.key == b"k"
+    assert record.value == b'{"about":"k","text":"0"}'
+    assert dict(record.headers) == {
+        "ce_specversion": b"1.0",
+        "ce_id": str(event_id).encode(),
+        "ce_source": b"/eventsite/tests",
+        "ce_type": b"tests.Noted.v1",
+        "ce_time": event.occurred_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode(),
+        "ce_subject": b"k",
+        "ce_partitionkey": b"k",
+        "ce_correlationid": str(event_id).encode(),
+        "ce_sequence": b"0000000000000000001",
+        "content-type": b"application/json",
+    }
+    assert record.partition == partition_of("k", 4) == publication.partition
+    assert record.offset == publication.offset
+
+
+def test_a_key_arrives_in_order_and_every_event_once() -> None:
+    topic = new_topic()
+    with Running(relay):
+        published = publish_all(topic, "abcabcabc" * 10)
+        records = list(records_in(topic, count=90))
+    assert len(records) == 90
+    for about in "abc":
+        numbers = [
+            int(text_header(record, "ce_sequence")) for record in records if record.key == about.encode()
+        ]
+        assert numbers == list(range(1, 31))
+    assert {text_header(record, "ce_id") for record in records} == {str(event_id) for event_id in published}
+
+
+def test_a_crash_between_flush_and_cursor_repeats_but_neither_skips_nor_reorders() -> None:
+    topic = new_topic()
+    published = publish_all(topic, "ababab")
+
+    class Crash(BaseException):
+        """The process is gone."""
+
+    class CrashingRelay(Relay):
+        def _commit(self, page: Page, cursor: Cursor) -> None:
+            assert len(page.sent) == 6
+            raise Crash
+
+    with Running(lambda stop: CrashingRelay(stop=stop)) as crashed:
+        until(lambda: crashed.error)
+    assert isinstance(crashed.error, Crash)
+    assert not Publication.objects.exists()
+    published += publish_all(topic, "ab")
+    with Running(relay):
+        records = list(records_in(topic, count=14))
+    in_order = first_occurrences(records)
+    assert sorted(in_order) == sorted(map(str, published))
+    for about in (b"a", b"b"):
+        own = [text_header(record, "ce_id") for record in records if record.key == about]
+        assert [name for name in in_order if name in own] == [
+            name for name in map(str, published) if name in own
+        ]
+
+
+def test_a_page_smaller_than_the_backlog_drains_all_of_it() -> None:
+    topic = new_topic()
+    publish_all(topic, "abcdefg" * 3)
+    with Running(lambda stop: Relay(stop=stop, settings=_settings(relay_page=4))):
+        assert len(list(records_in(topic, count=21))) == 21
+        until(lambda: Publication.objects.count() == 21)
+
+
+def _settings(**changes: int | float) -> Config:
+    return Config(kafka=config().kafka, topics=config().topics, **changes)  # type: ignore[arg-type]
+
+
+def test_a_second_relay_stands_by_and_takes_over() -> None:
+    topic = new_topic()
+    with Running(relay):
+        publish_all(topic, "a")
+        until(lambda: Publication.objects.count() == 1)
+
+        class Other(Relay):
+            def __init__(self, stop: threading.Event) -> None:
+                super().__init__(stop=stop)
+                self._lease.owner = "other"
+
+        with Running(Other):
+            publish_all(topic, "b")
+            until(lambda: Publication.objects.count() == 2)
+            assert "other" not in set(Shard.objects.values_list("owner", flat=True))
+    with Running(Other):
+        publish_all(topic, "c")
+        assert len(list(records_in(topic, count=3))) == 3
+
+
+def test_a_relay_that_lost_its_lease_moves_no_cursor() -> None:
+    new_topic()
+    late = Relay(stop=threading.Event())
+    cursor = late._lease.acquire()
+    assert cursor is not None
+    with connection.cursor() as sql:
+        sql.execute("UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1, previous = '9:9:'")
+    with pytest.raises(LeaseLost), transaction.atomic():
+        late._lease.renew(cursor)
+    assert set(Shard.objects.values_list("previous", flat=True)) == {"9:9:"}
+
+
+def test_an_idle_relay_writes_nothing() -> None:
+    topic = new_topic()
+    with Running(lambda stop: Relay(stop=stop, settings=_settings(lease=600.0, relay_poll=0.01))):
+        publish_all(topic, "a")
+        until(lambda: Publication.objects.count() == 1)
+        stored = list(Shard.objects.order_by("shard").values())
+        for _ in range(5):
+            with transaction.atomic(), connection.cursor() as sql:
+                sql.execute("SELECT pg_current_xact_id()")  # the snapshot moves on
+        _idle_for_a_while()
+        assert list(Shard.objects.order_by("shard").values()) == stored
+
+
+def _idle_for_a_while() -> None:
+    with suppress(AssertionError):
+        until(lambda: False, seconds=0.5)
+
+
+def test_a_refused_record_holds_its_key_alone() -> None:
+    """Kafka refuses the whole batch that holds it; the others of that batch are sent again alone."""
+    topic = new_topic(partitions=1, **{"max.message.bytes": "2000"})
+    event = noted_on(topic)
+    with transaction.atomic():
+        publish(event(about="good", text="1"))
+        publish(event(about="bad", text=secrets.token_hex(5_000)))
+        publish(event(about="good", text="2"))
+    with Running(relay):
+        until(lambda: Refusal.objects.count() == 1)
+        with transaction.atomic():
+            publish(event(about="bad", text="waits"))
+            publish(event(about="other"))
+        until(lambda: Refusal.objects.count() == 2)
+        records = list(records_in(topic, count=3))
+    assert [record.value for record in records] == [
+        b'{"about":"good","text":"1"}',
+        b'{"about":"good","text":"2"}',
+        b'{"about":"other","text":""}',
+    ]
+    refused, behind = Refusal.objects.order_by("position").values_list("key", "cause")
+    assert refused[0] == behind[0] == "bad"
+    assert "too large" in refused[1].lower()
+    assert "waits behind" in behind[1]
+
+
+def test_an_event_for_a_topic_that_does_not_exist_yet_waits_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    with transaction.atomic():
+        publish(Noted(about="a"))
+    with Running(relay):
+        until(lambda: "topics apply" in caplog.text)
+        topic = new_topic()
+        connection.cursor().execute(
+            "INSERT INTO outbox_topic (name, partitions) VALUES (%s, 1) ON CONFLICT DO NOTHING", [NOTES.name]
+        )
+        assert topic.name != NOTES.name
+        from outbox.kafka import BrokerError, Cluster
+
+        with suppress(BrokerError):  # made by an earlier test
+            Cluster(config().kafka).create_topic(NOTES.name, partitions=1, replication=1, config={})
+        assert until(lambda: Publication.objects.count() == 1)
+    assert UnknownTopic.__doc__
