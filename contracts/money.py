@@ -65,9 +65,7 @@ class Money:
             raise NotPositive()
         fraction = match["fraction"] or ""
         if len(fraction) > decimals:
-            raise TooPrecise(
-                f"{currency} has {decimals} decimals, so the amount cannot have {len(fraction)}."
-            )
+            raise TooPrecise(f"{currency} has {decimals} decimals; the amount cannot have {len(fraction)}.")
         digits = match["whole"] + fraction.ljust(decimals, "0")
         # Longer numbers are refused before Python's own limit on digits can be.
         return cls(int(digits) if len(digits) <= 20 else LARGEST_AMOUNT_MINOR + 1, currency)

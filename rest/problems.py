@@ -8,6 +8,7 @@
 """
 
 import json
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,7 @@ from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
 from rest_framework.exceptions import APIException, ErrorDetail
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from outbox.recovery import Family, family_of
 
@@ -60,18 +62,24 @@ class ProblemFormatter(ExceptionFormatter):
 
     def format_error_response(self, error_response: ErrorResponse) -> dict[str, Any]:
         """One error that is about no field is the problem itself; others are listed."""
-        status, errors = int(self.exc.status_code), error_response.errors
+        status = int(self.exc.status_code)
+        errors = [replace(error, attr=_place(error.attr)) for error in error_response.errors]
         if error_response.type != "validation_error":
             return problem(status, code=errors[0].code, detail=errors[0].detail)
         listed = [{"field": error.attr, "code": error.code, "detail": error.detail} for error in errors]
         return problem(status, code="validation_error", detail=_summary(errors), errors=listed)
 
 
+def _place(attr: str | None) -> str | None:
+    """What is wrong about a whole list or object is said of its own name; of the whole body, of none."""
+    return (attr or "").removesuffix(api_settings.NON_FIELD_ERRORS_KEY).rstrip(".") or None
+
+
 def _summary(errors: list[Error]) -> str:
     if len(errors) == 1:
         [error] = errors
         return f"{error.attr}: {error.detail}" if error.attr else error.detail
-    fields = ", ".join(dict.fromkeys(str(error.attr) for error in errors[:10]))
+    fields = ", ".join(dict.fromkeys(error.attr or "the whole" for error in errors[:10]))
     return f"{len(errors)} things are wrong with {fields}{', …' if len(errors) > 10 else ''}; see errors."
 
 

@@ -1,6 +1,5 @@
 """Callers of the API, and payments they have made."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,8 +7,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from accounts.services import ensure_token, ensure_user
-
-MakePayment = Callable[..., dict[str, Any]]
+from tests.integration.api.answers import MakePayment
 
 
 def client_of(user: User) -> APIClient:

@@ -1,22 +1,23 @@
-"""What every refusal must look like."""
+"""What callers do, and what every refusal must look like."""
 
+from collections.abc import Callable
 from typing import Any
 
-from django.test.client import _MonkeyPatchedWSGIResponse
+MakePayment = Callable[..., dict[str, Any]]
 
 
-def problem_of(answer: "_MonkeyPatchedWSGIResponse | Any", status: int) -> dict[str, Any]:
+def problem_of(answer: Any, status: int) -> dict[str, Any]:
     """The problem that was answered, checked to be one."""
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
     assert body["status"] == status
-    assert body["type"].startswith("urn:eventsite:problem:")
+    assert body["type"] == f"urn:eventsite:problem:{body['code']}"
     assert body["title"]
     assert body["detail"]
     return body
 
 
-def fields_of(answer: Any) -> set[str | None]:
+def refused_fields(answer: Any) -> set[str | None]:
     """The fields that a 400 complains about."""
     return {error["field"] for error in problem_of(answer, 400)["errors"]}
