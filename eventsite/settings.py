@@ -1,10 +1,12 @@
 """Wiring. Everything that differs between machines comes from the environment."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import environ
 
 import devstack.state
+from eventsite import broker, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSTACK_DIR = BASE_DIR / ".devstack"
@@ -40,11 +42,13 @@ INSTALLED_APPS = [
     "orders",
     "loyalty",
     "dashboard",
-    "devstack",
+    "demo",
+    "eventsite",
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "dashboard.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -130,7 +134,25 @@ OUTBOX = {
 }
 
 # The same PostgreSQL carries Celery's queues; another URL (Redis, RabbitMQ) is one variable away.
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker.url_over_database(DATABASES["default"])
+CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(
+    CELERY_BROKER_URL, visibility_timeout=env.int("CELERY_VISIBILITY_TIMEOUT", default=60)
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# A task is taken off its queue once it is done: a killed worker loses none. So every task may run twice.
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_IGNORE_RESULT = True
+# Remote control needs a queue per worker, which over PostgreSQL is a table that no one removes.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = not broker.over_postgresql(CELERY_BROKER_URL)
+CELERY_BEAT_SCHEDULE = {
+    "partitions": {"task": "outbox.make_partitions", "schedule": timedelta(hours=1)},
+}
+
+LOGGING = logs.logging_settings(
+    format=env.str("LOG_FORMAT", default="text"), level=env.str("LOG_LEVEL", default="INFO")
+)
 
 REST_FRAMEWORK = {
     # The token first: it is what an anonymous caller is told to bring (401, not 403).
@@ -145,7 +167,6 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["rest.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "rest.schema.ProblemAutoSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
-    "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 DRF_STANDARDIZED_ERRORS = {

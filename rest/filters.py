@@ -7,6 +7,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 
@@ -20,7 +21,9 @@ class StrictFilterBackend(DjangoFilterBackend):
         paginator = getattr(view, "paginator", None)
         if isinstance(paginator, CursorPagination):
             known += [paginator.cursor_query_param, paginator.page_size_query_param or ""]
-        unknown = [name for name in request.query_params if name not in known]
+        unknown = [
+            name for name in request.query_params if name not in {*known, api_settings.URL_FORMAT_OVERRIDE}
+        ]
         if unknown:
             message = f"Unknown parameter; there are {', '.join(known) or 'none'}."
             raise ValidationError(dict.fromkeys(unknown, message), code="unknown_parameter")

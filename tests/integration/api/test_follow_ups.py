@@ -138,7 +138,8 @@ def moved_past(event: OutboxEvent, consumer: str, outcome: str, *, delay: float 
     with connection.cursor() as cursor:
         cursor.execute(
             'INSERT INTO outbox_inbox (event_id, consumer, generation, topic, partition, "offset", key,'
-            " number, type, outcome, occurred_at, processed_at) VALUES (%s, %s, 1, %s, 0, 0, %s, %s, %s, %s, %s, %s)",
+            " number, type, outcome, occurred_at, processed_at)"
+            " VALUES (%s, %s, 1, %s, 0, 0, %s, %s, %s, %s, %s, %s)",
             [
                 event.id,
                 consumer,
