@@ -41,14 +41,15 @@ def holder(folder: Path, how: str = "announce") -> Iterator[subprocess.Popen[byt
         process.kill()
 
 
-def test_second_start_is_refused_and_names_the_first(tmp_path):
-    with holder(tmp_path) as first, pytest.raises(
-        AlreadyRunning, match=rf"another demo is already running here \(pid {first.pid}\)"
+def test_second_start_is_refused_and_names_the_first(tmp_path: Path) -> None:
+    with (
+        holder(tmp_path) as first,
+        pytest.raises(AlreadyRunning, match=rf"another demo is already running here \(pid {first.pid}\)"),
     ):
         FolderLock(tmp_path).acquire()
 
 
-def test_lock_of_a_killed_process_is_free(tmp_path):
+def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     with holder(tmp_path) as first:
         first.send_signal(signal.SIGKILL)
         first.wait()
@@ -59,9 +60,9 @@ def test_lock_of_a_killed_process_is_free(tmp_path):
     lock.release()
 
 
-def test_start_waits_while_a_guard_clears_up_after_a_killed_run(tmp_path):
+def test_start_waits_while_a_guard_clears_up_after_a_killed_run(tmp_path: Path) -> None:
     """The guard holds the lock without writing its name; the name in it is the dead run's."""
-    dead = psutil.Popen(["true"])
+    dead = subprocess.Popen(["true"])
     dead.wait()
     (tmp_path / "lock").write_text(str(dead.pid))
     with holder(tmp_path, "quietly") as guard:
@@ -75,7 +76,7 @@ def test_start_waits_while_a_guard_clears_up_after_a_killed_run(tmp_path):
     lock.release()
 
 
-def test_released_lock_can_be_taken_again(tmp_path):
+def test_released_lock_can_be_taken_again(tmp_path: Path) -> None:
     first, second = FolderLock(tmp_path), FolderLock(tmp_path)
     first.acquire()
     assert not second.try_acquire()
@@ -85,21 +86,23 @@ def test_released_lock_can_be_taken_again(tmp_path):
     second.release()
 
 
-def test_folder_in_whose_place_is_a_file_is_refused(tmp_path):
+def test_folder_in_whose_place_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(FolderNotUsable, match="choose another folder"):
         make_usable(tmp_path / "file" / "stack")
 
 
-def test_full_disk_is_named_before_anything_starts(tmp_path, monkeypatch):
+def test_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "DISK_NEEDED", shutil.disk_usage(tmp_path).total * 2)
 
     with pytest.raises(NotEnoughDisk, match="MB free"):
         check_room(tmp_path)
 
 
-def test_little_memory_is_named_before_anything_starts(tmp_path, monkeypatch):
+def test_little_memory_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(folder_module, "MEMORY_NEEDED", psutil.virtual_memory().total * 2)
 
     with pytest.raises(NotEnoughMemory, match="MB of memory are free"):

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ class Repository:
 
 
 @pytest.fixture
-def maven(monkeypatch) -> Iterator[Repository]:
+def maven(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     served = Repository()
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,7 +60,7 @@ def maven(monkeypatch) -> Iterator[Repository]:
 
 
 @pytest.fixture
-def cache(tmp_path) -> JarCache:
+def cache(tmp_path: Path) -> JarCache:
     lock = tmp_path / "lock"
     jars = [
         Jar(
@@ -78,7 +79,7 @@ def files(cache: JarCache) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in cache.folder.iterdir() if path.name != "lock"}
 
 
-def test_jars_are_fetched_once(maven, cache):
+def test_jars_are_fetched_once(maven: Repository, cache: JarCache) -> None:
     cache.ensure(Progress())
     cache.ensure(Progress())
 
@@ -86,7 +87,7 @@ def test_jars_are_fetched_once(maven, cache):
     assert sorted(maven.asked) == sorted(CONTENTS)
 
 
-def test_progress_ends_at_the_total(maven, cache):
+def test_progress_ends_at_the_total(maven: Repository, cache: JarCache) -> None:
     steps: list[Step] = []
     cache.ensure(Progress(steps.append))
 
@@ -95,7 +96,7 @@ def test_progress_ends_at_the_total(maven, cache):
     assert max(step.done for step in steps) == total
 
 
-def test_damaged_jar_is_fetched_again_and_the_sound_one_is_not(maven, cache):
+def test_damaged_jar_is_fetched_again_and_the_sound_one_is_not(maven: Repository, cache: JarCache) -> None:
     cache.ensure(Progress())
     maven.asked.clear()
     (cache.folder / "a-1.jar").write_bytes(b"damaged")
@@ -106,7 +107,7 @@ def test_damaged_jar_is_fetched_again_and_the_sound_one_is_not(maven, cache):
     assert maven.asked == ["/group/a/1/a-1.jar"]
 
 
-def test_jar_with_another_checksum_is_refused_and_not_kept(maven, cache):
+def test_jar_with_another_checksum_is_refused_and_not_kept(maven: Repository, cache: JarCache) -> None:
     maven.contents["/group/a/1/a-1.jar"] = b"replaced by someone"
 
     with pytest.raises(ChecksumMismatch, match=r"a-1\.jar .* expected"):
@@ -116,7 +117,7 @@ def test_jar_with_another_checksum_is_refused_and_not_kept(maven, cache):
     assert [jar.file for jar in cache.missing()][:1] == ["a-1.jar"]
 
 
-def test_jar_that_does_not_exist_is_asked_for_once(maven, cache):
+def test_jar_that_does_not_exist_is_asked_for_once(maven: Repository, cache: JarCache) -> None:
     del maven.contents["/group/a/1/a-1.jar"]
 
     with pytest.raises(DownloadFailed, match=r"a-1\.jar could not be fetched"):
@@ -125,7 +126,7 @@ def test_jar_that_does_not_exist_is_asked_for_once(maven, cache):
     assert maven.asked.count("/group/a/1/a-1.jar") == 1
 
 
-def test_broken_transfer_is_tried_again(maven, cache):
+def test_broken_transfer_is_tried_again(maven: Repository, cache: JarCache) -> None:
     def cut(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Length", str(len(CONTENTS[request.path])))
@@ -143,7 +144,7 @@ def test_broken_transfer_is_tried_again(maven, cache):
     assert maven.asked.count("/group/a/1/a-1.jar") == 3
 
 
-def test_machine_that_is_offline_is_told_what_to_do(cache, monkeypatch):
+def test_machine_that_is_offline_is_told_what_to_do(cache: JarCache, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"
@@ -153,7 +154,7 @@ def test_machine_that_is_offline_is_told_what_to_do(cache, monkeypatch):
             cache.ensure(Progress())
 
 
-def test_cancelled_fetch_ends_and_leaves_no_half_file(maven, cache):
+def test_cancelled_fetch_ends_and_leaves_no_half_file(maven: Repository, cache: JarCache) -> None:
     progress = Progress(lambda step: progress.cancel() if step.done else None)
 
     with pytest.raises(Cancelled):
@@ -163,14 +164,14 @@ def test_cancelled_fetch_ends_and_leaves_no_half_file(maven, cache):
     assert cache.missing()
 
 
-def test_folder_that_cannot_be_made_is_named(maven, cache):
+def test_folder_that_cannot_be_made_is_named(maven: Repository, cache: JarCache) -> None:
     cache.folder.write_text("a file is in the way")
 
     with pytest.raises(FolderNotUsable, match="jars"):
         cache.ensure(Progress())
 
 
-def test_repository_is_known_without_configuration(monkeypatch):
+def test_repository_is_known_without_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(REPOSITORY_VARIABLE, raising=False)
 
     assert repository().startswith("https://")

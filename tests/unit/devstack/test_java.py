@@ -1,4 +1,4 @@
-"""The cache for fast starts. A small program takes the place of Kafka, and writes it at its end as Java does."""
+"""The cache for fast starts. A small program stands in for Kafka, and writes it at its end as Java does."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ class Trainer:
         self.java.train(spawn, ready=lambda: "ready" in log.read_text(), progress=Progress())
 
 
-def test_cache_is_made_once_and_used_by_all_who_share_the_jars(tmp_path):
+def test_cache_is_made_once_and_used_by_all_who_share_the_jars(tmp_path: Path) -> None:
     first, second = Trainer(tmp_path), Trainer(tmp_path)
     first.train()
     first.train()
@@ -68,7 +68,7 @@ def test_cache_is_made_once_and_used_by_all_who_share_the_jars(tmp_path):
     assert first.java.fast_start[0].startswith(f"-XX:AOTCache={tmp_path}")
 
 
-def test_damaged_cache_is_made_again(tmp_path):
+def test_damaged_cache_is_made_again(tmp_path: Path) -> None:
     """Java does not notice: it crashes."""
     Trainer(tmp_path).train()
     (cache,) = (tmp_path / "jars").glob("*.aot")
@@ -81,7 +81,7 @@ def test_damaged_cache_is_made_again(tmp_path):
     assert cache.read_text() == "cache"
 
 
-def test_cache_of_other_jars_is_replaced(tmp_path):
+def test_cache_of_other_jars_is_replaced(tmp_path: Path) -> None:
     trainer = Trainer(tmp_path)
     trainer.train()
     (old,) = (tmp_path / "jars").glob("*.aot")
@@ -95,7 +95,7 @@ def test_cache_of_other_jars_is_replaced(tmp_path):
     assert new != old
 
 
-def test_training_that_fails_says_so_and_leaves_nothing_to_use(tmp_path):
+def test_training_that_fails_says_so_and_leaves_nothing_to_use(tmp_path: Path) -> None:
     trainer = Trainer(tmp_path, FAILING)
 
     with pytest.raises(ServerFailed, match="no Kafka today"):

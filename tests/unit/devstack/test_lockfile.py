@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from devstack.errors import LockFileInvalid
@@ -8,7 +10,7 @@ DIGEST = "ab" * 32
 LINE = f"org.apache.kafka:kafka_2.13:4.3.1 kafka_2.13-4.3.1.jar 5000 {DIGEST}"
 
 
-def test_line_is_read_and_written_alike():
+def test_line_is_read_and_written_alike() -> None:
     jar = Jar.parse(LINE)
 
     assert str(jar) == LINE
@@ -32,12 +34,12 @@ def test_line_is_read_and_written_alike():
         LINE.replace(" kafka_2.13-4.3.1.jar", " kafka.sh"),
     ],
 )
-def test_line_that_is_not_exact_is_refused(line):
+def test_line_that_is_not_exact_is_refused(line: str) -> None:
     with pytest.raises(LockFileInvalid):
         Jar.parse(line)
 
 
-def test_comments_and_blank_lines_are_passed_over_and_order_is_kept(tmp_path):
+def test_comments_and_blank_lines_are_passed_over_and_order_is_kept(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text(f"# made\n\na:b:1 z.jar 1 {DIGEST}\na:c:1 a.jar 1 {DIGEST}\n")
 
@@ -45,7 +47,7 @@ def test_comments_and_blank_lines_are_passed_over_and_order_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", f"a:b:1 a.jar 1 {DIGEST}\nb:b:1 a.jar 1 {DIGEST}\n"])
-def test_lock_without_jars_or_with_one_file_twice_is_refused(tmp_path, text):
+def test_lock_without_jars_or_with_one_file_twice_is_refused(tmp_path: Path, text: str) -> None:
     lock = tmp_path / "lock"
     lock.write_text(text)
 
@@ -53,12 +55,12 @@ def test_lock_without_jars_or_with_one_file_twice_is_refused(tmp_path, text):
         read_lock(lock)
 
 
-def test_lock_that_is_not_there_says_how_to_make_it(tmp_path):
+def test_lock_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(LockFileInvalid, match="cannot be read"):
         read_lock(tmp_path / "lock")
 
 
-def test_committed_lock_is_one_kafka_with_a_log():
+def test_committed_lock_is_one_kafka_with_a_log() -> None:
     versions = dict(jar.coordinate.rsplit(":", 1) for jar in read_lock())
 
     kafka = {version for name, version in versions.items() if name.startswith("org.apache.kafka:")}

@@ -1,0 +1,28 @@
+"""Periodic work, for projects that have Celery. Nothing in the engine imports this module."""
+
+import logging
+
+from celery import shared_task
+from django.db import OperationalError
+
+from outbox.partitions import make_partitions
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(
+    name="outbox.make_partitions",
+    ignore_result=True,
+    acks_late=True,
+    autoretry_for=(OperationalError,),
+    max_retries=None,
+    retry_backoff=True,
+    retry_backoff_max=60,
+)
+def make_partitions_ahead() -> None:
+    """Make the partitions of the coming weeks. May run at any time, twice, and beside itself.
+
+    Schedule it hourly: there are days between its first failure and the day that has no partition.
+    """
+    for name in make_partitions():
+        logger.info("made partition %s", name)
