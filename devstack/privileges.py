@@ -42,8 +42,8 @@ class Account:
 OURSELVES = Account()
 # "Nobody" inside a user namespace is still root outside of it, and owner of root's files.
 NAMESPACE = Account(prefix=("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"))
-# Most containers allow no user namespace. There it is the real "nobody", who owns the data, and is let into the
-# folders above it and the binaries, which root may have closed.
+# Most containers allow no user namespace. There it is the real "nobody", who owns the data, and is let into
+# the folders above it and the binaries, which root may have closed.
 OTHER_USER = Account(
     prefix=(
         "setpriv",

@@ -26,6 +26,7 @@ class ServerProcess:
         self.name = name
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -41,6 +42,7 @@ class ServerProcess:
         try:
             _rotate(self.log)
             with self.log.open("ab") as log:
+                self._log_start = log.tell()
                 self._process = subprocess.Popen(  # noqa: S603 - our own servers
                     command,
                     stdin=subprocess.DEVNULL,
@@ -92,8 +94,16 @@ class ServerProcess:
             kill_tree(psutil.Process(self._process.pid))
             self._process.wait()
 
+    def last_lines(self, *, count: int = 12) -> str:
+        """The end of what this run of the server said."""
+        with suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - 8_000))
+            lines = log.read().decode(errors="replace").splitlines()
+            return "\n".join(f"    {line}" for line in lines[-count:])
+        return ""
+
     def failure(self, what: str) -> ServerFailed:
-        return ServerFailed(what, log=self.log, lines=last_lines(self.log))
+        return ServerFailed(what, log=self.log, lines=self.last_lines())
 
 
 def run_once(command: Sequence[str | Path], *, what: str, env: Mapping[str, str], cwd: Path) -> None:
@@ -104,7 +114,7 @@ def run_once(command: Sequence[str | Path], *, what: str, env: Mapping[str, str]
         process.wait_end(timeout=RUN_TIMEOUT)
         if process.exit_status:
             raise ServerFailed(
-                f"{what} failed (exit status {process.exit_status}).", lines=last_lines(process.log)
+                f"{what} failed (exit status {process.exit_status}).", lines=process.last_lines()
             )
 
 
@@ -138,16 +148,6 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def last_lines(log: Path, *, count: int = 12) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 8_000))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(f"    {line}" for line in text.splitlines()[-count:])
 
 
 def _rotate(log: Path) -> None:
