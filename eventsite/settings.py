@@ -151,7 +151,7 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 LOGGING = logs.logging_settings(
-    format=env.str("LOG_FORMAT", default="text"), level=env.str("LOG_LEVEL", default="INFO")
+    style=env.str("LOG_FORMAT", default="text"), level=env.str("LOG_LEVEL", default="INFO")
 )
 
 REST_FRAMEWORK = {

@@ -8,6 +8,7 @@ from rest.problems import no_such_resource
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include("dashboard.urls")),
     path("", include("payments.urls")),
     path("", include("orders.urls")),
     path("", include("loyalty.urls")),

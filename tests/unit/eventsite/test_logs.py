@@ -1,0 +1,88 @@
+"""Logging: one line an entry, whatever the message holds."""
+
+import io
+import json
+import logging
+import logging.config
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import pytest
+
+from eventsite.logs import logging_settings
+from outbox.context import caused_by
+
+CORRELATION = UUID("0198c0de-0000-7000-8000-000000000001")
+
+
+Log = Callable[[str], tuple[logging.Logger, io.StringIO]]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """A logger whose entries go through the given format into a string."""
+    logger = logging.getLogger("test.logs")
+
+    def make(style: str) -> tuple[logging.Logger, io.StringIO]:
+        settings = logging_settings(style=style, level="INFO")
+        formatter = logging.config.DictConfigurator(settings).configure_formatter(
+            settings["formatters"]["entries"]
+        )
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(formatter)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel("INFO")
+        return logger, stream
+
+    yield make
+    logger.handlers, logger.propagate = [], True
+
+
+def test_text_cannot_be_forged(log: Log) -> None:
+    logger, stream = log("text")
+    logger.warning("refused: %s", "\n12:00:00.000 info    admin: all is well\x1b[2J", extra={"key": "a\rb"})
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(
+        r"warning test.logs: refused: \n12:00:00.000 info    admin: all is well\x1b[2J key=a\rb"
+    )
+
+
+def test_text_shows_tracebacks_below_their_entry(
+    log: Log,
+) -> None:
+    logger, stream = log("text")
+    try:
+        raise LookupError("no such thing")
+    except LookupError:
+        logger.exception("it failed")
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith("error   test.logs: it failed")
+    assert lines[1] == "    Traceback (most recent call last):"
+    assert lines[-1] == "    LookupError: no such thing"
+
+
+def test_json_holds_all_of_an_entry_in_one_line(
+    log: Log,
+) -> None:
+    logger, stream = log("json")
+    with caused_by(correlation_id=CORRELATION):
+        try:
+            raise LookupError("no\nsuch thing")
+        except LookupError:
+            logger.exception("it %s", "failed", extra={"topic": "payments"})
+    (line,) = stream.getvalue().splitlines()
+    entry = json.loads(line)
+    assert (entry["event"], entry["level"], entry["logger"], entry["topic"]) == (
+        "it failed",
+        "error",
+        "test.logs",
+        "payments",
+    )
+    assert entry["correlation_id"] == str(CORRELATION)
+    assert "LookupError: no\nsuch thing" in entry["exception"]
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="json or text, not 'xml'"):
+        logging_settings(style="xml", level="INFO")
