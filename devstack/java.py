@@ -19,6 +19,8 @@ FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.
 # Java says at length which classes it cannot keep; none of it matters.
 QUIET = "-Xlog:aot=off,cds=off"
 TRAINING_TIMEOUT = 90.0
+# One for each virtual environment that shares the jars, within reason: 67 MB each.
+CACHES_KEPT = 3
 
 Spawn = Callable[[tuple[str, ...]], ServerProcess]
 
@@ -67,9 +69,11 @@ class Java:
             process.kill()
         if not fresh.exists():
             raise process.failure("Java made no cache for fast starts.")
-        for old in self._jars.folder.glob("kafka-*.aot"):
+        made = fresh.rename(self._jars.folder / f"kafka-{self._origin()}-{_digest(fresh)}.aot")
+        caches = sorted(self._jars.folder.glob("kafka-*.aot"), key=lambda cache: cache.stat().st_mtime)
+        for old in caches[:-CACHES_KEPT]:
             old.unlink()
-        return fresh.rename(self._jars.folder / f"kafka-{self._origin()}-{_digest(fresh)}.aot")
+        return made
 
     def _find(self) -> Path | None:
         """The cache, if it is whole: Java crashes on a damaged one, so its name carries its digest."""

@@ -9,7 +9,7 @@ import pytest
 
 from devstack.errors import ServerFailed
 from devstack.jars import JarCache
-from devstack.java import Java
+from devstack.java import CACHES_KEPT, Java
 from devstack.lockfile import Jar
 from devstack.process import ServerProcess
 from devstack.progress import Progress
@@ -71,7 +71,7 @@ def test_cache_is_made_once_and_used_by_all_who_share_the_jars(tmp_path: Path) -
 def test_damaged_cache_is_made_again(tmp_path: Path) -> None:
     """Java does not notice: it crashes."""
     Trainer(tmp_path).train()
-    (cache,) = (tmp_path / "jars").glob("*.aot")
+    (cache,) = caches(tmp_path)
     cache.write_text("CACHE")
 
     again = Trainer(tmp_path)
@@ -81,18 +81,25 @@ def test_damaged_cache_is_made_again(tmp_path: Path) -> None:
     assert cache.read_text() == "cache"
 
 
-def test_cache_of_other_jars_is_replaced(tmp_path: Path) -> None:
-    trainer = Trainer(tmp_path)
+def test_cache_of_other_jars_is_not_used_and_the_oldest_are_removed(tmp_path: Path) -> None:
+    first = caches_after_touching_the_jar(tmp_path, when=1)
+    for when in range(2, 3 + CACHES_KEPT):
+        newest = caches_after_touching_the_jar(tmp_path, when=when)
+
+    assert len(newest) == CACHES_KEPT
+    assert first.isdisjoint(newest)
+
+
+def caches_after_touching_the_jar(folder: Path, *, when: int) -> set[Path]:
+    trainer = Trainer(folder)
+    os.utime(trainer.jar, (when, when))
     trainer.train()
-    (old,) = (tmp_path / "jars").glob("*.aot")
-    os.utime(trainer.jar, (1, 1))
+    assert trainer.starts == 1
+    return caches(folder)
 
-    again = Trainer(tmp_path)
-    again.train()
 
-    assert again.starts == 1
-    (new,) = (tmp_path / "jars").glob("*.aot")
-    assert new != old
+def caches(folder: Path) -> set[Path]:
+    return set((folder / "jars").glob("kafka-*.aot"))
 
 
 def test_training_that_fails_says_so_and_leaves_nothing_to_use(tmp_path: Path) -> None:
