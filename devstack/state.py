@@ -6,6 +6,7 @@ Read by the project's settings, so that `manage.py` in a second terminal finds t
 import json
 import os
 import secrets
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,8 +87,7 @@ def kept_secret(path: Path) -> str:
             raise FolderNotUsable(f"{path} cannot be read: {error}") from error
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(f".{path.name}.{os.getpid()}")
-            _create_private(fresh, secrets.token_urlsafe(48) + "\n")
+            fresh = _private_file(path.parent, secrets.token_urlsafe(48) + "\n")
             try:
                 # A link appears whole and only once; whoever comes second reads the first one's.
                 os.link(fresh, path)
@@ -102,13 +102,12 @@ def kept_secret(path: Path) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Put a file that only its owner may read in place, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    _create_private(fresh, text)
-    fresh.replace(path)
+    _private_file(path.parent, text).replace(path)
 
 
-def _create_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _private_file(folder: Path, text: str) -> Path:
+    """A new file with a name of its own that only its owner may read."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".new-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+    return Path(name)
