@@ -1,0 +1,44 @@
+"""Terms of the field in two plain sentences each: what a newcomer reads behind a "?"."""
+
+HINTS = {
+    "payments": (
+        "The service that takes payments. It changes its own row and writes an event about it in one "
+        "database transaction, and calls nobody."
+    ),
+    "outbox": (
+        "A table of events, written in the same transaction as the change they tell of: neither can exist "
+        "without the other. Waiting are those not yet sent to Kafka."
+    ),
+    "relay": (
+        "The worker that reads the outbox and sends each event to Kafka, those of one key in order. When it "
+        "stops, events wait in the outbox and none is lost."
+    ),
+    "kafka": (
+        "A log of records, split into topics and partitions, that every service reads at its own pace. "
+        "Records with one key stay in order, in one partition."
+    ),
+    "consumer": (
+        "A service that reads events and acts on each exactly once. Lag is how many it has yet to read; sync "
+        "delay is the time from an event's happening to its effect here, and should stay below the limit."
+    ),
+    "key": (
+        "What the event is about: a payment, an order, an account. Events with one key are processed in the "
+        "order in which they were written."
+    ),
+    "place": (
+        "The topic, the partition and the offset of the event's record. An offset is the record's number in "
+        "its partition, from 0."
+    ),
+    "story": (
+        "Events that began with one request share a correlation id, and each names the one it followed from. "
+        "Nobody planned this tree: every service reacted on its own."
+    ),
+    "outbox-row": (
+        "The event as it was written, in the transaction of its change. The row is never edited; a "
+        "correction would be another event."
+    ),
+    "headers": (
+        "What travels beside the data in Kafka, as CloudEvents defines it. They tell a reader the type, the "
+        "order within the key and the origin before it opens the data."
+    ),
+}

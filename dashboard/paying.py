@@ -1,0 +1,66 @@
+"""Making a payment from the page, and watching what follows from it."""
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+from uuid_utils.compat import uuid7
+
+from dashboard.following import follow
+from dashboard.forms import PaymentForm
+from dashboard.views import signed_in
+from outbox import clock
+from outbox.context import caused_by, current_cause
+from payments.errors import PaymentNotFound
+from payments.models import Payment
+from payments.selectors import get_payment
+from payments.services import request_payment, validate_payment
+
+
+@login_required
+@require_POST
+def pay(request: HttpRequest) -> HttpResponse:
+    """Request a payment and validate it at once, as two commands of one story."""
+    user = signed_in(request)
+    if not (user.is_staff or user.is_merchant):
+        raise PermissionDenied("Only a merchant or staff may make payments.")
+    form = PaymentForm(request.POST, user=user)
+    if not form.is_valid():
+        return render(request, "dashboard/parts/pay.html", {"form": form, "may_pay": True}, status=422)
+    payment = _pay(form)
+    address = f"{reverse('flow')}?payment={payment.id}"
+    if "HX-Request" not in request.headers:
+        return redirect(address)
+    page = {"form": form, "may_pay": True, "following": follow(payment)}
+    response = render(request, "dashboard/parts/pay.html", page)
+    response["HX-Push-Url"] = address
+    return response
+
+
+def _pay(form: PaymentForm) -> Payment:
+    cause = current_cause()
+    story = cause.correlation_id or uuid7()
+    with caused_by(correlation_id=story, traceparent=cause.traceparent):
+        payment, _ = request_payment(
+            merchant_id=form.merchant_id,
+            customer_id=form.cleaned_data["customer_id"],
+            money=form.money,
+            at=clock.now(),
+        )
+        payment, _ = validate_payment(payment_id=payment.id, merchant_id=form.merchant_id, at=clock.now())
+    return payment
+
+
+@login_required
+@require_GET
+def following(request: HttpRequest, payment_id: UUID) -> HttpResponse:
+    """The payment's steps as they stand now; asked again and again until nothing is left to wait for."""
+    try:
+        payment = get_payment(payment_id=payment_id, merchant_id=signed_in(request).sees_merchant)
+    except PaymentNotFound as error:
+        raise Http404(str(error)) from error
+    return render(request, "dashboard/parts/following.html", {"following": follow(payment)})

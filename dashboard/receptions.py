@@ -1,0 +1,23 @@
+"""The shape and the word for what a consumer made of an event."""
+
+from outbox.models import Outcome
+from outbox.selectors import PENDING
+
+_SHOWN = {
+    PENDING: ("wait", "pending"),
+    Outcome.PROCESSED: ("ok", "processed"),
+    Outcome.UNHANDLED: ("none", "not handled"),
+    Outcome.PARKED: ("warn", "parked"),
+    Outcome.DEAD: ("dead", "dead letter"),
+    Outcome.DISCARDED: ("none", "discarded"),
+}
+
+
+def state_of(status: str) -> str:
+    """The state that the page's marks are drawn by."""
+    return _SHOWN[status][0]
+
+
+def word_of(status: str) -> str:
+    """The status as a reader knows it."""
+    return _SHOWN[status][1]

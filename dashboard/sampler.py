@@ -1,0 +1,188 @@
+"""One sampler per web process, for however many viewers: begun by the first, ended with the last.
+
+The database and Kafka are each asked once a second in a thread of their own, so that one that hangs holds up
+neither the other nor the event loop. What a part last said stays, with its time, while it is away.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Generic, TypeVar
+
+from dashboard.latest import Audience
+from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe, KafkaSample
+from outbox.recovery import Family, family_of
+
+INTERVAL = 1.0
+
+T = TypeVar("T")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """What a part said last, and when; `away_since` is set from its first failure until it answers again."""
+
+    value: T | None = None
+    at: datetime | None = None
+    away_since: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """One published moment: compared by identity, so that what is made of it can be kept for all viewers."""
+
+    at: datetime
+    database: Reading[DatabaseSample]
+    kafka: Reading[KafkaSample]
+
+
+class Part(Generic[T]):
+    """Something that is measured in a thread of its own, never twice at a time."""
+
+    def __init__(self, name: str) -> None:
+        self.reading: Reading[T] = Reading()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sampler-{name}")
+        self._asked: tuple[asyncio.Future[T], datetime] | None = None
+
+    async def ask(self, measure: Callable[[], T], *, patience: float) -> None:
+        """Begin a measurement, unless the last one is still under way; wait for its end, but only so long.
+
+        An answer, or the error of a part that is away or overloaded, becomes the reading; others are raised.
+        """
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().run_in_executor(self._thread, measure), _now()
+        future, begun = self._asked
+        done, _ = await asyncio.wait([future], timeout=patience)
+        if not done:
+            if (_now() - begun).total_seconds() > 2 * INTERVAL:
+                self._failed(begun, "it does not answer")
+            return
+        self._asked = None
+        try:
+            self.reading = Reading(future.result(), begun)
+        except Exception as error:
+            if family_of(error) not in {Family.RECOVERABLE, Family.CONTENTION}:
+                raise
+            self._failed(begun, str(error).partition("\n")[0])
+
+    def _failed(self, at: datetime, reason: str) -> None:
+        last = self.reading
+        self.reading = Reading(last.value, last.at, last.away_since or at, reason)
+
+    def stop(self, close: Callable[[], None]) -> None:
+        """Close what the measurements opened, after the one under way, without waiting for it."""
+        if self._asked is not None:
+            # Nobody will ask for this answer: an error in it is no longer news.
+            self._asked[0].add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._thread.submit(close)
+        self._thread.shutdown(wait=False)
+
+
+class Sampler:
+    """Publishes a Flow every INTERVAL seconds while anyone watches; nothing runs while nobody does."""
+
+    def __init__(
+        self,
+        *,
+        database: Callable[[], DatabaseProbe] = DatabaseProbe,
+        kafka: Callable[[], KafkaProbe] = KafkaProbe,
+        interval: float = INTERVAL,
+    ) -> None:
+        self._make_probes = (database, kafka)
+        self._interval = interval
+        self._viewers: Counter[Audience] = Counter()
+        self._task: asyncio.Task[None] | None = None
+        self._published = asyncio.Event()
+        self._flow: Flow | None = None
+
+    @property
+    def viewers(self) -> int:
+        """How many watch now."""
+        return self._viewers.total()
+
+    @property
+    def running(self) -> bool:
+        """Whether anything is being measured."""
+        return self._task is not None
+
+    async def watch(self, audience: Audience) -> AsyncGenerator[Flow, None]:
+        """Every Flow from now on; the current one first, when it is about this audience too.
+
+        Close the iterator (or cancel its reader) to stop watching.
+        """
+        self._viewers[audience] += 1
+        if self._task is None:
+            self._published = asyncio.Event()
+            self._task = asyncio.create_task(self._run(), name="dashboard-sampler")
+            self._task.add_done_callback(self._ended)
+        try:
+            seen = None
+            while True:
+                published, flow = self._published, self._flow
+                if flow is not None and flow is not seen:
+                    seen = flow
+                    yield flow
+                else:
+                    await published.wait()
+                if self._task is not None and self._task.done():
+                    self._task.result()
+                    return
+        finally:
+            self._viewers[audience] -= 1
+            if not self._viewers.total():
+                self._stop()
+
+    def _stop(self) -> None:
+        self._viewers.clear()
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._flow = None
+
+    async def _run(self) -> None:
+        make_database, make_kafka = self._make_probes
+        database_probe, kafka_probe = make_database(), make_kafka()
+        database, kafka = Part[DatabaseSample]("database"), Part[KafkaSample]("kafka")
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                due, now = loop.time() + self._interval, _now()
+                last, behind = self._flow, kafka.reading.value.since if kafka.reading.value else {}
+                look = partial(
+                    database_probe.measure,
+                    now=now,
+                    since=last.at if last else now,
+                    audiences=frozenset(self._viewers),
+                    behind=behind,
+                )
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(database.ask(look, patience=self._interval))
+                    group.create_task(
+                        kafka.ask(partial(kafka_probe.measure, now=now), patience=self._interval)
+                    )
+                self._publish(Flow(now, database.reading, kafka.reading))
+                await asyncio.sleep(due - loop.time())
+        finally:
+            database.stop(database_probe.close)
+            kafka.stop(kafka_probe.close)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # Whoever still watches must learn that nothing will come any more.
+        if task is self._task:
+            self._published.set()
+
+    def _publish(self, flow: Flow) -> None:
+        self._flow = flow
+        published, self._published = self._published, asyncio.Event()
+        published.set()
+
+
+sampler = Sampler()

@@ -1,0 +1,224 @@
+"""The flow's figures, read from the system's own tables.
+
+Every query is bounded: by an index range of a few seconds (ids are UUIDv7, so ids are times) and by a
+LIMIT; none counts a table. They stay cheap beside ten million rows and at thousands of events a second.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from dashboard.formats import Bounded
+from outbox.ids import lowest_id, time_of
+from outbox.registry import all_consumers
+
+RATE_WINDOW = timedelta(seconds=10)
+DELAY_WINDOW = timedelta(seconds=60)
+# Rows looked at for one figure; at more than a thousand events a second the window is shorter instead.
+SAMPLE_ROWS = 10_000
+COUNT_LIMIT = 10_000
+# How far back an event that a consumer has not processed is looked for.
+OLDEST_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Events written to the outbox: per second by topic, and how many since the last sample."""
+
+    per_second: Mapping[str, float]
+    fresh: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """Half of the events took no longer than p50, 95 of 100 no longer than p95; None without events."""
+
+    p50: timedelta | None = None
+    p95: timedelta | None = None
+
+    @classmethod
+    def of(cls, spans: Collection[timedelta]) -> "Delays":
+        """Nearest-rank percentiles."""
+        ranked = sorted(spans)
+        if not ranked:
+            return cls()
+        return cls(ranked[(len(ranked) - 1) // 2], ranked[max(-(-len(ranked) * 95 // 100) - 1, 0)])
+
+
+@dataclass(frozen=True, slots=True)
+class RelayState:
+    """Shards under a lease that has not run out, of all; who holds them; how long events waited for Kafka."""
+
+    leased: int
+    shards: int
+    owners: tuple[str, ...]
+    delays: Delays
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What one consumer did lately."""
+
+    per_second: float = 0.0
+    fresh: int = 0
+    delays: Delays = field(default_factory=Delays)
+
+
+def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) -> Written:
+    """Events written lately, by topic."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            """
+            WITH recent AS MATERIALIZED (
+                SELECT id, topic FROM outbox_event WHERE id >= %s ORDER BY id DESC LIMIT %s
+            )
+            SELECT topic, count(*), count(*) FILTER (WHERE id >= %s),
+                (SELECT id FROM recent ORDER BY id LIMIT 1), (SELECT count(*) FROM recent)
+            FROM recent GROUP BY topic
+            """,
+            [lowest_id(now - RATE_WINDOW), SAMPLE_ROWS, lowest_id(since)],
+        )
+        rows = cursor.fetchall()
+    span = _span(now, time_of(rows[0][3]), cut=rows[0][4] == SAMPLE_ROWS) if rows else 1.0
+    return Written({row[0]: row[1] / span for row in rows}, {row[0]: row[2] for row in rows})
+
+
+def backlog(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, timedelta | None]:
+    """Events that no relay has moved past yet, and for how long the first of them has waited.
+
+    Read from the relays' cursors as outbox.window does. Between windows (position 0) what is new is found
+    by transaction, within a window by position: ORDER BY picks the index whose range is the backlog itself.
+    """
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            """
+            WITH cursors AS (
+                SELECT previous::text::pg_snapshot AS seen, position, array_agg(shard) AS shards
+                FROM outbox_shard GROUP BY previous::text, position
+            )
+            SELECT count(*), (array_agg(id ORDER BY id))[1] FROM (
+                SELECT waiting.id FROM cursors, LATERAL (
+                    (SELECT event.id FROM outbox_event event
+                    WHERE cursors.position = 0 AND event.txid >= pg_snapshot_xmax(seen)
+                        AND event.shard = ANY(shards)
+                    ORDER BY event.txid LIMIT %(limit)s)
+                    UNION ALL
+                    (SELECT event.id FROM outbox_event event
+                    WHERE cursors.position > 0 AND event.position > cursors.position
+                        AND event.txid >= pg_snapshot_xmax(seen) AND event.shard = ANY(shards)
+                    ORDER BY event.position LIMIT %(limit)s)
+                    UNION ALL
+                    (SELECT event.id FROM outbox_event event
+                    WHERE event.txid = ANY(ARRAY(SELECT pg_snapshot_xip(seen)))
+                        AND event.position > cursors.position AND event.shard = ANY(shards)
+                    LIMIT %(limit)s)
+                ) waiting LIMIT %(limit)s
+            ) waiting
+            """,
+            {"limit": COUNT_LIMIT + 1},
+        )
+        counted, first = cursor.fetchone()
+    return Bounded.upto(COUNT_LIMIT, counted), None if first is None else now - time_of(first)
+
+
+def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
+    """Who relays, and the delay from an event's id to its publication."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT owner, expires_at > clock_timestamp() FROM outbox_shard")
+        shards = cursor.fetchall()
+        cursor.execute(
+            "SELECT event_id, published_at FROM outbox_publication WHERE event_id >= %s"
+            " ORDER BY event_id DESC LIMIT 500",
+            [lowest_id(now - DELAY_WINDOW)],
+        )
+        spans = [published_at - time_of(event_id) for event_id, published_at in cursor.fetchall()]
+    live = [owner for owner, valid in shards if valid]
+    return RelayState(len(live), len(shards), tuple(sorted(set(live))), Delays.of(spans))
+
+
+def processed(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) -> dict[str, Processed]:
+    """Each consumer's rate and sync delay (occurred_at to committed effect), from its inbox."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            """
+            WITH recent AS MATERIALIZED (
+                SELECT consumer, processed_at, outcome, processed_at - occurred_at AS delay FROM outbox_inbox
+                WHERE processed_at > %(delays_from)s ORDER BY processed_at DESC LIMIT %(limit)s
+            )
+            SELECT consumer, count(*) FILTER (WHERE processed_at > %(rates_from)s),
+                count(*) FILTER (WHERE processed_at > %(since)s),
+                percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
+                    FILTER (WHERE outcome = 'processed'),
+                (SELECT min(processed_at) FROM recent), (SELECT count(*) FROM recent)
+            FROM recent GROUP BY consumer
+            """,
+            {
+                "delays_from": now - DELAY_WINDOW,
+                "rates_from": now - RATE_WINDOW,
+                "since": since,
+                "limit": SAMPLE_ROWS,
+            },
+        )
+        rows = cursor.fetchall()
+    span = _span(now, rows[0][4], cut=rows[0][5] == SAMPLE_ROWS) if rows else 1.0
+    return {row[0]: Processed(row[1] / span, row[2], Delays(*(row[3] or (None, None)))) for row in rows}
+
+
+def _span(now: datetime, oldest: datetime, *, cut: bool) -> float:
+    """Seconds that a rate was counted over: the whole window, unless the LIMIT cut it short."""
+    if not cut:
+        return RATE_WINDOW.total_seconds()
+    return min(max((now - oldest).total_seconds(), 0.1), RATE_WINDOW.total_seconds())
+
+
+def standing_aside(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, tuple[Bounded, Bounded]]:
+    """For each consumer the parked keys and the dead letters."""
+    names = [consumer.name for consumer in all_consumers()]
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT name,
+                (SELECT count(*) FROM (
+                    SELECT FROM outbox_parked_key WHERE consumer = name LIMIT %(limit)s) parked),
+                (SELECT count(*) FROM (
+                    SELECT FROM outbox_dead_letter WHERE consumer = name LIMIT %(limit)s) dead)
+            FROM unnest(%(names)s::text[]) name
+            """,
+            {"names": names, "limit": COUNT_LIMIT + 1},
+        )
+        return {
+            name: (Bounded.upto(COUNT_LIMIT, parked), Bounded.upto(COUNT_LIMIT, dead))
+            for name, parked, dead in cursor.fetchall()
+        }
+
+
+def refused(*, using: str = DEFAULT_DB_ALIAS) -> Bounded:
+    """Events that Kafka refused, and those held behind them."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM (SELECT FROM outbox_refusal LIMIT %s) held", [COUNT_LIMIT + 1])
+        return Bounded.upto(COUNT_LIMIT, cursor.fetchone()[0])
+
+
+def oldest_unprocessed(
+    *, consumer: str, topics: list[str], since: datetime, using: str = DEFAULT_DB_ALIAS
+) -> UUID | None:
+    """The oldest event from `since` on that the consumer has not moved past.
+
+    Stops at the first one, so its cost is the distance from `since`: pass the last answer's time again.
+    """
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM outbox_event event
+            WHERE id >= %s AND topic = ANY(%s) AND NOT EXISTS (
+                SELECT FROM outbox_inbox WHERE event_id = event.id AND consumer = %s)
+            ORDER BY id LIMIT 1
+            """,
+            [lowest_id(since), topics, consumer],
+        )
+        row = cursor.fetchone()
+    found: UUID | None = row and row[0]
+    return found

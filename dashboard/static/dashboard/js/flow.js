@@ -1,0 +1,89 @@
+// The live flow: figures and rows from the server's event stream.
+import { move } from "./moving.js";
+import { replaceRows } from "./rows.js";
+import { listen } from "./stream.js";
+import { showTimes } from "./times.js";
+
+const pipeline = document.querySelector(".pipeline");
+const live = document.getElementById("live");
+const notices = document.getElementById("notices");
+let told = "";
+
+function say(state, word) {
+  live.dataset.state = state;
+  live.querySelector("[data-word]").textContent = word;
+}
+
+function drawStage(name, stage) {
+  const box = pipeline.querySelector(`[data-stage="${CSS.escape(name)}"]`);
+  if (!box) return;
+  box.dataset.state = stage.state;
+  box.querySelector("h3").dataset.state = stage.state;
+  box.querySelector("[data-word]").textContent = stage.word;
+  for (const [key, figure] of Object.entries(stage.figures)) {
+    const cell = box.querySelector(`[data-figure="${CSS.escape(key)}"]`);
+    cell.children[0].textContent = figure.value;
+    cell.children[1].textContent = figure.unit;
+    cell.dataset.unknown = String(!figure.known);
+    cell.title = figure.known ? "" : "unknown";
+  }
+  if (stage.moved) move(pipeline.querySelector(`[data-wire="${CSS.escape(name)}"]`), stage.moved);
+}
+
+function notice(html) {
+  if (html === told) return;
+  told = html;
+  notices.innerHTML = html;
+  showTimes(notices);
+}
+
+// What the page says by itself, when there is no server to say it.
+function cutNotice(words, since, link) {
+  const line = document.createElement("p");
+  line.className = "notice";
+  line.dataset.state = "bad";
+  line.role = "status";
+  const mark = document.createElement("span");
+  mark.className = "mark";
+  const text = document.createElement("span");
+  text.append(words);
+  if (since) {
+    const time = document.createElement("time");
+    time.dateTime = since;
+    time.dataset.form = "clock";
+    text.append(" ", time, ".");
+  }
+  if (link) {
+    const anchor = document.createElement("a");
+    [anchor.href, anchor.textContent] = link;
+    text.append(" ", anchor);
+  }
+  line.append(mark, text);
+  notices.replaceChildren(line);
+  told = null;
+  showTimes(notices);
+}
+
+listen(document.body.dataset.stream, {
+  pipeline(message) {
+    pipeline.dataset.stale = "false";
+    say("ok", "live");
+    for (const [name, stage] of Object.entries(message.stages)) drawStage(name, stage);
+    notice(message.notices);
+  },
+  events(message) {
+    const body = document.querySelector("#events tbody");
+    replaceRows(body, message.html);
+    document.getElementById("no-events").hidden = body.rows.length > 0;
+  },
+  cut(since) {
+    pipeline.dataset.stale = "true";
+    say("bad", "no live figures");
+    cutNotice("The server does not answer; trying again every few seconds. The figures are from", since);
+  },
+  signedOut() {
+    pipeline.dataset.stale = "true";
+    say("bad", "signed out");
+    cutNotice("You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
+  },
+});

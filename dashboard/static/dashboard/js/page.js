@@ -1,0 +1,6 @@
+// What every page does.
+import "./copy.js";
+import "./hints.js";
+import "./keys.js";
+import "./switch.js";
+import "./times.js";

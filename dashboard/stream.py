@@ -1,0 +1,100 @@
+"""The flow as server-sent events: figures as JSON once a second, table rows as HTML when they have changed.
+
+What is sent is made once for all viewers of the same audience. A stream ends after STREAM_LIFETIME, and the
+browser comes back: so a session that has ended meanwhile is noticed.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import lru_cache
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_safe
+
+from accounts.models import User
+from dashboard.latest import Audience
+from dashboard.pipeline import Stage, pipeline
+from dashboard.sampler import Flow, sampler
+from outbox.registry import all_consumers
+from outbox.selectors import Trace
+
+STREAM_LIFETIME = 300.0
+RETRY_MS = 1_000
+
+
+@require_safe
+async def flow_stream(request: HttpRequest) -> HttpResponseBase:
+    """The page's live figures. 401 for whoever is not signed in."""
+    user = await request.auser()
+    # The stream may stay open for minutes; the connection that looked the user up must not.
+    await sync_to_async(connections.close_all)()
+    if not isinstance(user, User):
+        return HttpResponse(status=401)
+    if request.method == "HEAD":
+        return HttpResponse(content_type="text/event-stream")
+    response = StreamingHttpResponse(_stream(user.sees_merchant), content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _stream(audience: Audience) -> AsyncIterator[str]:
+    yield f"retry: {RETRY_MS}\n\n"
+    rows = None
+    try:
+        async with asyncio.timeout(STREAM_LIFETIME), aclosing(sampler.watch(audience)) as flows:
+            async for flow in flows:
+                yield pipeline_message(flow, audience is None)
+                latest = events_message(flow, audience)
+                if latest is not None and latest != rows:
+                    rows = latest
+                    yield latest
+    except TimeoutError:
+        return
+
+
+@lru_cache(maxsize=4)
+def pipeline_message(flow: Flow, staff: bool) -> str:
+    """The state of every stage, and its figures."""
+    picture = pipeline(flow, staff=staff)
+    drawn = [*picture.stages, *picture.lanes]
+    return _message(
+        "pipeline",
+        {
+            "at": flow.at.isoformat(timespec="milliseconds"),
+            "stages": {stage.name: _stage(stage, staff=staff) for stage in drawn},
+            "notices": render_to_string("dashboard/parts/notices.html", {"notices": picture.notices}),
+        },
+    )
+
+
+def _stage(stage: Stage, *, staff: bool) -> dict[str, object]:
+    figures = {
+        figure.key: {"value": figure.text.value, "unit": figure.text.unit, "known": figure.text.known}
+        for figure in stage.figures
+    }
+    moved = {"moved": stage.moved} if staff else {}
+    return {"state": stage.state, "word": stage.word, "figures": figures, **moved}
+
+
+@lru_cache(maxsize=64)
+def events_message(flow: Flow, audience: Audience) -> str | None:
+    """The latest events of one audience as table rows; None while the database has not told."""
+    sample = flow.database.value
+    if sample is None or audience not in sample.events:
+        return None
+    return _message("events", {"html": event_rows(sample.events[audience])})
+
+
+def event_rows(events: tuple[Trace, ...]) -> str:
+    """The body of the table of events."""
+    return render_to_string("dashboard/parts/events.html", {"events": events, "consumers": all_consumers()})
+
+
+def _message(name: str, data: object) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"

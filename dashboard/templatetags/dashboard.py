@@ -1,0 +1,65 @@
+"""What the templates of this app need to show times, spans, ids and states."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from dashboard import formats, receptions
+from dashboard.hints import HINTS
+from outbox.registry import Consumer
+from outbox.selectors import Reception, Trace
+
+register = template.Library()
+register.filter("short_id", formats.short_id)
+register.filter("span", formats.delay)
+register.filter("state_of", receptions.state_of)
+register.filter("word_of", receptions.word_of)
+
+
+@register.simple_tag
+def hint(term: str) -> str:
+    """Two plain sentences about a term."""
+    return HINTS[term]
+
+
+@register.simple_tag
+def moment(at: datetime, *, form: str = "age") -> SafeString:
+    """A <time>; the page's script turns it into an age or a clock time in the viewer's zone."""
+    utc = at.astimezone(UTC)
+    exact = f"{utc:%Y-%m-%d %H:%M:%S}.{utc.microsecond // 1000:03} UTC"
+    return format_html(
+        '<time datetime="{}" data-form="{}" title="{}">{}</time>',
+        utc.isoformat(timespec="milliseconds"),
+        form,
+        exact,
+        exact if form == "exact" else f"{utc:%H:%M:%S}",
+    )
+
+
+@register.simple_tag
+def between(start: datetime | None, end: datetime | None) -> str:
+    """The time from one moment to another, in the unit that fits it."""
+    return str(formats.delay(end - start if start and end else None))
+
+
+@register.filter
+def seconds(number: float) -> str:
+    """A number of seconds in the unit that fits it."""
+    return str(formats.delay(timedelta(seconds=number)))
+
+
+@register.filter
+def event_name(event_type: str) -> str:
+    """payments.PaymentValidated.v1 is spoken of as PaymentValidated; a foreign type as it stands."""
+    parts = event_type.split(".")
+    return parts[1] if len(parts) == 3 else event_type
+
+
+@register.filter
+def cells(trace: Trace, consumers: Iterable[Consumer]) -> list[Reception | None]:
+    """The event's receptions in the order of these consumers; None where one does not read its topic."""
+    received = {reception.consumer: reception for reception in trace.consumers}
+    return [received.get(consumer.name) for consumer in consumers]

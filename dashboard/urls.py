@@ -1,0 +1,19 @@
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from dashboard import paying, stream, views
+
+urlpatterns = [
+    path("", views.flow, name="flow"),
+    path("flow/stream/", stream.flow_stream, name="flow-stream"),
+    path("events/find/", views.find, name="find"),
+    path("events/<uuid:event_id>/", views.event, name="event"),
+    path("payments/", paying.pay, name="pay"),
+    path("payments/<uuid:payment_id>/following/", paying.following, name="following"),
+    path(
+        "login/",
+        LoginView.as_view(template_name="dashboard/login.html", redirect_authenticated_user=True),
+        name="login",
+    ),
+    path("logout/", LogoutView.as_view(), name="logout"),
+]
