@@ -5,8 +5,7 @@ from django.db import migrations
 REFUSE = """
 CREATE FUNCTION loyalty_ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'loyalty_ledgerentry is append-only: enter a correcting entry instead of a % of %',
-        TG_OP, OLD.id;
+    RAISE EXCEPTION 'the ledger is append-only: enter a correcting entry (% of % refused)', TG_OP, OLD.id;
 END $$;
 CREATE TRIGGER loyalty_ledger_append_only BEFORE UPDATE OR DELETE ON loyalty_ledgerentry
     FOR EACH ROW EXECUTE FUNCTION loyalty_ledger_is_append_only();

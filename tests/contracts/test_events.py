@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -37,7 +38,7 @@ POINTS_JSON = (
 )
 
 
-def payment_facts() -> dict[str, object]:
+def payment_facts() -> dict[str, Any]:
     return {
         "payment_id": PAYMENT,
         "merchant_id": MERCHANT,

@@ -1,12 +1,11 @@
 """Orders, loyalty accounts and events over REST."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
+from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -80,7 +79,7 @@ def test_wrong_order_queries_are_refused(api: APIClient) -> None:
 
 
 def test_a_list_of_orders_asks_the_database_as_often_as_one(
-    api: APIClient, merchant: User, django_assert_max_num_queries: Callable[[int], Any]
+    api: APIClient, merchant: User, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(10):
         instantiate_order(
@@ -250,7 +249,7 @@ def test_an_event_that_does_not_exist_is_not_found(api: APIClient) -> None:
 
 
 def test_a_page_of_events_asks_the_database_as_often_as_one(
-    api: APIClient, make_payment: MakePayment, django_assert_max_num_queries: Callable[[int], Any]
+    api: APIClient, make_payment: MakePayment, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(10):
         make_payment()

@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection
 from django.test import Client
+from pytest_django import Settings
 
 from outbox import health
 from outbox.kafka import Cluster
@@ -65,6 +66,6 @@ def test_strangers_are_told_nothing(client: Client, path: str, address: str) -> 
         (None, [], False),
     ],
 )
-def test_who_may_ask(settings: pytest.FixtureRequest, address: str, networks: list[str], may: bool) -> None:
+def test_who_may_ask(settings: Settings, address: str, networks: list[str], may: bool) -> None:
     settings.HEALTH_ALLOWED_ADDRESSES = networks
     assert health.may_ask(address) is may

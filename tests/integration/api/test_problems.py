@@ -10,7 +10,7 @@ from django.db import connections
 from django.test import Client
 from rest_framework.test import APIClient
 
-from payments import api as payments_api
+from payments import selectors
 from tests.integration.api.answers import problem_of
 
 
@@ -49,7 +49,7 @@ def test_an_unforeseen_error_tells_nothing_of_the_inside(
     def fail(**_: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(payments_api.selectors, "payments_seen_by", fail)
+    monkeypatch.setattr(selectors, "payments_seen_by", fail)
     api.raise_request_exception = False
     answer = api.get("/api/payments/")
     assert problem_of(answer, 500)["code"] == "server_error"
