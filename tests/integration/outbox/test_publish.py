@@ -1,13 +1,11 @@
 """publish(): in the transaction of the change, numbered per key, or refused there and then."""
 
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, connection, transaction
 
 import outbox
 from outbox import Topic, publish
@@ -21,7 +19,7 @@ from outbox.errors import (
 )
 from outbox.ids import new_id, time_of
 from outbox.models import OutboxEvent
-from tests.engine import Noted, Writer, noted_on
+from tests.engine import Noted, Writer, noted_on, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -153,39 +151,36 @@ def test_in_a_block_that_fails_nothing_is_written() -> None:
     assert stored() == []
 
 
-def _in_parallel(*works: Callable[[], None]) -> list[BaseException]:
-    failures: list[BaseException] = []
-
-    def run(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  (the test looks at them)
-            failures.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return failures
+def _waiting_for_locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def test_blocks_that_publish_in_opposite_orders_do_not_deadlock() -> None:
-    """Without the sorting, two of these deadlock at nearly every round."""
-    rounds, barrier = 30, threading.Barrier(2, timeout=30)
+    """Both are stopped in mid-flight at one key; unsorted, each would then hold what the other wants."""
 
     def work(keys: str) -> None:
-        for _ in range(rounds):
-            barrier.wait()
-            with outbox.atomic():
-                for about in keys:
-                    publish(Noted(about=about))
+        with outbox.atomic():
+            for about in keys:
+                publish(Noted(about=about))
 
-    assert _in_parallel(lambda: work("abcdefgh"), lambda: work("hgfedcba")) == []
-    for about in "abcdefgh":
-        assert [number for key, number, _ in stored() if key == about] == list(range(1, 2 * rounds + 1))
+    with Writer() as holder, Writer() as one, Writer() as two:
+        holder.begin()
+        holder.publish("d")
+        one.call(lambda: work("abcdefgh"), wait=False)
+        two.call(lambda: work("hgfedcba"), wait=False)
+        until(lambda: _waiting_for_locks() == 2)
+        holder.end()
+        for session in (one, two):
+            session.call(lambda: None)
+    assert sorted((key, number) for key, number, _ in stored() if key != "d") == sorted(
+        (about, number) for about in "abcefgh" for number in (1, 2)
+    )
+    assert [number for key, number, _ in stored() if key == "d"] == [1, 2, 3]
 
 
 def test_ids_are_unique_and_typed() -> None:
