@@ -8,7 +8,7 @@ from uuid import UUID
 from contracts.payments import PaymentRequested, PaymentValidated
 from dashboard.receptions import state_of, word_of
 from loyalty.errors import AccountNotFound
-from loyalty.selectors import get_account
+from loyalty.selectors import balance_of, get_account
 from orders.selectors import orders_seen_by
 from outbox.ids import time_of
 from outbox.registry import subscribers
@@ -56,8 +56,8 @@ def follow(payment: Payment) -> Following:
     events = events_seen_by(owner=owner).filter(topic="payments", key=key).defer("payload")
     told = {trace.event.type: trace for trace in traces(events)}
     steps = [
-        _event_step("Payment requested", told.get(PaymentRequested.type), "row and event in one transaction"),
-        _event_step("Payment validated", told.get(PaymentValidated.type), "again with its event"),
+        _event_step("Payment requested", told.get(PaymentRequested.type), "row and event written in one transaction"),
+        _event_step("Payment validated", told.get(PaymentValidated.type), "row changed and event written in one more"),
     ]
     validated = told.get(PaymentValidated.type)
     if validated is None:
@@ -107,7 +107,7 @@ def _points(payment: Payment) -> str:
     except AccountNotFound:
         return ""
     points = sum(account.entries.filter(payment_id=payment.id).values_list("points", flat=True))
-    return f"{points:,} points, {account.balance:,} in all"  # type: ignore[attr-defined]
+    return f"{points:,} points, {balance_of(account=account):,} in all"
 
 
 _EFFECTS: dict[str, tuple[str, Callable[[Payment], str]]] = {

@@ -45,6 +45,7 @@ class KafkaSample:
 
     at: datetime
     topics: int
+    partitions: int
     records: int
     lag: Mapping[str, int]
     per_second: float | None = None
@@ -134,7 +135,7 @@ class KafkaProbe:
             )
         total = sum(ends.values())
         per_second, fresh = self._rate(now, total)
-        return KafkaSample(now, len(counts), total, lag, per_second, fresh, self._since(now, lag))
+        return KafkaSample(now, len(counts), len(ends), total, lag, per_second, fresh, self._since(now, lag))
 
     def _rate(self, now: datetime, total: int) -> tuple[float | None, int]:
         """Records appended per second over the window, and since the last sample."""

@@ -37,11 +37,11 @@ def ContentSecurityPolicyMiddleware(  # noqa: N802  (named in settings like the 
     if iscoroutinefunction(get_response):
 
         async def middleware_async(request: HttpRequest) -> HttpResponseBase:
-            return settle(request, await get_response(request))  # type: ignore[misc]
+            return settle(request, await get_response(request))
 
         return middleware_async
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        return settle(request, get_response(request))
+        return settle(request, get_response(request))  # type: ignore[arg-type]
 
     return middleware

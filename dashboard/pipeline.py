@@ -146,8 +146,8 @@ def _kafka(kafka: Reading[KafkaSample]) -> Stage:
     sample = kafka.value
     state, word = _standing(kafka, "ok", "answering")
     figures = (
-        Figure("rate", "rate", formats.rate(sample.per_second if sample else None)),
         Figure("topics", "topics", formats.count(sample.topics if sample else None)),
+        Figure("partitions", "partitions", formats.count(sample.partitions if sample else None)),
         Figure("records", "records", formats.count(sample.records if sample else None)),
     )
     return Stage("kafka", "Kafka", state, word, figures, sample.fresh if sample else 0)
