@@ -20,7 +20,8 @@ from devstack.progress import Progress, Step
 REPOSITORY_VARIABLE = "DEVSTACK_MAVEN_REPOSITORY"
 THREADS = 8
 ATTEMPTS = 3
-TIMEOUT = 10.0
+# Of silence: a start that is given up may have to wait for it.
+TIMEOUT = 8.0
 
 
 def repository() -> str:

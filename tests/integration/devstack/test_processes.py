@@ -25,8 +25,8 @@ from tests.integration.devstack.waiting import DEADLINE, wait_for
 
 
 @contextmanager
-def running(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
-    """`python -m devstack run` in a process of its own, ready."""
+def starting(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+    """`python -m devstack run` in a process of its own."""
     command: list[str | Path] = [
         *prefix,
         sys.executable,
@@ -42,12 +42,19 @@ def running(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[subproces
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            wait_for(lambda: state.running(folder) is not None or process.poll() is not None)
-            assert process.poll() is None, process.communicate()
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(DEADLINE)
+
+
+@contextmanager
+def running(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+    """The same, ready."""
+    with starting(folder, prefix=prefix) as process:
+        wait_for(lambda: state.running(folder) is not None or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        yield process
 
 
 def guard_of(process: subprocess.Popen[str]) -> psutil.Process:
@@ -69,6 +76,16 @@ def test_signal_ends_all_in_order(tmp_path: Path, how: signal.Signals) -> None:
     assert leftovers(tmp_path) == []
     assert not guard.is_running()
     assert not (tmp_path / "stack.json").exists()
+
+
+def test_start_can_be_given_up(tmp_path: Path) -> None:
+    with starting(tmp_path) as process:
+        wait_for(lambda: leftovers(tmp_path) != [])
+        assert state.running(tmp_path) is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 0
+
+    assert leftovers(tmp_path) == []
 
 
 def test_second_start_in_a_folder_is_refused_and_harms_nothing(own_stack: Stack) -> None:
