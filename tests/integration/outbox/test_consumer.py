@@ -1,0 +1,198 @@
+"""A consumer's loop against a real Kafka: what it does when its work fails."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError, connections
+
+from outbox import Consumer, Delivery, NonRecoverable, Topic, handles, registry
+from outbox.config import config
+from outbox.consumer import ConsumerWorker
+from outbox.kafka import Cluster, Record, RecordProducer
+from outbox.models import DeadLetter, InboxEntry, WaitingEvent
+from tests.engine import Noted, new_topic, noted_on, record_of, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+
+class Listener:
+    """A consumer that remembers what it was given, and fails as told."""
+
+    def __init__(self, topic: Topic) -> None:
+        self.event = noted_on(topic)
+        self.topic = topic
+        self.consumer = Consumer(name=f"listener-{uuid4().hex[:8]}", sync_delay_limit=timedelta(seconds=5))
+        self.calls: list[str] = []
+        self.fail: Callable[[str], Exception | None] = lambda _: None
+        handles(self.consumer, self.event)(self.handle)
+
+    def handle(self, delivery: Delivery[Noted]) -> None:
+        self.calls.append(delivery.event.text)
+        if error := self.fail(delivery.event.text):
+            raise error
+
+    def processed(self) -> int:
+        return InboxEntry.objects.filter(consumer=self.consumer.name, outcome="processed").count()
+
+
+class Running:
+    """An instance in a thread of its own, as it would be in a process."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.stop = threading.Event()
+        self._consumer = consumer
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            ConsumerWorker(self._consumer, stop=self.stop).run()
+        finally:
+            connections.close_all()
+
+    def __enter__(self) -> "Running":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    before = dict(registry._consumers)
+    yield Listener(new_topic(partitions=2))
+    registry._consumers.clear()
+    registry._consumers.update(before)
+
+
+def send(*records: Record) -> None:
+    """Put records into Kafka as any program might."""
+    producer = RecordProducer(config().kafka)
+    for record in records:
+        producer.send(
+            record.topic,
+            record.partition,
+            key=record.key,
+            value=record.value or b"",
+            headers=record.headers,
+            done=lambda refusal, partition, offset: None,
+        )
+    assert producer.flush(20) == 0
+
+
+def notes(listener: Listener, about: str, *texts: str, partition: int = 0, first: int = 1) -> list[Record]:
+    return [
+        record_of(listener.event(about=about, text=text), number=number, partition=partition)
+        for number, text in enumerate(texts, start=first)
+    ]
+
+
+def test_it_consumes_what_was_there_and_what_comes_and_commits_its_offsets(listener: Listener) -> None:
+    send(*notes(listener, "a", "1", "2"))
+    with Running(listener.consumer):
+        until(lambda: listener.processed() == 2)
+        send(*notes(listener, "b", "3", partition=1))
+        until(lambda: listener.processed() == 3)
+    assert listener.calls == ["1", "2", "3"]
+    committed = Cluster(config().kafka).committed(listener.consumer.name)
+    assert committed == {(listener.topic.name, 0): 2, (listener.topic.name, 1): 1}
+    with Running(listener.consumer):
+        send(*notes(listener, "b", "4", partition=1, first=2))
+        until(lambda: listener.processed() == 4)
+    assert listener.calls == ["1", "2", "3", "4"]
+
+
+def test_a_recoverable_error_is_retried_for_as_long_as_it_takes_and_never_counted(listener: Listener) -> None:
+    away = 7
+    listener.fail = lambda _: OperationalError("server away") if len(listener.calls) <= away else None
+    with Running(listener.consumer):
+        send(*notes(listener, "a", "1"))
+        until(lambda: listener.processed() == 1, seconds=60)
+    assert listener.calls == ["1"] * (away + 1)
+    assert not DeadLetter.objects.exists()
+
+
+def test_an_unknown_error_is_retried_a_few_times_and_then_set_aside(listener: Listener) -> None:
+    listener.fail = lambda text: ValueError("a bug") if text == "bad" else None
+    with Running(listener.consumer):
+        send(*notes(listener, "a", "bad", "behind"), *notes(listener, "b", "1", "2"))
+        until(lambda: InboxEntry.objects.count() == 4)
+    letter = DeadLetter.objects.get()
+    assert (letter.cause, letter.error, letter.attempts) == ("ValueError", "a bug", config().unknown_retries)
+    assert listener.calls.count("bad") >= config().unknown_retries
+    assert sorted(set(listener.calls)) == ["1", "2", "bad"]
+    assert listener.processed() == 2
+
+
+def test_an_unknown_error_that_passes_leaves_nothing_behind(listener: Listener) -> None:
+    listener.fail = lambda _: ValueError("once") if len(listener.calls) < 2 else None
+    with Running(listener.consumer):
+        send(*notes(listener, "a", "1"))
+        until(lambda: listener.processed() == 1)
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_refusal_is_set_aside_at_once(listener: Listener) -> None:
+    class NoSuchCustomer(NonRecoverable):
+        """The customer does not exist."""
+
+    listener.fail = lambda text: NoSuchCustomer() if text == "bad" else None
+    with Running(listener.consumer):
+        send(*notes(listener, "a", "bad"))
+        until(lambda: InboxEntry.objects.count() == 1)
+        send(*notes(listener, "b", "good"))
+        until(lambda: listener.processed() == 1)
+    letter = DeadLetter.objects.get()
+    assert (letter.cause, letter.error, letter.attempts) == (
+        "NoSuchCustomer",
+        "The customer does not exist.",
+        1,
+    )
+    assert listener.calls == ["bad", "good"]
+
+
+def test_garbage_in_kafka_stops_nothing(listener: Listener) -> None:
+    moment, topic = datetime.now(UTC), listener.topic.name
+    garbage = [
+        Record(topic, 0, 0, None, b"", [], moment),
+        Record(topic, 0, 0, b"\xff\xfe", b"\x00\x01\x02", [("ce_id", b"\xff")], moment),
+        Record(topic, 0, 0, b"k", b"<script>alert(1)</script>", [("ce_type", None)], moment),
+        Record(topic, 0, 0, b"k", b"x" * 900_000, [("", b"")], moment),
+    ]
+    with Running(listener.consumer):
+        send(*garbage, *notes(listener, "a", "good"))
+        until(lambda: listener.processed() == 1)
+    assert DeadLetter.objects.count() == 3
+    assert WaitingEvent.objects.count() == 1  # the second record of the key k
+    assert listener.calls == ["good"]
+
+
+def test_two_instances_share_the_partitions_and_survive_each_other(listener: Listener) -> None:
+    with Running(listener.consumer):
+        send(*notes(listener, "a", *map(str, range(50))), *notes(listener, "b", *"xyz", partition=1))
+        until(lambda: listener.processed() == 53)
+        with Running(listener.consumer):
+            send(
+                *notes(listener, "a", *map(str, range(50, 100)), first=51),
+                *notes(listener, "b", *"uvw", partition=1, first=4),
+            )
+            until(lambda: listener.processed() == 106)
+        send(*notes(listener, "b", "last", partition=1, first=7))
+        until(lambda: listener.processed() == 107)
+    assert [call for call in listener.calls if call.isdigit()] == list(map(str, range(100)))
+    assert [call for call in listener.calls if not call.isdigit()] == [*"xyzuvw", "last"]
+
+
+def test_it_stops_in_the_middle_of_a_wait(listener: Listener) -> None:
+    listener.fail = lambda _: OperationalError("server away")
+    with Running(listener.consumer):
+        send(*notes(listener, "a", "1"))
+        until(lambda: len(listener.calls) > 3)
+    listener.fail = lambda _: None
+    with Running(listener.consumer):
+        until(lambda: listener.processed() == 1)
