@@ -56,8 +56,12 @@ def follow(payment: Payment) -> Following:
     events = events_seen_by(owner=owner).filter(topic="payments", key=key).defer("payload")
     told = {trace.event.type: trace for trace in traces(events)}
     steps = [
-        _event_step("Payment requested", told.get(PaymentRequested.type), "row and event written in one transaction"),
-        _event_step("Payment validated", told.get(PaymentValidated.type), "row changed and event written in one more"),
+        _event_step(
+            "Payment requested", told.get(PaymentRequested.type), "row and event written in one transaction"
+        ),
+        _event_step(
+            "Payment validated", told.get(PaymentValidated.type), "row changed and event written in one more"
+        ),
     ]
     validated = told.get(PaymentValidated.type)
     if validated is None:

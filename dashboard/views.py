@@ -1,9 +1,7 @@
 """The pages: the flow, one event, and where to find one."""
 
-from contextlib import suppress
 from uuid import UUID
 
-import msgspec
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,16 +13,13 @@ from dashboard.forms import PaymentForm
 from dashboard.latest import latest_events
 from dashboard.pipeline import pipeline
 from dashboard.story import story_of
-from outbox.envelope import cloudevent_headers
 from outbox.ids import time_of
-from outbox.models import DeadLetter, OutboxEvent
+from outbox.models import DeadLetter
 from outbox.registry import all_consumers
 from outbox.selectors import events_seen_by, get_trace
+from outbox.shown import headers_text, payload_text, sent_headers
 from payments.errors import PaymentNotFound
 from payments.selectors import get_payment
-
-# A payload is shown by its beginning when it is longer: browsers stall on megabytes of text.
-MOST_TEXT = 100_000
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -71,44 +66,18 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
     trace = get_trace(event_id=event_id, owner=owner_of(user))
     if trace is None:
         raise Http404("There is no such event, or it is another merchant's.")
-    told, text = trace.event, shown_payload(trace.event)
+    told = trace.event
     page = {
         "trace": trace,
         "event": told,
         "written_at": time_of(told.id),
-        "headers": [(name, (value or b"").decode()) for name, value in headers_of(told)],
-        "payload": text[:MOST_TEXT],
-        "cut": len(text) - MOST_TEXT if len(text) > MOST_TEXT else 0,
+        "headers": headers_text(sent_headers(told)),
+        "payload": payload_text(told.payload, told.content_type),
         "story": story_of(told, owner=owner_of(user)),
         "dead_letters": DeadLetter.objects.filter(event_id=event_id) if user.is_staff else [],
         "staff": user.is_staff,
     }
     return render(request, "dashboard/event.html", page)
-
-
-def shown_payload(told: OutboxEvent) -> str:
-    """The data as text: JSON with its values and their order as they are, anything else as UTF-8."""
-    data = bytes(told.payload)
-    if told.content_type == "application/json":
-        with suppress(msgspec.DecodeError):
-            data = msgspec.json.format(data, indent=2)
-    return data.decode(errors="replace")
-
-
-def headers_of(told: OutboxEvent) -> list[tuple[str, bytes | None]]:
-    """The headers that the relay sends with this event."""
-    return cloudevent_headers(
-        id=told.id,
-        source=told.source,
-        type=told.type,
-        occurred_at=told.occurred_at,
-        key=told.key,
-        number=told.number,
-        correlation_id=told.correlation_id,
-        causation_id=told.causation_id,
-        traceparent=told.traceparent,
-        content_type=told.content_type,
-    )
 
 
 @login_required

@@ -6,7 +6,7 @@ from pathlib import Path
 import environ
 
 import devstack.state
-from eventsite import broker, logs
+from eventsite import backoffice, broker, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSTACK_DIR = BASE_DIR / ".devstack"
@@ -196,5 +196,7 @@ SPECTACULAR_SETTINGS = {
 }
 # Who may ask /healthz and /readyz besides this machine, like 10.0.0.0/8.
 HEALTH_ALLOWED_ADDRESSES = env.list("HEALTH_ALLOWED_ADDRESSES", default=[])
+
+UNFOLD = backoffice.UNFOLD
 
 LOYALTY_POINTS_PER_UNIT = env.int("LOYALTY_POINTS_PER_UNIT", default=1)

@@ -8,6 +8,7 @@ class OutboxConfig(AppConfig):
     verbose_name = "Outbox"
 
     def ready(self) -> None:
+        from outbox import listings  # noqa: F401  (models that stand in a module of their own)
         from outbox.partitions import make_partitions_after_migrate
 
         post_migrate.connect(make_partitions_after_migrate, sender=self)
