@@ -18,6 +18,11 @@ def _page(title: str, icon: str, model: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": link, "permission": permission}
 
 
+def _elsewhere(title: str, icon: str, name: str) -> dict[str, Any]:
+    """A menu entry for a page outside the admin: never the current one."""
+    return {"title": title, "icon": icon, "link": reverse_lazy(name), "active": lambda request: False}
+
+
 def _mark(request: HttpRequest) -> str:
     return static("dashboard/mark.svg")
 
@@ -66,8 +71,8 @@ UNFOLD = {
             {
                 "title": "Watch",
                 "items": [
-                    {"title": "Flow", "icon": "hub", "link": reverse_lazy("flow")},
-                    {"title": "API documents", "icon": "api", "link": reverse_lazy("api-docs")},
+                    _elsewhere("Flow", "hub", "flow"),
+                    _elsewhere("API documents", "api", "api-docs"),
                 ],
             },
             {

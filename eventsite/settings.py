@@ -13,8 +13,10 @@ DEVSTACK_DIR = BASE_DIR / ".devstack"
 
 env = environ.Env()
 # A demo running in another terminal lends its database, broker and key to the commands typed beside it.
-for name, value in devstack.state.environment(DEVSTACK_DIR).items():
-    env.ENVIRON.setdefault(name, value)
+BORROWED_VARIABLES = {
+    name: value for name, value in devstack.state.environment(DEVSTACK_DIR).items() if name not in env.ENVIRON
+}
+env.ENVIRON.update(BORROWED_VARIABLES)
 
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="") or devstack.state.secret_key(DEVSTACK_DIR)
@@ -83,6 +85,9 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,
 }
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+if env.bool("DATABASE_POOL", default=False):
+    # For an ASGI server: each request has a thread of its own, and would open a connection of its own.
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
 # For web processes, where a connection costs more than most requests; relay and consumers keep their own.
 if pool_size := env.int("DATABASE_POOL_SIZE", default=0):
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
@@ -100,6 +105,8 @@ LOGOUT_REDIRECT_URL = "login"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+# Times to the second, sortable by eye.
+FORMAT_MODULE_PATH = "eventsite.formats"
 
 STATIC_URL = "static/"
 # Assets are served from where the apps keep them, unless a deployment has collected them into a folder.
@@ -186,6 +193,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "PaymentStatus": "payments.models.Status",
         "OrderStatus": "orders.models.Status",
+        "Currency": "contracts.money.CODES",
         "ReceptionStatus": "outbox.serializers.RECEPTIONS",
         "ReadinessStatus": "outbox.health.STATES",
     },
