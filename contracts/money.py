@@ -25,6 +25,8 @@ _CODES_BY_DECIMALS: Final = {
 }
 DECIMALS: Final = {code: decimals for decimals, codes in _CODES_BY_DECIMALS.items() for code in codes.split()}
 
+CODES: Final = sorted(DECIMALS)
+
 _AMOUNT = re.compile(r"(?P<sign>-?)(?P<whole>0|[1-9][0-9]*)(?:\.(?P<fraction>[0-9]+))?")
 
 

@@ -2,7 +2,7 @@
 
 import django_filters
 
-from contracts.money import DECIMALS
+from contracts.money import CODES
 from payments.models import Payment, Status
 
 
@@ -10,7 +10,7 @@ class PaymentFilter(django_filters.FilterSet):
     """Exact matches only."""
 
     status = django_filters.ChoiceFilter(choices=Status.choices)
-    currency = django_filters.ChoiceFilter(choices=[(code, code) for code in sorted(DECIMALS)])
+    currency = django_filters.ChoiceFilter(choices=[(code, code) for code in CODES])
     customer_id = django_filters.CharFilter()
 
     class Meta:

@@ -9,14 +9,18 @@ from rest_framework import serializers
 
 from contracts.errors import MoneyError, UnknownCurrency
 from contracts.fields import CUSTOMER_ID_PATTERN, LARGEST_QUANTITY, LONGEST_SKU, Line
-from contracts.money import Money, decimals_of, minor_to_text
+from contracts.money import CODES, Money, decimals_of, minor_to_text
 from payments.models import Payment
 from rest.serializers import StrictSerializer, TextField, WholeNumberField
 
 MOST_LINES = 100
 MOST_METADATA = 20
+LONGEST_METADATA = 500
 
 
+@extend_schema_field(
+    {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 40, "example": "12.50"}
+)
 class AmountField(TextField):
     """A decimal string, never a JSON number: those are binary fractions to most readers."""
 
@@ -28,11 +32,18 @@ class AmountField(TextField):
         )
 
 
-def _known_currency(code: str) -> None:
-    try:
-        decimals_of(code)
-    except UnknownCurrency as error:
-        raise serializers.ValidationError(str(error), code="unknown_currency") from None
+@extend_schema_field({"type": "string", "enum": CODES})
+class CurrencyField(TextField):
+    """An active code of ISO 4217, in capitals."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """The very code."""
+        code = super().to_internal_value(data)
+        try:
+            decimals_of(code)
+        except UnknownCurrency as error:
+            raise serializers.ValidationError(str(error), code="unknown_currency") from None
+        return code
 
 
 _opaque_reference = RegexValidator(
@@ -40,10 +51,17 @@ _opaque_reference = RegexValidator(
 )
 
 
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": MOST_METADATA,
+        "additionalProperties": {"type": "string", "maxLength": LONGEST_METADATA},
+    }
+)
 class MetadataField(serializers.DictField):
     """Strings by name, for the merchant's own use."""
 
-    child = TextField(max_length=500, allow_blank=True)
+    child = TextField(max_length=LONGEST_METADATA, allow_blank=True)
     key = TextField(max_length=40)
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
@@ -75,7 +93,7 @@ class PaymentInput(StrictSerializer):
         help_text="Your own opaque reference to the customer: never a name or an address.",
     )
     amount = AmountField()
-    currency = TextField(validators=[_known_currency], help_text="An active ISO 4217 code, like EUR.")
+    currency = CurrencyField(help_text="An active ISO 4217 code, like EUR.")
     lines = LineInput(many=True, required=False, max_length=MOST_LINES)  # type: ignore[call-arg]
     metadata = MetadataField(
         required=False, help_text=f"Up to {MOST_METADATA} strings by name; given back as they came."

@@ -12,12 +12,13 @@ from rest_framework.views import APIView
 
 
 class StrictFilterBackend(DjangoFilterBackend):
-    """A misspelt parameter is an error: unfiltered results would pass for filtered ones."""
+    """A misspelt or empty parameter is an error: unfiltered results would pass for filtered ones."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         """The rows asked for. Raises ValidationError for unknown parameters and values."""
         filterset = self.get_filterset(request, queryset, view)
-        known = [] if filterset is None else sorted(filterset.filters)
+        filters = [] if filterset is None else sorted(filterset.filters)
+        known = list(filters)
         paginator = getattr(view, "paginator", None)
         if isinstance(paginator, CursorPagination):
             known += [paginator.cursor_query_param, paginator.page_size_query_param or ""]
@@ -27,5 +28,8 @@ class StrictFilterBackend(DjangoFilterBackend):
         if unknown:
             message = f"Unknown parameter; there are {', '.join(known) or 'none'}."
             raise ValidationError(dict.fromkeys(unknown, message), code="unknown_parameter")
+        empty = [name for name in filters if request.query_params.get(name) == ""]
+        if empty:
+            raise ValidationError(dict.fromkeys(empty, "Empty: give a value, or leave it out."), code="empty")
         filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return filtered

@@ -6,6 +6,7 @@ from uuid import UUID
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 
 class LatestFirst(CursorPagination):
@@ -24,6 +25,18 @@ class LatestFirst(CursorPagination):
         if text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= self.max_page_size:
             return int(text)
         raise ValidationError({self.page_size_query_param: f"A number from 1 to {self.max_page_size}."})
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        """As Django REST framework describes them, with the bounds."""
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] |= {
+                    "minimum": 1,
+                    "maximum": self.max_page_size,
+                    "default": self.page_size,
+                }
+        return parameters
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         """The place in the list. A cursor that no page of ours has given is refused."""

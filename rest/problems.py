@@ -14,6 +14,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
@@ -107,6 +108,7 @@ class ProblemHandler(ExceptionHandler):
         return response
 
 
+@csrf_exempt  # nothing is done here, so a missing CSRF token is not what is wrong
 def no_such_resource(request: HttpRequest) -> HttpResponse:
     """404 for an address under /api/ that nothing stands at, also where DEBUG is on."""
     detail = "There is nothing at this address."

@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework.permissions import IsAuthenticated
 
 from rest.problems import MEDIA_TYPE, problem
-from rest.serializers import ProblemSerializer
+from rest.serializers import ProblemSerializer, StrictSerializer
 
 _INVALID = problem(
     HTTPStatus.BAD_REQUEST,
@@ -33,6 +33,12 @@ class ProblemAutoSchema(AutoSchema):
             for code in self._problem_codes():
                 responses.setdefault(code, self._problem(code))
         return responses
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if isinstance(serializer, StrictSerializer):
+            schema["additionalProperties"] = False
+        return schema
 
     def _problem_codes(self) -> list[str]:
         """The statuses that follow from the kind of operation."""

@@ -75,6 +75,7 @@ def test_an_order_that_does_not_exist_is_not_found(api: APIClient) -> None:
 
 def test_wrong_order_queries_are_refused(api: APIClient) -> None:
     assert refused_fields(api.get("/api/orders/?payment=7")) == {"payment"}
+    assert refused_fields(api.get("/api/orders/?payment=")) == {"payment"}
     assert refused_fields(api.get("/api/orders/?paymnt=7")) == {"paymnt"}
 
 

@@ -10,6 +10,7 @@ from django.db import connections
 from django.test import Client
 from rest_framework.test import APIClient
 
+from accounts.models import User
 from payments import selectors
 from tests.integration.api.answers import problem_of
 
@@ -24,6 +25,12 @@ def test_an_address_without_anything_is_a_problem(
     monkeypatch.setattr(settings, "DEBUG", debug)
     problem_of(client.get(path), 404)
     problem_of(client.post(path, {}, content_type="application/json"), 404)
+
+
+def test_a_form_of_another_site_finds_no_address_either(merchant: User) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(merchant)
+    problem_of(browser.post("/api/nothing/", {}), 404)
 
 
 def test_a_forgotten_slash_is_named(client: Client) -> None:
