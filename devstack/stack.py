@@ -136,10 +136,11 @@ class Stack:
         if KAFKA_VARIABLE not in self._given:
             self._kafka = Kafka(self.folder, jars=JarCache(self._jars), progress=progress)
             servers.append(self._kafka)
+        # Also without servers of its own: the guard ends whatever bears the folder's mark.
+        self._post_guard()
         if not servers:
             return
         check_room(self.folder)
-        self._post_guard()
         with ThreadPoolExecutor(len(servers)) as pool:
             try:
                 for start in as_completed([pool.submit(server.start) for server in servers]):

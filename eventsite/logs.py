@@ -34,6 +34,7 @@ def logging_settings(*, style: str, level: str) -> dict[str, Any]:
                     structlog.stdlib.add_log_level,
                     structlog.stdlib.add_logger_name,
                     structlog.stdlib.ExtraAdder(),
+                    drop_repetition,
                     structlog.processors.TimeStamper(fmt="iso", utc=True),
                     add_correlation,
                 ],
@@ -44,10 +45,10 @@ def logging_settings(*, style: str, level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Uvicorn and Django bring handlers of their own, which would print a second time.
-            **{name: {"handlers": [], "propagate": True} for name in ("django", "uvicorn", "uvicorn.access")},
+            **{name: {"handlers": [], "propagate": True} for name in ("django", "uvicorn")},
             "django.server": {"handlers": [], "propagate": True},
-            "uvicorn.error": {"level": "INFO"},
-            # Every request of a client and every query is theirs to say at DEBUG only.
+            # Every request, served or made, is not worth a line.
+            "uvicorn.access": {"handlers": [], "propagate": True, "level": "WARNING"},
             "httpx": {"level": "WARNING"},
         },
     }
@@ -58,6 +59,14 @@ def add_correlation(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
     correlation = current_cause().correlation_id
     if correlation is not None:
         entry.setdefault("correlation_id", str(correlation))
+    return entry
+
+
+def drop_repetition(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
+    """Drop what uvicorn and Celery say a second time, for formatters of their own."""
+    if str(entry["logger"]).startswith(("uvicorn.", "celery.")):
+        entry.pop("color_message", None)
+        entry.pop("data", None)
     return entry
 
 

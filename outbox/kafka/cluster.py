@@ -109,6 +109,14 @@ class Cluster:
         parts = self._result(future).topic_partitions
         return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
 
+    def members(self, group: str) -> dict[str, set[Placement]]:
+        """What each member of a group reads, by the member's client id (host:pid); idle members too."""
+        future = self._admin.describe_consumer_groups([group], request_timeout=self._timeout)[group]
+        return {
+            member.client_id: {(part.topic, part.partition) for part in member.assignment.topic_partitions}
+            for member in self._result(future).members
+        }
+
     def _result(self, future: Any) -> Any:
         try:
             return future.result(timeout=self._timeout + 1)

@@ -1,6 +1,8 @@
 """Reading as a member of a consumer group."""
 
 import logging
+import os
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +32,7 @@ class GroupReader:
                 kafka,
                 **{
                     "group.id": group,
+                    "client.id": f"{socket.gethostname()}:{os.getpid()}",
                     "partition.assignment.strategy": "cooperative-sticky",
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,

@@ -1,0 +1,63 @@
+"""The processes of the demo: what is started, by which command."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devstack.leftovers import marker
+from devstack.ports import HOST
+
+# Clients keep connections for some seconds; a server that hung up first would fail their next request.
+KEEP_ALIVE = 60
+# An open event stream would otherwise hold the server for ever.
+LAST_REQUESTS = 2
+# Celery workers speak to one another through the broker; ours is alone.
+NO_PEERS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One process: its name in the log and in demo.json, and how it is started."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def preparation(folder: Path) -> Part:
+    """What must be done before the others can run."""
+    return Part(name="setup", command=[*_python(folder), "manage.py", "prepare_demo", str(folder)])
+
+
+def parts(folder: Path, *, port: int, consumers: Sequence[str]) -> Iterator[Part]:
+    """Every process that is kept running."""
+    python = _python(folder)
+    yield Part(name="relay-1", command=[*python, "manage.py", "run_relay"])
+    for consumer in consumers:
+        yield Part(name=f"{consumer}-1", command=[*python, "manage.py", "run_consumer", consumer])
+    # In a container everything is root: Celery's warning about it would open every log.
+    celery = [*python, "-W", "ignore:::celery.platforms", "-m", "celery", "--quiet", "--app", "eventsite"]
+    yield Part(
+        name="worker",
+        # Threads: a worker of processes that is killed leaves its children behind. The name is short
+        # because a queue in PostgreSQL is named after it.
+        command=[*celery, "worker", "--hostname=worker@demo", "--pool=threads", "--concurrency=2", *NO_PEERS],
+    )
+    # What is due is sent at each start: there is no schedule to be kept in a file.
+    yield Part(name="beat", command=[*celery, "beat", "--scheduler=celery.beat:Scheduler"])
+    yield Part(
+        name="web",
+        command=[
+            *[*python, "-m", "uvicorn", "eventsite.asgi:application", f"--host={HOST}", f"--port={port}"],
+            *["--no-access-log", f"--timeout-keep-alive={KEEP_ALIVE}"],
+            f"--timeout-graceful-shutdown={LAST_REQUESTS}",
+        ],
+        # A request has a thread of its own, and so a connection of its own unless they come from a pool.
+        environment={"DATABASE_POOL": "true"},
+    )
+
+
+def _python(folder: Path) -> list[str]:
+    """Python, carrying the mark by which the stack's guard ends what a killed demo leaves behind."""
+    return [sys.executable, "-X", marker(folder)]
