@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
@@ -40,7 +40,8 @@ class Pending:
         """Write the events whose savepoints still stand, in the order of publishing."""
         from outbox.publishing import write
 
-        alive = {callback for _, callback, _ in self._connection.run_on_commit}
+        registered: list[Any] = self._connection.run_on_commit  # (savepoints, callback, robust)
+        alive = {callback for _, callback, _ in registered}
         rows = [row for committed, row in self._rows if committed in alive]
         self._rows.clear()
         if rows:

@@ -7,6 +7,7 @@ instances whose batches overlap wait for each other instead of deadlocking.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connections
@@ -39,7 +40,7 @@ class Inbox:
         self.consumer = consumer
         self.generation = generation
         self._using = using
-        self._who = [consumer, generation]
+        self._who: list[Any] = [consumer, generation]
 
     def lock_keys(self, keys: Iterable[Key]) -> dict[Key, int]:
         """Lock the keys' progress rows until the commit; return the number each has come to.

@@ -6,7 +6,6 @@ and can move no cursor, so what it sent again does no more than repeat.
 
 import os
 import socket
-from datetime import timedelta
 
 from django.db import connections, transaction
 
@@ -22,7 +21,7 @@ class Lease:
         self.shards = list(range(SHARDS))
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
         self._using = using
-        self._time = timedelta(seconds=seconds)
+        self._seconds = seconds
         self._epoch: int | None = None
 
     @property
@@ -55,8 +54,9 @@ class Lease:
                 return None
             epoch = max(row[1] for row in rows) + 1
             sql.execute(
-                "UPDATE outbox_shard SET owner = %s, epoch = %s, expires_at = clock_timestamp() + %s",
-                [self.owner, epoch, self._time],
+                "UPDATE outbox_shard SET owner = %s, epoch = %s,"
+                " expires_at = clock_timestamp() + make_interval(secs => %s)",
+                [self.owner, epoch, self._seconds],
             )
         self._epoch = epoch
         # One relay holds all shards, so their cursors are always stored together.
@@ -70,13 +70,13 @@ class Lease:
         """
         with connections[self._using].cursor() as sql:
             sql.execute(
-                "UPDATE outbox_shard SET expires_at = clock_timestamp() + %s,"
+                "UPDATE outbox_shard SET expires_at = clock_timestamp() + make_interval(secs => %s),"
                 " previous = %s, current = %s, position = %s"
                 " WHERE owner = %s AND epoch = %s",
                 [
-                    self._time,
+                    self._seconds,
                     cursor.previous.text,
-                    cursor.current and cursor.current.text,
+                    None if cursor.current is None else cursor.current.text,
                     cursor.position,
                     self.owner,
                     self._epoch,

@@ -36,7 +36,7 @@ def CorrelationMiddleware(  # noqa: N802  (named in settings like the class it s
 
         async def middleware_async(request: HttpRequest) -> Any:
             with caused_by(**_cause_of(request)):
-                return await get_response(request)  # type: ignore[misc]
+                return await get_response(request)
 
         return middleware_async
 

@@ -192,7 +192,7 @@ class Batch:
                 topic=stored.topic,
                 partition=stored.partition,
                 offset=stored.offset,
-                key=stored.raw_key and bytes(stored.raw_key),
+                key=None if stored.raw_key is None else bytes(stored.raw_key),
                 value=None if stored.payload is None else bytes(stored.payload),
                 headers=decode_headers(stored.headers),
                 timestamp=None,

@@ -96,7 +96,8 @@ class Cluster:
 
     def watermarks(self, placements: Iterable[Placement]) -> dict[Placement, int]:
         """The offset after the last record of each partition."""
-        wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for topic, partition in placements}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        wanted = {TopicPartition(topic, partition): latest for topic, partition in placements}
         if not wanted:
             return {}
         futures = self._admin.list_offsets(wanted, request_timeout=self._timeout)

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException, Message, TopicPartition
@@ -58,12 +59,12 @@ class GroupReader:
             raise BrokerError(error.args[0].str()) from error
         records = []
         for message in messages:
-            error = message.error()
-            if error is None:
+            fault = message.error()
+            if fault is None:
                 records.append(_record(message))
             else:
-                # An error is about the connection or a partition, never a record; librdkafka tries again.
-                logger.warning("kafka: %s", error.str())
+                # A fault is of the connection or a partition, never of a record; librdkafka tries again.
+                logger.warning("kafka: %s", fault.str())
         return records
 
     def commit(self, offsets: dict[Placement, int]) -> None:
@@ -113,11 +114,16 @@ def _record(message: Message) -> Record:
         offset=known(message.offset()),
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=[(name, _bytes(value)) for name, value in message.headers() or []],
+        headers=_headers(message),
         timestamp=None
         if kind == 0
         else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds),
     )
+
+
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
+    headers: Any = message.headers() or []
+    return [(name, _bytes(value)) for name, value in headers]
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

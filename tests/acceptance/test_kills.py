@@ -156,7 +156,7 @@ def _check_effects(site: Site) -> None:
     validated = site.count("payments_payment WHERE status = 'validated'")
     requested = site.count("payments_payment")
     assert requested >= validated > 5 * STEP / 2
-    types = dict(site.query("SELECT type, count(*) FROM outbox_event GROUP BY type"))
+    types: dict[object, object] = _pairs(site.query("SELECT type, count(*) FROM outbox_event GROUP BY type"))
     assert types == {
         "payments.PaymentRequested.v1": requested,
         "payments.PaymentValidated.v1": validated,
@@ -172,10 +172,16 @@ def _check_effects(site: Site) -> None:
         )
         == validated
     )
-    outcomes = dict(site.query("SELECT outcome, count(*) FROM outbox_inbox GROUP BY outcome"))
+    outcomes: dict[object, object] = _pairs(
+        site.query("SELECT outcome, count(*) FROM outbox_inbox GROUP BY outcome")
+    )
     assert outcomes == {"processed": 2 * validated, "unhandled": 2 * requested}
     for table in ("outbox_dead_letter", "outbox_parked_key", "outbox_waiting_event", "outbox_refusal"):
         assert site.count(table) == 0, table
+
+
+def _pairs(rows: list[tuple[object, ...]]) -> dict[object, object]:
+    return {row[0]: row[1] for row in rows}
 
 
 def _check_topics(site: Site) -> None:

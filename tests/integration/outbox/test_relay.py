@@ -76,7 +76,8 @@ def test_events_arrive_as_cloudevents_where_their_key_belongs() -> None:
     (event_id,) = publish_all(topic, "k")
     with Running(relay):
         (record,) = records_in(topic, count=1)
-        publication = until(lambda: Publication.objects.filter(event_id=event_id).first())
+        until(lambda: Publication.objects.filter(event_id=event_id).exists())
+    publication = Publication.objects.get(event_id=event_id)
     event = OutboxEvent.objects.get(id=event_id)
     assert record.key == b"k"
     assert record.value == b'{"about":"k","text":"0"}'
