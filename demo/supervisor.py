@@ -11,9 +11,9 @@ from devstack.server import EmbeddedServer
 from devstack.stack import Stack
 
 WATCH_SECONDS = 0.1
-GRACE = 4.0
+GRACE = 5.0
 # All is to be gone within ten seconds; a server that takes longer is killed, and recovers at its next start.
-SERVERS_GRACE = 4.5
+SERVERS_GRACE = 3.5
 
 
 Announce = Callable[[Mapping[str, int]], None]
