@@ -18,13 +18,18 @@ from payments.models import Payment
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happens to the payment; `at` once it has, `event_id` when an event says so."""
+    """One thing that happens to the payment; `at` once it has.
+
+    event_id  the event that says so
+    made_id   what was made by it
+    """
 
     what: str
     state: str
     detail: str = ""
     at: datetime | None = None
     event_id: UUID | None = None
+    made_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,12 @@ def follow(payment: Payment) -> Following:
         return Following(payment, steps, over=False)
     steps.append(_sent_step(validated))
     receptions = {reception.consumer: reception for reception in validated.consumers}
-    steps += [
+    effects = [
         _reception_step(payment, receptions[consumer.name])
         for consumer in subscribers("payments")
         if PaymentValidated.type in consumer.routes
     ]
+    steps += sorted(effects, key=lambda step: (step.at is None, step.at))
     waiting = any(reception.status == PENDING for reception in validated.consumers)
     return Following(payment, steps, over=bool(validated.publications) and not waiting)
 
@@ -94,27 +100,27 @@ def _sent_step(trace: Trace) -> Step:
 def _reception_step(payment: Payment, reception: Reception) -> Step:
     what, effect = _EFFECTS.get(reception.consumer, (f"{reception.consumer} has processed it", None))
     state = state_of(reception.status)
-    if state != "ok":
-        return Step(what, state, f"{reception.consumer}: {word_of(reception.status)}")
-    detail = effect(payment) if effect else ""
-    return Step(what, state, f"{reception.consumer}: {detail or 'done'}", reception.processed_at)
+    if state != "ok" or effect is None:
+        return Step(what, state, f"{reception.consumer}: {word_of(reception.status)}", reception.processed_at)
+    detail, made_id = effect(payment)
+    return Step(what, state, f"{reception.consumer}: {detail}", reception.processed_at, made_id=made_id)
 
 
-def _order(payment: Payment) -> str:
+def _order(payment: Payment) -> tuple[str, UUID | None]:
     order = orders_seen_by(merchant_id=payment.merchant_id).filter(payment_id=payment.id).first()
-    return f"order {order.id}" if order else ""
+    return "order", order.id if order else None
 
 
-def _points(payment: Payment) -> str:
+def _points(payment: Payment) -> tuple[str, UUID | None]:
     try:
         account = get_account(merchant_id=payment.merchant_id, customer_id=payment.customer_id)
     except AccountNotFound:
-        return ""
+        return "no account", None
     points = sum(account.entries.filter(payment_id=payment.id).values_list("points", flat=True))
-    return f"{points:,} points, {balance_of(account=account):,} in all"
+    return f"{points:,} points, {balance_of(account=account):,} in all", None
 
 
-_EFFECTS: dict[str, tuple[str, Callable[[Payment], str]]] = {
+_EFFECTS: dict[str, tuple[str, Callable[[Payment], tuple[str, UUID | None]]]] = {
     "orders": ("Order created", _order),
     "loyalty": ("Points earned", _points),
 }

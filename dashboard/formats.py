@@ -74,6 +74,12 @@ def delay(span: timedelta | None) -> Text:
     return Text(f"{seconds / 86_400:,.0f}", "d")
 
 
+def limit(span: timedelta) -> str:
+    """A limit as it was declared: 5 s, 90 s, 2 min."""
+    seconds = span.total_seconds()
+    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s"
+
+
 def short_id(whole: UUID | str | None) -> str:
     """An id shortened in the middle. UUIDv7s of one hour begin alike: the end tells them apart."""
     text = str(whole or "")

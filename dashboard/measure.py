@@ -144,7 +144,7 @@ class KafkaProbe:
         self._ends.append((now, total))
         first_at, first = self._ends[0]
         seconds = (now - first_at).total_seconds()
-        return (None if seconds < 0.5 else max(total - first, 0) / seconds), max(total - last, 0)
+        return (None if seconds < 2.5 else max(total - first, 0) / seconds), max(total - last, 0)
 
     def _since(self, now: datetime, lag: Mapping[str, int]) -> dict[str, datetime | None]:
         """From when on to look for what a consumer has left; at first sight that may be long ago."""

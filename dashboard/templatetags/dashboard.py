@@ -15,6 +15,7 @@ from outbox.selectors import Reception, Trace
 register = template.Library()
 register.filter("short_id", formats.short_id)
 register.filter("span", formats.delay)
+register.filter("limit", formats.limit)
 register.filter("state_of", receptions.state_of)
 register.filter("word_of", receptions.word_of)
 

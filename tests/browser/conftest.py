@@ -1,0 +1,94 @@
+"""A site with all its processes, and a browser to look at it.
+
+Both end with this package: while Playwright's synchronous API runs, the main thread looks like an event
+loop's, and neither Django's ORM nor asynchronous tests work in it.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from devstack.stack import Stack
+from tests.browser.site import PASSWORD, Site
+from tests.servers import PROJECT
+
+FLAGS = [
+    *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
+    *["--disable-background-networking", "--disable-component-update"],
+]
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="package")
+def site() -> Iterator[Site]:
+    folder = Path(tempfile.mkdtemp(prefix="es-"))
+    try:
+        with Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={}) as stack:
+            site = Site(stack)
+            try:
+                yield site
+            finally:
+                site.end_all()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium where there is one, otherwise the one that `playwright install` fetched."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(site: Site, browser: Browser) -> Iterator[OpenPage]:
+    """Opens a page of the site, signed in as `user`. A page's errors fail its test, unless they are expected.
+
+    `expected` are parts of the messages that the test itself provokes.
+    """
+    errors: list[str] = []
+    contexts = []
+
+    def open_as(
+        user: str | None,
+        path: str = "/",
+        *,
+        width: int = 1440,
+        theme: str = "light",
+        expected: tuple[str, ...] = (),
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if theme == "dark" else "light",
+            base_url=site.url,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+
+        def note(text: str) -> None:
+            if not any(part in text for part in expected):
+                errors.append(text)
+
+        page.on("console", lambda message: note(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        if user is None:
+            page.goto(path)
+            return page
+        page.goto(f"/login/?next={path}")
+        page.get_by_label("User name").fill(user)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(lambda url: "/login/" not in url)
+        return page
+
+    yield open_as
+    for context in contexts:
+        context.close()
+    assert not errors, f"{errors}\n{site.log()[-3_000:]}"

@@ -1,0 +1,110 @@
+"""The project as a user meets it: every process, on a PostgreSQL and a Kafka of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from typing import Any
+
+import psycopg
+
+from devstack.ports import HOST, find_port
+from devstack.stack import Stack
+from tests.engine import until
+from tests.servers import PROJECT
+
+PASSWORD = "a-password-for-tests"
+ACCOUNTS = f"""
+from accounts.services import ensure_token, ensure_user
+for name, staff, groups in [
+    ("staff", True, []), ("first", False, ["merchant"]), ("second", False, ["merchant"]),
+    ("watcher", False, ["viewer"]), ("<script>owned=1</script>", False, ["merchant"]),
+]:
+    user = ensure_user(username=name, password="{PASSWORD}", groups=groups, is_staff=staff)
+    print(name, user.id, ensure_token(user=user))
+"""
+
+
+class Site:
+    """Processes by name: web, relay, orders, loyalty. `users` maps a name to its id and token."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.port = find_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self._environment = {**os.environ, **stack.environment()}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._log = (stack.folder / "site.log").open("ab")
+        self._manage("migrate", "--verbosity", "0")
+        self._manage("topics", "apply")
+        lines = self._manage("shell", "--verbosity", "0", "--command", ACCOUNTS).splitlines()
+        self.users = {name: (user_id, token) for name, user_id, token in map(str.split, lines)}
+        for name in ("web", "relay", "orders", "loyalty"):
+            self.start(name)
+
+    def _manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(
+            command, cwd=PROJECT, env=self._environment, check=True, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout
+
+    def start(self, name: str) -> None:
+        """Start a process; the web server answers when this returns."""
+        commands = {
+            "web": [
+                *["-m", "uvicorn", "eventsite.asgi:application", f"--host={HOST}", f"--port={self.port}"],
+                *["--timeout-graceful-shutdown=2"],
+            ],
+            "relay": ["manage.py", "run_relay"],
+        }
+        command = commands.get(name, ["manage.py", "run_consumer", name])
+        self._processes[name] = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=PROJECT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        if name == "web":
+            until(self._answers, seconds=30)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/login/", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def end(self, name: str) -> int:
+        """Have a process stop in order; return its exit status."""
+        process = self._processes.pop(name)
+        process.terminate()
+        return process.wait(20)
+
+    def end_all(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+        self._log.close()
+
+    def log(self) -> str:
+        return (self.stack.folder / "site.log").read_text(errors="replace")
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.stack.database_url, autocommit=True) as connection:
+            return connection.execute(sql.encode()).fetchall()
+
+    def post(self, user: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A call of the REST API as this user."""
+        request = urllib.request.Request(
+            f"{self.url}{path}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Token {self.users[user][1]}"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            given: dict[str, Any] = json.load(answer)
+            return given

@@ -1,0 +1,281 @@
+"""The flow page in a real browser, over every process of the project."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.site import Site
+from tests.engine import until
+
+LONG = 20_000
+
+
+def pay(page: Page, *, amount: str = "12.50", customer: str = "customer-1") -> str:
+    """Create and validate a payment by the form; return its id."""
+    page.get_by_label("Customer").fill(customer)
+    page.get_by_label("Amount").fill(amount)
+    page.get_by_role("button", name="Create and validate").click()
+    following = page.locator("#following")
+    following.wait_for()
+    return str(following.get_attribute("data-payment"))
+
+
+def live(page: Page) -> None:
+    expect(page.locator("#live")).to_have_text("live", timeout=LONG)
+
+
+def notice(page: Page) -> str:
+    return page.locator("#notices").inner_text()
+
+
+def test_a_payment_becomes_an_order_and_points_before_the_eyes(site: Site, open_page: OpenPage) -> None:
+    page = open_page("first")
+    live(page)
+    payment_id = pay(page, amount="42.00", customer="c-eyes")
+    expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
+    steps = page.locator("#following .step")
+    expect(steps).to_have_count(5)
+    for step in steps.all():
+        expect(step).to_have_attribute("data-state", "ok")
+    expect(page.locator("#following")).to_contain_text("42 points, 42 in all")
+    orders = site.query(f"SELECT id FROM orders_order WHERE payment_id = '{payment_id}'")
+    assert len(orders) == 1
+    expect(page.locator("#following")).to_contain_text("Order created")
+    expect(page.locator(f'#following [data-copy="{orders[0][0]}"]')).to_be_visible()
+    # The page can be sent to a colleague: its address holds the payment.
+    assert page.url.endswith(f"/?payment={payment_id}")
+    row = page.locator("#events tbody tr", has_text="PaymentValidated").first
+    expect(row.locator(".state", has_text="processed")).to_have_count(2)
+
+
+def test_an_event_has_a_page_that_tells_its_story(open_page: OpenPage) -> None:
+    page = open_page("first")
+    live(page)
+    payment_id = pay(page, customer="c-story")
+    expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
+    page.get_by_role("link", name="Payment validated").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("PaymentValidated")
+    for told in ("PaymentRequested", "OrderCreated", "PointsEarned"):
+        expect(page.get_by_role("region", name="Story")).to_contain_text(told)
+    expect(page.get_by_role("region", name="Data")).to_contain_text(f'"payment_id": "{payment_id}"')
+    expect(page.get_by_role("region", name="Headers")).to_contain_text("ce_sequence")
+    expect(page.get_by_role("region", name="Way")).to_contain_text("offset")
+    page.get_by_role("link", name="OrderCreated").click()
+    expect(page.get_by_role("region", name="Outbox row")).to_contain_text("Caused by")
+
+
+def test_staff_pay_for_the_merchant_they_pick(site: Site, open_page: OpenPage) -> None:
+    page = open_page("staff")
+    page.get_by_label("For the merchant").select_option(label="second")
+    payment_id = pay(page)
+    [(merchant,)] = site.query(f"SELECT merchant_id FROM payments_payment WHERE id = '{payment_id}'")
+    assert str(merchant) == site.users["second"][0]
+
+
+def test_what_is_wrong_with_a_payment_is_said_beside_it(site: Site, open_page: OpenPage) -> None:
+    page = open_page("first", expected=("422",))
+    before = site.query("SELECT count(*) FROM payments_payment")
+    for amount, said in (("-1", "positive"), ("1.234", "2 decimals"), ("much", "12.50")):
+        page.get_by_label("Amount").fill(amount)
+        page.get_by_role("button", name="Create and validate").click()
+        expect(page.locator("#make [role=alert]")).to_contain_text(said)
+        expect(page.get_by_label("Amount")).to_have_value(amount)
+    assert site.query("SELECT count(*) FROM payments_payment") == before
+
+
+def test_merchants_see_nothing_of_each_other(site: Site, open_page: OpenPage) -> None:
+    first = open_page("first")
+    payment_id = pay(first, customer="c-private")
+    event_path = first.get_by_role("link", name="Payment validated").get_attribute("href")
+    second = open_page("second", expected=("404",))
+    live(second)
+    pay(second, customer="c-mine")
+    row = second.locator("#events tbody tr", has_text="PaymentValidated")
+    expect(row.first).to_be_visible()
+    assert payment_id not in second.content()
+    assert "c-private" not in second.content()
+    for path in (event_path, f"/?payment={payment_id}", f"/payments/{payment_id}/following/"):
+        answer = second.goto(str(path))
+        assert answer is not None
+        assert answer.status == 404
+    # Totals count everyone's events: they are for staff.
+    second.goto("/")
+    live(second)
+    expect(second.locator('[data-stage="orders"] [data-figure]')).to_have_count(1)
+    expect(second.locator('[data-stage="kafka"] [data-figure]')).to_have_count(0)
+
+
+def test_who_may_only_watch_is_told_so(open_page: OpenPage) -> None:
+    page = open_page("watcher")
+    live(page)
+    expect(page.locator("#make")).to_contain_text("may watch, not pay")
+    expect(page.locator("#no-events")).to_be_visible()
+
+
+def test_planted_scripts_stay_text(site: Site, open_page: OpenPage) -> None:
+    planted = "<script>owned=1</script>"
+    payment = site.post(
+        planted,
+        "/api/payments/",
+        {
+            "customer_id": "c-script",
+            "amount": "1.00",
+            "currency": "EUR",
+            "lines": [{"sku": f"{planted}<img src=x onerror=owned=1>", "quantity": 1, "unit_price": "1.00"}],
+            "metadata": {"note": planted},
+        },
+    )
+    page = open_page("staff", expected=("404",))
+    live(page)
+    expect(page.locator(f'#events [data-copy="{payment["id"]}"]')).to_be_visible()
+    page.goto(f"/events/{payment['event_id']}/")
+    expect(page.get_by_role("region", name="Data")).to_contain_text(f"{planted}<img src=x")
+    assert page.locator("script:not([src])").count() == 0
+    page.goto(f"/events/find/?q={planted}")
+    expect(page.get_by_text(planted)).to_be_visible()
+    page.goto(f"/?payment={payment['id']}")
+    page.get_by_label("For the merchant").select_option(label=planted)
+    assert page.evaluate("typeof owned") == "undefined"
+    own = open_page(planted)
+    expect(own.locator(".who")).to_contain_text(planted)
+    assert own.evaluate("typeof owned") == "undefined"
+
+
+def test_the_table_is_worked_by_keyboard(open_page: OpenPage) -> None:
+    page = open_page("first")
+    live(page)
+    for _ in range(2):
+        pay(page, customer="c-keys")
+        expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
+    page.locator("h1").click()
+    for key in "jjk":
+        page.keyboard.press(key)
+    selected = page.locator("#events tr[aria-selected=true]")
+    expect(selected).to_have_count(1)
+    target = selected.get_attribute("data-href")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{target}")
+    page.goto("/")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type(str(target).split("/")[2])
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{target}")
+
+
+def test_a_click_copies_the_whole_id(open_page: OpenPage) -> None:
+    page = open_page("first")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    pay(page)
+    button = page.locator("#events button.id").first
+    expect(button).to_be_visible()
+    whole = button.get_attribute("data-copy")
+    button.click()
+    expect(page.locator("#events .copied")).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == whole
+
+
+def test_a_question_mark_explains_its_term(open_page: OpenPage) -> None:
+    page = open_page("staff")
+    page.locator('[popovertarget="hint-outbox"]').click()
+    text = page.locator("#hint-outbox")
+    expect(text).to_be_visible()
+    expect(text).to_contain_text("same transaction")
+    box, button = text.bounding_box(), page.locator('[popovertarget="hint-outbox"]').bounding_box()
+    assert box is not None
+    assert button is not None
+    assert abs(box["y"] - button["y"]) < 60
+    page.keyboard.press("Escape")
+    expect(text).to_be_hidden()
+
+
+def test_a_dead_kafka_is_shown_and_found_again(site: Site, open_page: OpenPage) -> None:
+    page = open_page("staff")
+    live(page)
+    site.stack.kafka.kill()
+    try:
+        expect(page.locator("#notices")).to_contain_text("Kafka does not answer", timeout=LONG)
+        expect(page.locator('[data-stage="kafka"]')).to_have_attribute("data-state", "bad")
+        assert re.search(r"Away since \d\d:\d\d:\d\d", notice(page))
+        # Payments go on, and wait in the outbox.
+        pay(page, customer="c-dark")
+        waiting = page.locator('[data-stage="outbox"] [data-figure="waiting"]')
+        expect(waiting).to_contain_text("2", timeout=LONG)
+        expect(page.locator("#following")).to_contain_text("waits in the outbox")
+    finally:
+        site.stack.kafka.start()
+    expect(page.locator("#notices")).not_to_contain_text("Kafka", timeout=60_000)
+    expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=60_000)
+    expect(page.locator('[data-stage="orders"] [data-figure="lag"]')).to_contain_text("0", timeout=LONG)
+
+
+def test_a_dead_database_is_shown_and_found_again(site: Site, open_page: OpenPage) -> None:
+    page = open_page("staff")
+    live(page)
+    site.stack.postgres.kill()
+    try:
+        expect(page.locator("#notices")).to_contain_text("The database does not answer", timeout=LONG)
+        expect(page.locator('[data-stage="payments"]')).to_have_attribute("data-state", "bad")
+        expect(page.locator("#live")).to_have_text("live")
+    finally:
+        site.stack.postgres.start()
+    expect(page.locator("#notices")).to_be_empty(timeout=60_000)
+    expect(page.locator('[data-stage="payments"]')).to_have_attribute("data-state", "ok")
+
+
+def test_a_stopped_consumer_stands_still_and_catches_up(site: Site, open_page: OpenPage) -> None:
+    page = open_page("staff")
+    live(page)
+    assert site.end("loyalty") == 0
+    try:
+        pay(page, customer="c-still")
+        lane = page.locator('[data-stage="loyalty"]')
+        expect(lane.locator('[data-figure="lag"]')).to_contain_text("2", timeout=LONG)
+        expect(lane).to_contain_text("standing still", timeout=LONG)
+        expect(lane).to_have_attribute("data-state", "bad")
+        expect(page.locator('[data-stage="orders"]')).to_have_attribute("data-state", "ok")
+    finally:
+        site.start("loyalty")
+    expect(lane.locator('[data-figure="lag"]')).to_contain_text("0", timeout=60_000)
+    expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
+
+
+def test_a_server_that_goes_away_is_shown_and_found_again(site: Site, open_page: OpenPage) -> None:
+    page = open_page("staff", expected=("ERR_", "Failed to load"))
+    live(page)
+    # Streams that are open do not hold the server back.
+    site.end("web")
+    try:
+        expect(page.locator("#live")).to_have_text("no live figures", timeout=LONG)
+        assert re.search(r"The figures are from \d\d:\d\d:\d\d", notice(page))
+        expect(page.locator(".pipeline")).to_have_attribute("data-stale", "true")
+    finally:
+        site.start("web")
+    expect(page.locator("#live")).to_have_text("live", timeout=LONG)
+    expect(page.locator("#notices")).to_be_empty()
+
+
+def test_whoever_is_signed_out_is_told_so(site: Site, open_page: OpenPage) -> None:
+    page = open_page("first", expected=("ERR_", "Failed to load", "401"))
+    live(page)
+    site.end("web")
+    site.query("DELETE FROM django_session RETURNING 1")
+    site.start("web")
+    expect(page.locator("#live")).to_have_text("signed out", timeout=LONG)
+    page.get_by_role("link", name="Sign in again").click()
+    page.wait_for_url("**/login/**")
+
+
+def test_a_page_that_is_left_leaves_nothing_open(site: Site, open_page: OpenPage) -> None:
+    pages = [open_page("staff") for _ in range(3)]
+    for page in pages:
+        live(page)
+    connections = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    [(with_three,)] = site.query(connections)
+    for page in pages:
+        page.close()
+    until(lambda: site.query(connections)[0][0] < with_three, seconds=20)
+    [(with_none,)] = site.query(connections)
+    # Three viewers cost one connection, and that is given back.
+    assert with_three - with_none == 1

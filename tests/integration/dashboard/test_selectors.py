@@ -1,0 +1,194 @@
+"""The figures, read from real tables."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User
+from dashboard import selectors
+from dashboard.formats import Bounded
+from dashboard.latest import latest_events
+from outbox import registry
+from outbox.ids import lowest_id, new_id
+from outbox.models import OutboxEvent
+from tests.integration.dashboard.conftest import Pay
+
+pytestmark = pytest.mark.django_db
+SECOND = timedelta(seconds=1)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def process(
+    event_id: UUID,
+    *,
+    consumer: str = "orders",
+    outcome: str = "processed",
+    delay: timedelta = SECOND,
+    at: datetime | None = None,
+) -> None:
+    """An inbox row as a consumer writes it."""
+    at = at or now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'INSERT INTO outbox_inbox (event_id, consumer, generation, topic, partition, "offset", type,'
+            " outcome, occurred_at, processed_at) VALUES (%s, %s, 1, 'payments', 0, 0, 't', %s, %s, %s)",
+            [event_id, consumer, outcome, at - delay, at],
+        )
+
+
+def send_all() -> None:
+    """Move the relays' cursors past everything that is committed now, and all that this transaction wrote."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE outbox_shard SET position = 0,"
+            " previous = (pg_current_xact_id()::text::bigint + 1 || ':' ||"
+            " pg_current_xact_id()::text::bigint + 1 || ':')::pg_snapshot"
+        )
+
+
+def test_the_rate_is_what_was_written_by_topic(first: User, pay: Pay) -> None:
+    before = now()
+    for _ in range(3):
+        pay(first)
+    told = selectors.written(now=now(), since=before)
+    assert told.per_second == {"payments": pytest.approx(0.6)}
+    assert told.fresh == {"payments": 6}
+    later = now() + selectors.RATE_WINDOW + SECOND
+    assert selectors.written(now=later, since=later).per_second == {}
+
+
+def test_the_rate_is_right_where_the_limit_cuts_the_window(
+    first: User, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        pay(first)
+    monkeypatch.setattr(selectors, "SAMPLE_ROWS", 4)
+    # Four events within a tenth of a second at most, not four in ten seconds.
+    assert selectors.written(now=now(), since=now()).per_second["payments"] > 4
+
+
+def test_the_backlog_is_what_no_relay_has_moved_past(first: User, pay: Pay) -> None:
+    assert selectors.backlog(now=now()) == (Bounded(0), None)
+    pay(first)
+    waiting, oldest = selectors.backlog(now=now() + 5 * SECOND)
+    assert waiting.count == 2
+    assert oldest is not None
+    assert 5 * SECOND <= oldest < 8 * SECOND
+    send_all()
+    assert selectors.backlog(now=now()) == (Bounded(0), None)
+
+
+def test_the_backlog_within_a_window_is_what_stands_behind_its_position(first: User, pay: Pay) -> None:
+    for _ in range(3):
+        pay(first)
+    middle = OutboxEvent.objects.order_by("position")[3].position
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE outbox_shard SET position = %s", [middle])
+    assert selectors.backlog(now=now())[0].count == 2
+
+
+def test_the_backlog_names_transactions_that_a_snapshot_had_left_open(first: User, pay: Pay) -> None:
+    pay(first)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE outbox_shard SET previous = (pg_current_xact_id()::text || ':' ||"
+            " (pg_current_xact_id()::text::bigint + 5) || ':' || pg_current_xact_id()::text)::pg_snapshot"
+        )
+    assert selectors.backlog(now=now())[0].count == 2
+
+
+def test_a_backlog_is_counted_to_its_limit(first: User, pay: Pay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selectors, "COUNT_LIMIT", 3)
+    for _ in range(2):
+        pay(first)
+    waiting, _ = selectors.backlog(now=now())
+    assert (waiting.count, waiting.more) == (3, True)
+
+
+def test_a_consumers_delay_is_from_the_fact_to_its_effect() -> None:
+    start = now()
+    for delay in (1, 2, 3, 90):
+        process(new_id(start), delay=delay * SECOND)
+    process(new_id(start), outcome="unhandled", delay=900 * SECOND)
+    process(new_id(start), consumer="loyalty", delay=SECOND, at=start - 30 * SECOND)
+    told = selectors.processed(now=now(), since=start)
+    assert told["orders"].per_second == pytest.approx(0.5)
+    assert told["orders"].delays == selectors.Delays(2 * SECOND, 90 * SECOND)
+    # Half a minute ago: a delay still worth telling, but no rate.
+    assert told["loyalty"].per_second == 0
+    assert told["loyalty"].delays.p50 == SECOND
+
+
+def test_the_oldest_unprocessed_event_is_found_from_where_the_search_begins(first: User, pay: Pay) -> None:
+    start = now()
+    one, two = pay(first), pay(first)
+    events = list(OutboxEvent.objects.order_by("id").values_list("id", flat=True))
+    topics = registry.get_consumer("orders").topics
+
+    def oldest() -> UUID | None:
+        return selectors.oldest_unprocessed(consumer="orders", topics=topics, since=start)
+
+    assert oldest() == events[0]
+    for event_id in events[:2]:
+        process(event_id)
+    assert oldest() == events[2]
+    for event_id in events[2:]:
+        process(event_id, outcome="unhandled")
+    assert oldest() is None
+    assert {one, two} <= set(events)
+
+
+def test_letters_and_parked_keys_are_told_by_consumer() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox_parked_key (consumer, generation, topic, key, cause, event_id)"
+            " SELECT 'orders', 1, 'payments', n::text, 'gap', gen_random_uuid() FROM generate_series(1, 3) n"
+        )
+    aside = selectors.standing_aside()
+    assert aside["orders"] == (Bounded(3), Bounded(0))
+    assert aside["loyalty"] == (Bounded(0), Bounded(0))
+
+
+def test_latest_events_cost_the_same_however_many_watch(first: User, second: User, pay: Pay) -> None:
+    for merchant in (first, second, first):
+        pay(merchant)
+    with CaptureQueriesContext(
+        connection,
+    ) as alone:
+        latest_events([None])
+    with CaptureQueriesContext(connection) as together:
+        told = latest_events([None, first.id, second.id])
+    assert len(alone) == len(together) == 3
+    assert [len(told[audience]) for audience in (None, first.id, second.id)] == [6, 4, 2]
+    for audience in (first, second):
+        assert {trace.event.key for trace in told[audience.id]} == set(
+            OutboxEvent.objects.filter(owner=str(audience.id)).values_list("key", flat=True)
+        )
+    ids = [trace.event.id for trace in told[None]]
+    assert ids == sorted(ids, reverse=True)
+
+
+def test_no_payload_is_read_for_a_table(first: User, pay: Pay) -> None:
+    pay(first)
+    [trace, *_] = latest_events([None])[None]
+    assert "payload" in trace.event.get_deferred_fields()
+
+
+def test_every_figure_is_read_through_an_index() -> None:
+    """The plans at any size: what is written lately is a range of ids, never the whole of a table."""
+    with connection.cursor() as cursor:
+        # Beside a few rows a sequential scan is cheaper; the question is whether an index can answer.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            "EXPLAIN SELECT id, topic FROM outbox_event WHERE id >= %s ORDER BY id DESC LIMIT 10",
+            [lowest_id(now())],
+        )
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Seq Scan" not in plan
+    assert "Index Cond: (id >=" in plan

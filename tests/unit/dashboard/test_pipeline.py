@@ -1,0 +1,132 @@
+"""What the pipeline says of what was measured."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from dashboard.formats import Bounded
+from dashboard.measure import DatabaseSample, KafkaSample
+from dashboard.pipeline import Pipeline, Stage, pipeline
+from dashboard.sampler import Flow, Reading
+from dashboard.selectors import Delays, Processed, RelayState, Written
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+EARLIER = NOW - timedelta(minutes=3)
+MOMENT = timedelta(milliseconds=8)
+WELL = Processed(per_second=12.0, fresh=12, delays=Delays(MOMENT, 2 * MOMENT))
+NONE = (Bounded(0), Bounded(0))
+
+DATABASE = DatabaseSample(
+    at=NOW,
+    written=Written({"payments": 12.0, "orders": 6.0}, {"payments": 12}),
+    waiting=Bounded(0),
+    oldest_waiting=None,
+    refused=Bounded(0),
+    relay=RelayState(8, 8, ("here:1",), Delays(MOMENT, MOMENT)),
+    processed={"orders": WELL, "loyalty": WELL},
+    aside={"orders": NONE, "loyalty": NONE},
+    oldest={},
+    events={None: ()},
+)
+KAFKA = KafkaSample(
+    at=NOW, topics=4, partitions=13, records=900, lag={"orders": 0, "loyalty": 0}, per_second=18.0, fresh=18
+)
+
+
+def drawn(
+    database: DatabaseSample | None = DATABASE,
+    kafka: KafkaSample | None = KAFKA,
+    *,
+    database_away: datetime | None = None,
+    kafka_away: datetime | None = None,
+    staff: bool = True,
+) -> Pipeline:
+    flow = Flow(
+        NOW,
+        Reading(database, NOW, database_away, "refused by host 10.0.0.7"),
+        Reading(kafka, NOW, kafka_away, "no broker at 10.0.0.8"),
+    )
+    return pipeline(flow, staff=staff)
+
+
+def stage(picture: Pipeline, name: str) -> Stage:
+    return next(stage for stage in (*picture.stages, *picture.lanes) if stage.name == name)
+
+
+def figure(stage: Stage, key: str) -> str:
+    return next(str(figure.text) for figure in stage.figures if figure.key == key)
+
+
+def test_all_is_well() -> None:
+    picture = drawn()
+    assert {each.state for each in (*picture.stages, *picture.lanes)} == {"ok"}
+    assert picture.notices == ()
+    assert figure(stage(picture, "payments"), "rate") == "12 /s"
+    assert figure(stage(picture, "outbox"), "rate") == "18 /s"
+    assert figure(stage(picture, "orders"), "delay") == "8 ms"
+    assert stage(picture, "orders").word == "on time"
+
+
+def test_before_the_first_answer_nothing_is_known() -> None:
+    picture = pipeline(None, staff=True)
+    figures = [each for part in (*picture.stages, *picture.lanes) for each in part.figures]
+    assert figures
+    assert not any(each.text.known for each in figures)
+
+
+def test_what_waits_too_long_for_a_relay_is_stuck() -> None:
+    picture = drawn(replace(DATABASE, waiting=Bounded(40), oldest_waiting=timedelta(seconds=6)))
+    assert (stage(picture, "outbox").state, stage(picture, "relay").state) == ("warn", "warn")
+    picture = drawn(replace(DATABASE, waiting=Bounded(40), oldest_waiting=timedelta(seconds=1)))
+    assert (stage(picture, "outbox").state, stage(picture, "relay").state) == ("ok", "ok")
+
+
+def test_no_relay_is_said_with_what_to_do() -> None:
+    picture = drawn(replace(DATABASE, relay=RelayState(0, 8, (), Delays())))
+    assert (stage(picture, "relay").state, stage(picture, "relay").word) == ("bad", "not running")
+    assert "run_relay" in picture.notices[0].text
+
+
+def test_a_consumer_beyond_its_limit_is_late_and_one_that_does_nothing_stands_still() -> None:
+    behind = replace(KAFKA, lag={"orders": 214, "loyalty": 0})
+    waiting = {"orders": NOW - timedelta(seconds=18)}
+    slow = drawn(replace(DATABASE, oldest=waiting), behind)
+    assert (stage(slow, "orders").state, stage(slow, "orders").word) == ("warn", "late")
+    assert figure(stage(slow, "orders"), "delay") == "18 s"
+    idle = {"orders": Processed(), "loyalty": WELL}
+    still = drawn(replace(DATABASE, oldest=waiting, processed=idle), behind)
+    assert (stage(still, "orders").state, stage(still, "orders").word) == ("bad", "standing still")
+    assert stage(still, "loyalty").state == "ok"
+
+
+def test_dead_letters_and_parked_keys_stand_out() -> None:
+    picture = drawn(replace(DATABASE, aside={"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}))
+    assert stage(picture, "orders").state == "dead"
+    assert stage(picture, "orders").word == "2 dead letters, 1 key parked"
+
+
+def test_a_part_that_is_away_keeps_its_last_figures_and_says_since_when() -> None:
+    picture = drawn(kafka_away=EARLIER)
+    assert stage(picture, "kafka").state == "bad"
+    assert figure(stage(picture, "kafka"), "records") == "900"
+    assert not stage(picture, "relay").figures[0].text.known
+    assert stage(picture, "payments").state == "ok"
+    [notice] = picture.notices
+    assert notice.since == EARLIER
+    assert "Kafka" in notice.text
+    picture = drawn(database_away=EARLIER)
+    assert {stage(picture, name).state for name in ("payments", "outbox", "relay", "orders")} == {"bad"}
+    assert stage(picture, "kafka").state == "ok"
+
+
+def test_merchants_read_no_figure_of_others_and_no_address() -> None:
+    letters = replace(
+        DATABASE, aside={"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}, refused=Bounded(3)
+    )
+    picture = drawn(letters, database_away=EARLIER, kafka_away=EARLIER, staff=False)
+    every = (*picture.stages, *picture.lanes)
+    assert {figure.key for stage in every for figure in stage.figures} == {"delay", "p95"}
+    assert not any(stage.moved for stage in every)
+    assert not any(character.isdigit() for stage in every for character in stage.word)
+    assert not any(notice.reason for notice in picture.notices)
+    picture = drawn(letters, staff=False)
+    assert not any(character.isdigit() for stage in picture.lanes for character in stage.word)
