@@ -97,7 +97,8 @@ class ConsumerWorker:
         limit = {Family.NON_RECOVERABLE: 1, Family.CONTENTION: CONTENTION_RETRIES}.get(
             family, self._settings.unknown_retries
         )
-        if self._attempts < limit:
+        if self._attempts != limit:
+            # Beyond the limit not even the dead letter can be written: wait, and skip nothing.
             return self._wait(error)
         self._processor.condemn(batch[0], error, attempts=self._attempts)
         return False
@@ -119,3 +120,4 @@ class ConsumerWorker:
         """Leave records of partitions that went to another member to that member."""
         self._pending = [record for record in self._pending if (record.topic, record.partition) not in lost]
         self._attempts = 0
+        self._processor.pardon()

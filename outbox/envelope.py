@@ -3,6 +3,7 @@
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,9 @@ from outbox.ids import derived_id, time_of
 from outbox.kafka.base import Record
 
 SEQUENCE_DIGITS = 19
+# In bytes of UTF-8: with consumer and topic it must fit the 2,704 bytes of an index entry.
+LONGEST_KEY = 1_024
+LONGEST_HEADER = 1_000
 # An id or time further ahead than this is a broken clock; partitions of the inbox exist for longer.
 FUTURE_LIMIT = timedelta(days=7)
 
@@ -75,10 +79,16 @@ def record_id(record: Record) -> UUID:
 
 
 def key_text(raw: bytes | None) -> str | None:
-    """The key as text that PostgreSQL can hold; bytes that are no UTF-8, and NUL, are escaped."""
+    """The key as text that PostgreSQL can hold and index; the same for the same bytes.
+
+    Bytes that are no UTF-8, and NUL, are escaped; a key too long for an index is cut, its hash beside it.
+    """
     if raw is None:
         return None
-    return raw.decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
+    text = raw.decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
+    if len(text.encode()) <= LONGEST_KEY:
+        return text
+    return f"{text[:100]}…{hashlib.sha256(raw).hexdigest()}"
 
 
 def read_envelope(record: Record, *, now: datetime) -> Envelope:
@@ -119,8 +129,10 @@ def _text_headers(record: Record) -> dict[str, str]:
             text = value.decode()
         except UnicodeDecodeError:
             raise MalformedRecord(f"{name[:80]} is not UTF-8.") from None
-        if not _TEXT.fullmatch(text):
-            raise MalformedRecord(f"{name[:80]} is empty or holds a control character.")
+        if not _TEXT.fullmatch(text) or len(text) > LONGEST_HEADER:
+            raise MalformedRecord(
+                f"{name[:80]} is empty, too long (over {LONGEST_HEADER:,}) or holds a control character."
+            )
         headers[name] = text
     return headers
 

@@ -51,5 +51,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         """Read data of this type. Raises ContractViolation naming the field and what is wrong with it."""
         try:
             return msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ContractViolation(f"{cls.type}: {error}.") from error

@@ -5,6 +5,7 @@ and can move no cursor, so what it sent again does no more than repeat.
 """
 
 import os
+import secrets
 import socket
 
 from django.db import connections, transaction
@@ -19,7 +20,7 @@ class Lease:
 
     def __init__(self, *, using: str, seconds: float) -> None:
         self.shards = list(range(SHARDS))
-        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._using = using
         self._seconds = seconds
         self._epoch: int | None = None

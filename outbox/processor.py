@@ -55,6 +55,10 @@ class Processor:
         """Have the record dead-lettered, with this cause, when it is run next."""
         self._condemned[self.read(record).inbox_id] = (error, attempts)
 
+    def pardon(self) -> None:
+        """Condemn nothing any more: the records went to another instance, which judges for itself."""
+        self._condemned.clear()
+
 
 class Batch:
     """The state of one transaction: locked progress, parked keys, and the inbox rows to be."""

@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections
 from outbox import buffer, clock, wake
 from outbox.config import config
 from outbox.context import current_cause
+from outbox.envelope import LONGEST_KEY
 from outbox.errors import (
     ContractViolation,
     EventTooLarge,
@@ -23,7 +24,6 @@ from outbox.keys import shard_of
 
 # What the CloudEvents headers of one record take at most, besides the type and the key.
 HEADERS_SIZE = 700
-LONGEST_KEY = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ def publish(
 
 
 def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) -> OutboxRow:
+    if at is not None and at.tzinfo is None:
+        raise ContractViolation(f"{event.type}: `at` must be an aware datetime, not {at!r}.")
     payload, key = event.to_json(), event.key()
     _check_key(event, key)
     size = len(payload) + len(key.encode()) * 3 + len(event.type) + HEADERS_SIZE

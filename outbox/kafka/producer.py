@@ -1,6 +1,7 @@
 """Sending records."""
 
 from collections.abc import Callable
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -62,14 +63,21 @@ class RecordProducer:
                 self._failure = BrokerError(f"{error.str()} (topic {topic}, partition {partition})")
 
         try:
-            self._producer.produce(
-                topic, value, key=key, partition=partition, headers=list(headers), on_delivery=delivered
-            )
+            self._enqueue(topic, value, key=key, partition=partition, headers=[*headers], delivered=delivered)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.code() not in _REFUSALS:
                 raise BrokerError(cause.str()) from error
             done(RecordRefused(cause.str()), partition, -1)
+
+    def _enqueue(self, topic: str, value: bytes, *, delivered: Callable[..., None], **options: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, on_delivery=delivered, **options)
+            except BufferError:  # full: make room
+                self._producer.poll(0.1)
+            else:
+                return
 
     def flush(self, timeout: float) -> int:
         """Wait until all is delivered or `timeout` seconds are over; return how many records are still out.

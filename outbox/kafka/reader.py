@@ -122,7 +122,11 @@ def _record(message: Message) -> Record:
 
 
 def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    headers: Any = message.headers() or []
+    try:
+        headers: Any = message.headers() or []
+    except UnicodeDecodeError:
+        # A name that is not UTF-8: no CloudEvent, and a dead letter for having no headers.
+        return []
     return [(name, _bytes(value)) for name, value in headers]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from outbox.consumer import ConsumerWorker
-from outbox.errors import UnknownConsumer
+from outbox.errors import OutboxError
 from outbox.registry import get_consumer
 from outbox.stopping import stop_on_signals
 
@@ -18,7 +18,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            consumer = get_consumer(options["name"])
-        except UnknownConsumer as error:
+            ConsumerWorker(get_consumer(options["name"]), stop=stop_on_signals()).run()
+        except OutboxError as error:
             raise CommandError(str(error)) from error
-        ConsumerWorker(consumer, stop=stop_on_signals()).run()

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
+from outbox.errors import OutboxError
 from outbox.relay import Relay
 from outbox.stopping import stop_on_signals
 
@@ -16,4 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="the outbox's database alias")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        Relay(stop=stop_on_signals(), using=options["database"]).run()
+        try:
+            Relay(stop=stop_on_signals(), using=options["database"]).run()
+        except OutboxError as error:
+            raise CommandError(str(error)) from error

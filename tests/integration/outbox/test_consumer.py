@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from outbox.config import config
 from outbox.consumer import ConsumerWorker
 from outbox.kafka import Cluster, Record, RecordProducer
 from outbox.models import DeadLetter, InboxEntry, WaitingEvent
+from outbox.processor import Batch
 from tests.engine import Noted, new_topic, noted_on, record_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -170,6 +172,26 @@ def test_garbage_in_kafka_stops_nothing(listener: Listener) -> None:
     assert DeadLetter.objects.count() == 3
     assert WaitingEvent.objects.count() == 1  # the second record of the key k
     assert listener.calls == ["good"]
+
+
+def test_when_not_even_the_dead_letter_can_be_written_it_waits_and_skips_nothing(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[None] = []
+    bury = Batch._bury
+
+    def fail_at_first(batch: Batch, *arguments: Any) -> None:
+        tries.append(None)
+        if len(tries) < 4:
+            raise ValueError("no room")
+        bury(batch, *arguments)
+
+    monkeypatch.setattr(Batch, "_bury", fail_at_first)
+    garbage = Record(listener.topic.name, 0, 0, b"k", b"?", [], datetime.now(UTC))
+    with Running(listener.consumer):
+        send(garbage, *notes(listener, "a", "good"))
+        until(lambda: listener.processed() == 1)
+    assert DeadLetter.objects.count() == 1
 
 
 def test_two_instances_share_the_partitions_and_survive_each_other(listener: Listener) -> None:

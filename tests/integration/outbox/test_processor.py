@@ -1,5 +1,6 @@
 """One consumer's transaction: each effect once, in order per key, and what cannot be processed set aside."""
 
+import secrets
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -198,6 +199,8 @@ def _headers(**changes: bytes | None) -> dict[str, bytes | None]:
         ({}, b'{"text": "no key"}', "about"),
         ({}, b'{"about": 7}', "Expected `str`"),
         ({}, b"[" * 5_000, "tests.Noted.v1"),
+        ({}, b'{"about": "a", "more": ' + b"[" * 100_000, "tests.Noted.v1"),
+        (_headers(type=b"t" * 100_000), None, "ce_type"),
     ],
 )
 def test_a_bad_record_is_a_dead_letter_that_names_the_cause(
@@ -226,6 +229,15 @@ def test_garbage_bytes_are_kept_whole(service: Service) -> None:
 
     assert decode_headers(letter.headers) == headers
     assert letter.key == "\\x00\\xff"
+
+
+def test_a_key_too_long_for_an_index_is_parked_like_any_other(service: Service) -> None:
+    key = secrets.token_bytes(200_000)
+    bad = Record("notes", 0, 1, key, b"?", [], datetime.now(UTC))
+    service.run(bad, record_of(Noted(about="a", text="waits"), key=key), *notes("b", "flows"))
+    assert service.heard() == ["flows"]
+    assert bytes(DeadLetter.objects.get().raw_key or b"") == key
+    assert WaitingEvent.objects.get().key == ParkedKey.objects.get().key
 
 
 def test_a_hundred_bad_records_hold_up_nothing(service: Service) -> None:

@@ -91,6 +91,11 @@ def test_a_bad_event_is_refused_there_and_then(event: Noted, error: type[Excepti
     assert stored() == [("good", 1, "")]
 
 
+def test_a_time_without_a_zone_is_refused() -> None:
+    with transaction.atomic(), pytest.raises(ContractViolation, match="aware"):
+        publish(Noted(about="a"), at=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
 def test_a_topic_that_is_not_declared_is_refused() -> None:
     nowhere = noted_on(Topic("nowhere", partitions=1, retention=None))
     with transaction.atomic(), pytest.raises(UnknownTopic, match="'nowhere'"):
