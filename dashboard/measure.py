@@ -11,7 +11,7 @@ from dashboard.formats import Bounded
 from dashboard.latest import Audience, latest_events
 from outbox.config import config
 from outbox.ids import time_of
-from outbox.kafka import Cluster
+from outbox.kafka import BrokerError, Cluster
 from outbox.registry import all_consumers, get_consumer
 from outbox.selectors import Trace
 
@@ -122,6 +122,14 @@ class KafkaProbe:
     def measure(self, *, now: datetime) -> KafkaSample:
         """Raises BrokerError when Kafka does not answer."""
         cluster = self._cluster = self._cluster or self._connect()
+        try:
+            return self._ask(cluster, now)
+        except BrokerError:
+            # A client that has seen a broker die may wait for its old answers; a new one does not.
+            self._cluster = None
+            raise
+
+    def _ask(self, cluster: Cluster, now: datetime) -> KafkaSample:
         declared = {topic.name for topic in config().declared_topics()}
         counts = {name: count for name, count in cluster.partition_counts().items() if name in declared}
         ends = cluster.watermarks((name, part) for name, count in counts.items() for part in range(count))

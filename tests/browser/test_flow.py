@@ -76,7 +76,7 @@ def test_staff_pay_for_the_merchant_they_pick(site: Site, open_page: OpenPage) -
 def test_what_is_wrong_with_a_payment_is_said_beside_it(site: Site, open_page: OpenPage) -> None:
     page = open_page("first", expected=("422",))
     before = site.query("SELECT count(*) FROM payments_payment")
-    for amount, said in (("-1", "positive"), ("1.234", "2 decimals"), ("much", "12.50")):
+    for amount, said in (("-1", "greater than zero"), ("1.234", "2 decimals"), ("much", "12.50")):
         page.get_by_label("Amount").fill(amount)
         page.get_by_role("button", name="Create and validate").click()
         expect(page.locator("#make [role=alert]")).to_contain_text(said)
