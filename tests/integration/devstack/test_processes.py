@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import psutil
 import pytest
 
 from devstack import state
 from devstack.errors import AlreadyRunning
+from devstack.jars import REPOSITORY_VARIABLE
 from devstack.leftovers import leftovers
 from devstack.privileges import NOBODY
 from devstack.process import wait_gone
@@ -25,19 +28,12 @@ from tests.integration.devstack.waiting import DEADLINE, wait_for
 
 
 @contextmanager
-def starting(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+def starting(
+    folder: Path, *, prefix: tuple[str, ...] = (), jars: Path = JARS
+) -> Iterator[subprocess.Popen[str]]:
     """`python -m devstack run` in a process of its own."""
-    command: list[str | Path] = [
-        *prefix,
-        sys.executable,
-        "-m",
-        "devstack",
-        "run",
-        "--folder",
-        folder,
-        "--jars",
-        JARS,
-    ]
+    run: list[str | Path] = ["-m", "devstack", "run", "--folder", folder, "--jars", jars]
+    command = [*prefix, sys.executable, *run]
     with subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -86,6 +82,38 @@ def test_start_can_be_given_up(tmp_path: Path) -> None:
         assert process.wait(DEADLINE) == 0
 
     assert leftovers(tmp_path) == []
+
+
+def test_endless_download_can_be_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dripping_repository() as address:
+        monkeypatch.setenv(REPOSITORY_VARIABLE, address)
+        with starting(tmp_path, jars=tmp_path / "jars") as process:
+            wait_for(lambda: list(tmp_path.glob("jars/.*.part")) != [])
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE) == 0
+
+    assert leftovers(tmp_path) == []
+
+
+@contextmanager
+def dripping_repository() -> Iterator[str]:
+    """Answers everything with a file that never ends."""
+    ended = threading.Event()
+
+    class Drip(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with suppress(OSError):
+                while not ended.wait(0.05):
+                    self.request.sendall(b"drip")
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        ended.set()
+        server.shutdown()
+        thread.join()
 
 
 def test_second_start_in_a_folder_is_refused_and_harms_nothing(own_stack: Stack) -> None:

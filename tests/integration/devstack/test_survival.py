@@ -3,8 +3,11 @@
 import os
 import signal
 import socket
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from devstack.errors import DataFromOtherVersion, PortTaken, ServerFailed
@@ -49,15 +52,42 @@ def test_data_and_addresses_are_kept_from_run_to_run(own_stack: Stack) -> None:
 
 
 def test_server_killed_from_outside_starts_again(own_stack: Stack) -> None:
-    """PostgreSQL's children outlive their parent for a moment, and hold its memory."""
+    """Also PostgreSQL with a child that is too busy to notice, and holds its memory."""
     own_stack.start()
-    for server in (own_stack.postgres, own_stack.kafka):
+    with closing(psycopg.connect(own_stack.database_url)) as busy:
+        busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 100000000000)")
+        wait_for(lambda: is_active(own_stack, busy))
+        kill_and_start_again(own_stack)
+
+
+def is_active(stack: Stack, connection: psycopg.Connection) -> bool:
+    question = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
+    with psycopg.connect(stack.database_url) as other:
+        return other.execute(question, [connection.info.backend_pid]).fetchone() == (True,)
+
+
+def kill_and_start_again(stack: Stack) -> None:
+    for server in (stack.postgres, stack.kafka):
         pid = server.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda server=server: not server.alive)  # type: ignore[misc]
         server.start()
         assert server.pid != pid
+
+
+def test_pid_that_another_program_has_by_now_is_not_taken_for_a_server(own_stack: Stack) -> None:
+    own_stack.start()
+    pid_file = own_stack.folder / "postgres" / "data" / "postmaster.pid"
+    content = pid_file.read_text()
+    own_stack.stop()
+
+    with subprocess.Popen(["sleep", "300"]) as another:
+        pid_file.write_text(content.replace(content.splitlines()[0], str(another.pid), 1))
+        try:
+            own_stack.start()
+        finally:
+            another.kill()
 
 
 def test_restart_at_a_port_that_was_taken_meanwhile_is_refused_in_words(own_stack: Stack) -> None:
