@@ -68,12 +68,13 @@ class DatabaseProbe:
         audiences: Collection[Audience],
         behind: Mapping[str, datetime | None],
     ) -> DatabaseSample:
-        """All figures from one read-only transaction. Raises OperationalError when the database is away."""
+        """All figures from one snapshot. Raises OperationalError when the database is away."""
         using = self._using
         with transaction.atomic(using=using):
             with connections[using].cursor() as cursor:
                 cursor.execute(
-                    "SET TRANSACTION READ ONLY; SELECT set_config('statement_timeout', %s, true)",
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+                    " SELECT set_config('statement_timeout', %s, true)",
                     [str(STATEMENT_TIMEOUT_MS)],
                 )
             waiting, oldest_waiting = selectors.backlog(now=now, using=using)

@@ -7,6 +7,7 @@ LIMIT; none counts a table. They stay cheap beside ten million rows and at thous
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -14,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from dashboard.formats import Bounded
 from outbox.ids import lowest_id, time_of
 from outbox.registry import all_consumers
+from outbox.window import Snapshot
 
 RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
@@ -89,39 +91,38 @@ def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) ->
 def backlog(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, timedelta | None]:
     """Events that no relay has moved past yet, and for how long the first of them has waited.
 
-    Read from the relays' cursors as outbox.window does. Between windows (position 0) what is new is found
-    by transaction, within a window by position: ORDER BY picks the index whose range is the backlog itself.
+    Read from the relays' cursors as outbox.window does; shards that share a cursor are read together.
     """
+    limit = COUNT_LIMIT + 1
+    found: list[UUID] = []
     with connections[using].cursor() as cursor:
         cursor.execute(
-            """
-            WITH cursors AS (
-                SELECT previous::text::pg_snapshot AS seen, position, array_agg(shard) AS shards
-                FROM outbox_shard GROUP BY previous::text, position
-            )
-            SELECT count(*), (array_agg(id ORDER BY id))[1] FROM (
-                SELECT waiting.id FROM cursors, LATERAL (
-                    (SELECT event.id FROM outbox_event event
-                    WHERE cursors.position = 0 AND event.txid >= pg_snapshot_xmax(seen)
-                        AND event.shard = ANY(shards)
-                    ORDER BY event.txid LIMIT %(limit)s)
-                    UNION ALL
-                    (SELECT event.id FROM outbox_event event
-                    WHERE cursors.position > 0 AND event.position > cursors.position
-                        AND event.txid >= pg_snapshot_xmax(seen) AND event.shard = ANY(shards)
-                    ORDER BY event.position LIMIT %(limit)s)
-                    UNION ALL
-                    (SELECT event.id FROM outbox_event event
-                    WHERE event.txid = ANY(ARRAY(SELECT pg_snapshot_xip(seen)))
-                        AND event.position > cursors.position AND event.shard = ANY(shards)
-                    LIMIT %(limit)s)
-                ) waiting LIMIT %(limit)s
-            ) waiting
-            """,
-            {"limit": COUNT_LIMIT + 1},
+            "SELECT previous::text, position, array_agg(shard) FROM outbox_shard GROUP BY 1, 2 ORDER BY 1, 2"
         )
-        counted, first = cursor.fetchone()
-    return Bounded.upto(COUNT_LIMIT, counted), None if first is None else now - time_of(first)
+        for previous, position, shards in cursor.fetchall():
+            cursor.execute(*_behind(Snapshot(previous), position, shards, limit=limit - len(found)))
+            found += [event_id for (event_id,) in cursor.fetchall()]
+    return Bounded.upto(COUNT_LIMIT, len(found)), now - time_of(min(found)) if found else None
+
+
+def _behind(seen: Snapshot, position: int, shards: list[int], *, limit: int) -> tuple[str, list[Any]]:
+    """The query for the events behind one cursor. Between windows (position 0) what is new is found by
+    transaction, within a window by position: either range is the backlog itself, at any size of the table.
+    """
+    by = "position" if position else "txid"
+    new = (
+        f"(SELECT id FROM outbox_event WHERE txid >= %s::xid8 AND position > %s AND shard = ANY(%s)"  # noqa: S608
+        f" ORDER BY {by} LIMIT %s)"
+    )
+    late = (
+        "(SELECT id FROM outbox_event WHERE txid = ANY(%s::xid8[]) AND position > %s AND shard = ANY(%s)"
+        " LIMIT %s)"
+    )
+    parameters: list[Any] = [seen.xmax, position, shards, limit]
+    if not seen.in_progress:
+        return new, parameters
+    parameters += [seen.in_progress, position, shards, limit, limit]
+    return f"SELECT id FROM ({new} UNION ALL {late}) behind LIMIT %s", parameters  # noqa: S608
 
 
 def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:

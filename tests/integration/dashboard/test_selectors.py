@@ -1,5 +1,6 @@
 """The figures, read from real tables."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from dashboard import selectors
 from dashboard.formats import Bounded
 from dashboard.latest import latest_events
 from outbox import registry
-from outbox.ids import lowest_id, new_id
+from outbox.ids import new_id
 from outbox.models import OutboxEvent
 from tests.integration.dashboard.conftest import Pay
 
@@ -180,15 +181,52 @@ def test_no_payload_is_read_for_a_table(first: User, pay: Pay) -> None:
     assert "payload" in trace.event.get_deferred_fields()
 
 
-def test_every_figure_is_read_through_an_index() -> None:
-    """The plans at any size: what is written lately is a range of ids, never the whole of a table."""
+def fill(count: int, *, owners: int = 20) -> None:
+    """Events of this week, for which there is a partition; sent and processed long ago."""
     with connection.cursor() as cursor:
-        # Beside a few rows a sequential scan is cheaper; the question is whether an index can answer.
-        cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(
-            "EXPLAIN SELECT id, topic FROM outbox_event WHERE id >= %s ORDER BY id DESC LIMIT 10",
-            [lowest_id(now())],
+            """
+            INSERT INTO outbox_event (id, shard, topic, key, number, type, source, occurred_at,
+                correlation_id, content_type, payload, owner)
+            SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
+                    || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid,
+                n %% 8, 'payments', 'key ' || n, 1, 'tests.Filled.v1', '/tests', at, gen_random_uuid(),
+                'application/json', '{}', 'owner ' || n %% %(owners)s
+            FROM (SELECT n, week + (now() - interval '2 minutes' - week) * n / %(count)s AS at
+                FROM generate_series(1, %(count)s) n, date_trunc('week', now(), 'UTC') week) filled
+            """,
+            {"count": count, "owners": owners},
         )
-        plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "Seq Scan" not in plan
-    assert "Index Cond: (id >=" in plan
+        cursor.execute("INSERT INTO outbox_publication SELECT id, 0, position, occurred_at FROM outbox_event")
+        cursor.execute(
+            'INSERT INTO outbox_inbox (event_id, consumer, generation, topic, partition, "offset", type,'
+            " outcome, occurred_at, processed_at) SELECT id, consumer, 1, topic, 0, position, type,"
+            " 'processed', occurred_at, occurred_at"
+            " FROM outbox_event, (VALUES ('orders'), ('loyalty')) consumers (consumer)"
+        )
+        send_all()
+        cursor.execute("ANALYZE outbox_event, outbox_publication, outbox_inbox, outbox_shard")
+
+
+def test_no_query_reads_what_it_does_not_tell(first: User, second: User, pay: Pay) -> None:
+    """At any size: the sampler's queries touch the rows they answer with, and hardly one beside them."""
+    fill(20_000)
+    pay(first)
+    start = now() - SECOND
+    with CaptureQueriesContext(connection) as captured:
+        selectors.written(now=now(), since=start)
+        selectors.backlog(now=now())
+        selectors.relay_state(now=now())
+        selectors.processed(now=now(), since=start)
+        selectors.standing_aside()
+        selectors.refused()
+        selectors.oldest_unprocessed(consumer="orders", topics=["payments"], since=start)
+        latest_events([None, first.id, second.id])
+    assert len(captured) >= 10
+    for query in captured.captured_queries:
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + query["sql"].replace("%", "%%"), [])
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        read = [int(float(rows)) for rows in re.findall(r"actual rows=([0-9.]+)", plan)]
+        wasted = [int(rows) for rows in re.findall(r"Rows Removed by Filter: ([0-9]+)", plan)]
+        assert max([*read, *wasted]) < 200, plan
