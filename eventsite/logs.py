@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import traceback
 from typing import Any
@@ -12,6 +13,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 from outbox.context import current_cause
 
 _COLOURS = {"debug": "2", "warning": "33", "error": "31", "critical": "1;31"}
+_FIGURES = re.compile(r"\d+")
 _SHOWN = {"event", "level", "logger", "timestamp", "exception"}
 
 
@@ -41,12 +43,15 @@ def logging_settings(*, style: str, level: str) -> dict[str, Any]:
                 "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
             }
         },
+        "filters": {"seldom": {"()": Seldom, "seconds": 5.0}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "entries"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Uvicorn and Django bring handlers of their own, which would print a second time.
             **{name: {"handlers": [], "propagate": True} for name in ("django", "uvicorn")},
             "django.server": {"handlers": [], "propagate": True},
+            # With Kafka away every client says so many times a second.
+            "outbox.librdkafka": {"filters": ["seldom"]},
             # Every request, served or made, is not worth a line.
             "uvicorn.access": {"handlers": [], "propagate": True, "level": "WARNING"},
             "httpx": {"level": "WARNING"},
@@ -68,6 +73,23 @@ def drop_repetition(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
         entry.pop("color_message", None)
         entry.pop("data", None)
     return entry
+
+
+class Seldom(logging.Filter):
+    """Lets one of many entries that differ in their figures alone through per so many seconds."""
+
+    def __init__(self, *, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._last: dict[tuple[int, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is the first of its kind for a while."""
+        kind = (record.levelno, _FIGURES.sub("", record.getMessage()))
+        if record.created - self._last.get(kind, 0.0) < self._seconds:
+            return False
+        self._last[kind] = record.created
+        return True
 
 
 class TextRenderer:

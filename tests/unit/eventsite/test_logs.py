@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from eventsite.logs import logging_settings
+from eventsite.logs import Seldom, logging_settings
 from outbox.context import caused_by
 
 CORRELATION = UUID("0198c0de-0000-7000-8000-000000000001")
@@ -81,6 +81,20 @@ def test_json_holds_all_of_an_entry_in_one_line(
     )
     assert entry["correlation_id"] == str(CORRELATION)
     assert "LookupError: no\nsuch thing" in entry["exception"]
+
+
+def test_what_differs_in_figures_alone_is_said_seldom() -> None:
+    seldom = Seldom(seconds=5.0)
+
+    def passes(text: str, *, at: float) -> bool:
+        record = logging.LogRecord("test", logging.ERROR, __file__, 1, text, None, None)
+        record.created = at
+        return seldom.filter(record)
+
+    assert passes("refused (after 0ms)", at=100)
+    assert not passes("refused (after 12ms)", at=104.9)
+    assert passes("reset (after 12ms)", at=104.9)
+    assert passes("refused (after 3ms)", at=105)
 
 
 def test_an_unknown_format_is_refused() -> None:
