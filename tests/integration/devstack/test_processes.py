@@ -41,7 +41,11 @@ def starting(
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(DEADLINE)
+            try:
+                process.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                process.kill()  # and its guard ends the servers
+                raise
 
 
 @contextmanager
