@@ -9,9 +9,13 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
 
+from outbox import clock
 from outbox.config import Config, config
 from outbox.envelope import cloudevent_headers
 from outbox.errors import LeaseLost, OutboxError, UnknownTopic
@@ -27,11 +31,20 @@ logger = logging.getLogger(__name__)
 BEHIND = "waits behind a refused event of its key"
 
 
+class Trace(NamedTuple):
+    """Where Kafka put an event, and when it said so; a row of outbox_publication."""
+
+    event_id: UUID
+    partition: int
+    offset: int
+    published_at: datetime
+
+
 @dataclass(slots=True)
 class Page:
     """What became of the records of one page."""
 
-    sent: list[tuple[OutboxRecord, int, int]] = field(default_factory=list)  # record, partition, offset
+    sent: list[Trace] = field(default_factory=list)
     refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)  # record, cause
 
 
@@ -87,6 +100,8 @@ class Relay:
         with connections[self._using].cursor() as sql:
             sql.execute("SELECT DISTINCT topic, key FROM outbox_refusal WHERE key IS NOT NULL")
             self._held = {(topic, key) for topic, key in sql.fetchall()}
+        self._producer = RecordProducer(self._settings.kafka)
+        self._producer.prepare()
         logger.info("relaying all shards as %s", self._lease.owner)
 
     def tick(self) -> int:
@@ -109,7 +124,8 @@ class Relay:
 
     def _send(self, records: list[OutboxRecord]) -> Page:
         page = Page()
-        producer = self._producer = self._producer or RecordProducer(self._settings.kafka)
+        producer = self._producer
+        assert producer is not None  # noqa: S101  (made with the lease)
         for record in records:
             if record.key is not None and (record.topic, record.key) in self._held:
                 page.refused.append((record, BEHIND))
@@ -118,6 +134,8 @@ class Relay:
         self._flush(producer)
         if page.refused:
             self._isolate(producer, page)
+        if len(page.sent) + len(page.refused) != len(records):
+            raise BrokerError("Kafka did not say where every record went; the page will be sent again")
         return page
 
     def _flush(self, producer: RecordProducer) -> None:
@@ -145,7 +163,7 @@ class Relay:
     def _produce(self, producer: RecordProducer, record: OutboxRecord, page: Page) -> None:
         def done(refusal: RecordRefused | None, partition: int, offset: int) -> None:
             if refusal is None:
-                page.sent.append((record, partition, offset))
+                page.sent.append(Trace(record.id, partition, offset, clock.now(using=self._using)))
             else:
                 page.refused.append((record, str(refusal)))
 
@@ -185,10 +203,10 @@ class Relay:
             with connections[self._using].cursor() as sql:
                 if page.sent:
                     with sql.copy(
-                        'COPY outbox_publication (event_id, partition, "offset") FROM STDIN'
+                        'COPY outbox_publication (event_id, partition, "offset", published_at) FROM STDIN'
                     ) as copy:
-                        for record, partition, offset in page.sent:
-                            copy.write_row((record.id, partition, offset))
+                        for trace in page.sent:
+                            copy.write_row(trace)
                 if page.refused:
                     sql.executemany(
                         "INSERT INTO outbox_refusal (event_id, position, topic, key, cause)"

@@ -1,6 +1,7 @@
 """Sending records."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -41,6 +42,11 @@ class RecordProducer:
             )
         )
         self._failure: BrokerError | None = None
+
+    def prepare(self) -> None:
+        """Connect, so that the first record need not wait for it. Says nothing when Kafka is away."""
+        with suppress(KafkaException):
+            self._producer.list_topics(timeout=1.0)
 
     def send(
         self,
