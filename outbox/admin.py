@@ -111,8 +111,16 @@ class EventRows(ReadOnly[M]):
         return event_link(row.event_id)
 
 
+class ListingRows(EventRows[M]):
+    """Rows whose key is not unique: in a list, and on no page of their own."""
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> None:
+        """No row."""
+        return
+
+
 @admin.register(PublicationListing)
-class PublicationAdmin(EventRows[PublicationListing]):
+class PublicationAdmin(ListingRows[PublicationListing]):
     """Where Kafka put each event."""
 
     list_display = ("event", "partition", "offset", "published_at")
@@ -123,7 +131,7 @@ class PublicationAdmin(EventRows[PublicationListing]):
 
 
 @admin.register(InboxListing)
-class InboxAdmin(EventRows[InboxListing]):
+class InboxAdmin(ListingRows[InboxListing]):
     """What consumers have moved past."""
 
     list_display = (
@@ -148,7 +156,7 @@ class InboxAdmin(EventRows[InboxListing]):
 
 
 @admin.register(ParkedKeyListing)
-class ParkedKeyAdmin(EventRows[ParkedKeyListing]):
+class ParkedKeyAdmin(ListingRows[ParkedKeyListing]):
     """Keys whose events wait."""
 
     list_display = ("key", "topic", "consumer", "cause", "event", "parked_at")
