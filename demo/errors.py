@@ -22,3 +22,7 @@ class NotReady(DemoError):
 
 class NoDemo(DemoError):
     """No demo runs here: start one with `make demo`, or name another site with --url and --token."""
+
+
+class LoadRefused(DemoError):
+    """The site does not answer, or does not know the token."""
