@@ -4,7 +4,7 @@ Merchants see how the system is and how late, but no figure that counts other me
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -33,7 +33,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the pipeline. `moved` is how many events it has passed on since the last flow."""
+    """A part of the pipeline.
+
+    moved  events it has passed on since the last flow
+    delay  a consumer's sync delay now, for its curve
+    """
 
     name: str
     title: str
@@ -42,6 +46,7 @@ class Stage:
     figures: tuple[Figure, ...]
     moved: int = 0
     consumer: Consumer | None = None
+    delay: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,13 @@ def pipeline(flow: Flow | None, *, staff: bool) -> Pipeline:
     """What to draw; before the first flow every figure is unknown."""
     database: Reading[DatabaseSample] = flow.database if flow else Reading()
     kafka: Reading[KafkaSample] = flow.kafka if flow else Reading()
+    lanes = tuple(_lane(consumer, database, kafka, flow) for consumer in all_consumers())
     stages: tuple[Stage, ...] = (
         _payments(database),
-        _outbox(database),
+        _outbox(database, kafka),
         _relay(database, kafka),
-        _kafka(kafka),
+        _kafka(kafka, read=max((lane.moved for lane in lanes), default=0)),
     )
-    lanes = tuple(_lane(consumer, database, kafka, flow) for consumer in all_consumers())
     if not staff:
         stages, lanes = tuple(map(_for_merchants, stages)), tuple(map(_for_merchants, lanes))
     return Pipeline(stages, lanes, tuple(_notices(database, kafka, staff=staff)))
@@ -84,7 +89,7 @@ def _for_merchants(stage: Stage) -> Stage:
     word = (
         stage.word if stage.state in {"ok", "none", "bad"} else "late" if stage.state == "warn" else "at work"
     )
-    return Stage(stage.name, stage.title, stage.state, word, figures, consumer=stage.consumer)
+    return replace(stage, word=word, figures=figures, moved=0)
 
 
 def _payments(database: Reading[DatabaseSample]) -> Stage:
@@ -97,7 +102,7 @@ def _payments(database: Reading[DatabaseSample]) -> Stage:
     )
 
 
-def _outbox(database: Reading[DatabaseSample]) -> Stage:
+def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Stage:
     sample = database.value
     if sample is None:
         return Stage("outbox", "Outbox", *_standing(database, "none", ""), _outbox_figures(None))
@@ -107,7 +112,7 @@ def _outbox(database: Reading[DatabaseSample]) -> Stage:
     if sample.refused:
         state, word = "warn", f"{sample.refused} held back"
     state, word = _standing(database, state, word)
-    return Stage("outbox", "Outbox", state, word, _outbox_figures(sample), sum(sample.written.fresh.values()))
+    return Stage("outbox", "Outbox", state, word, _outbox_figures(sample), _sent(kafka))
 
 
 def _outbox_figures(sample: DatabaseSample | None) -> tuple[Figure, ...]:
@@ -139,10 +144,15 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
         Figure("delay", "delay", _quiet(sample, delays.p50), private=False),
         Figure("p95", "p95", _quiet(sample, delays.p95), private=False),
     )
-    return Stage("relay", "Relay", state, word, figures, kafka.value.fresh if kafka.value else 0)
+    return Stage("relay", "Relay", state, word, figures, _sent(kafka))
 
 
-def _kafka(kafka: Reading[KafkaSample]) -> Stage:
+def _sent(kafka: Reading[KafkaSample]) -> int:
+    """Records that have reached Kafka since the last flow."""
+    return kafka.value.fresh if kafka.value and not kafka.away_since else 0
+
+
+def _kafka(kafka: Reading[KafkaSample], *, read: int) -> Stage:
     sample = kafka.value
     state, word = _standing(kafka, "ok", "answering")
     figures = (
@@ -150,7 +160,7 @@ def _kafka(kafka: Reading[KafkaSample]) -> Stage:
         Figure("partitions", "partitions", formats.count(sample.partitions if sample else None)),
         Figure("records", "records", formats.count(sample.records if sample else None)),
     )
-    return Stage("kafka", "Kafka", state, word, figures, sample.fresh if sample else 0)
+    return Stage("kafka", "Kafka", state, word, figures, read)
 
 
 def _lane(
@@ -162,16 +172,16 @@ def _lane(
     waited = flow.at - oldest if flow and oldest and lag else None
     known = [span for span in (waited, done.delays.p50 if done else None) if span is not None]
     late_by = max(known, default=None)
-    state, word = _lane_state(consumer, sample, done, lag, late_by)
+    state, word = _lane_state(consumer, sample, done, lag, waited)
     state, word = _standing(database, state, word)
     figures = (
         Figure("rate", "rate", formats.rate(done.per_second if done else None)),
         Figure("lag", "lag", formats.count(lag)),
         Figure("delay", "sync delay", _quiet(sample, late_by), private=False),
     )
-    return Stage(
-        consumer.name, consumer.name, state, word, figures, done.fresh if done else 0, consumer=consumer
-    )
+    fresh = done.fresh if done else 0
+    now = None if database.away_since else late_by
+    return Stage(consumer.name, consumer.name, state, word, figures, fresh, consumer, now)
 
 
 def _lane_state(
@@ -179,21 +189,24 @@ def _lane_state(
     sample: DatabaseSample | None,
     done: Processed | None,
     lag: int | None,
-    late_by: timedelta | None,
+    waited: timedelta | None,
 ) -> tuple[str, str]:
     """What stands out most: standing still, then dead letters, then being late."""
     if sample is None or done is None:
         return "none", ""
-    late = late_by is not None and late_by > consumer.sync_delay_limit
+    limit = consumer.sync_delay_limit
+    # What was late a while ago is late no more, once there is nothing left and nothing comes.
+    slow = done.per_second > 0 and done.delays.p50 is not None and done.delays.p50 > limit
+    stuck = waited is not None and waited > limit
     parked, dead = sample.aside.get(consumer.name, (Bounded(0), Bounded(0)))
-    if late and lag and not done.per_second:
+    if stuck and lag and not done.per_second:
         return "bad", "standing still"
     if dead:
         keys = f", {parked} {'key' if parked.count == 1 else 'keys'} parked" if parked else ""
         return "dead", f"{dead} dead {'letter' if dead.count == 1 else 'letters'}{keys}"
     if parked:
         return "warn", f"{parked} {'key' if parked.count == 1 else 'keys'} parked"
-    if late:
+    if slow or stuck:
         return "warn", "late"
     return "ok", "on time" if done.per_second else "caught up"
 

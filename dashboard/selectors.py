@@ -141,7 +141,10 @@ def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
 
 
 def processed(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) -> dict[str, Processed]:
-    """Each consumer's rate and sync delay (occurred_at to committed effect), from its inbox."""
+    """Each consumer's rate and sync delay (occurred_at to committed effect), from its inbox.
+
+    The delays are those of the window of the rate, and when it has none, of the last minute.
+    """
     with connections[using].cursor() as cursor:
         cursor.execute(
             """
@@ -151,8 +154,11 @@ def processed(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) 
             )
             SELECT consumer, count(*) FILTER (WHERE processed_at > %(rates_from)s),
                 count(*) FILTER (WHERE processed_at > %(since)s),
-                percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
-                    FILTER (WHERE outcome = 'processed'),
+                coalesce(
+                    percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
+                        FILTER (WHERE outcome = 'processed' AND processed_at > %(rates_from)s),
+                    percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
+                        FILTER (WHERE outcome = 'processed')),
                 (SELECT min(processed_at) FROM recent), (SELECT count(*) FROM recent)
             FROM recent GROUP BY consumer
             """,

@@ -78,8 +78,12 @@ def _stage(stage: Stage, *, staff: bool) -> dict[str, object]:
         figure.key: {"value": figure.text.value, "unit": figure.text.unit, "known": figure.text.known}
         for figure in stage.figures
     }
-    moved = {"moved": stage.moved} if staff else {}
-    return {"state": stage.state, "word": stage.word, "figures": figures, **moved}
+    message: dict[str, object] = {"state": stage.state, "word": stage.word, "figures": figures}
+    if staff:
+        message["moved"] = stage.moved
+    if stage.consumer is not None:
+        message["delay"] = None if stage.delay is None else round(stage.delay.total_seconds(), 4)
+    return message
 
 
 @lru_cache(maxsize=64)

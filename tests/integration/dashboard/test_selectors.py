@@ -117,6 +117,7 @@ def test_a_consumers_delay_is_from_the_fact_to_its_effect() -> None:
     for delay in (1, 2, 3, 90):
         process(new_id(start), delay=delay * SECOND)
     process(new_id(start), outcome="unhandled", delay=900 * SECOND)
+    process(new_id(start), delay=800 * SECOND, at=start - 30 * SECOND)
     process(new_id(start), consumer="loyalty", delay=SECOND, at=start - 30 * SECOND)
     told = selectors.processed(now=now(), since=start)
     assert told["orders"].per_second == pytest.approx(0.5)

@@ -98,6 +98,24 @@ def test_a_consumer_beyond_its_limit_is_late_and_one_that_does_nothing_stands_st
     assert stage(still, "loyalty").state == "ok"
 
 
+def test_what_was_late_is_late_no_more_once_nothing_is_left() -> None:
+    slow = Delays(timedelta(seconds=9), timedelta(seconds=9))
+    at_work = drawn(replace(DATABASE, processed={"orders": Processed(2.0, 2, slow), "loyalty": WELL}))
+    assert stage(at_work, "orders").word == "late"
+    done = drawn(replace(DATABASE, processed={"orders": Processed(0.0, 0, slow), "loyalty": WELL}))
+    assert (stage(done, "orders").state, stage(done, "orders").word) == ("ok", "caught up")
+
+
+def test_nothing_moves_where_nothing_passes() -> None:
+    picture = drawn(replace(DATABASE, relay=RelayState(0, 8, (), Delays())), replace(KAFKA, fresh=0))
+    assert {each.name: each.moved for each in picture.stages} == {
+        "payments": 12,
+        "outbox": 0,
+        "relay": 0,
+        "kafka": 12,
+    }
+
+
 def test_dead_letters_and_parked_keys_stand_out() -> None:
     picture = drawn(replace(DATABASE, aside={"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}))
     assert stage(picture, "orders").state == "dead"

@@ -1,6 +1,7 @@
 // The live flow: figures and rows from the server's event stream.
 import { move } from "./moving.js";
 import { replaceRows } from "./rows.js";
+import { spark } from "./spark.js";
 import { listen } from "./stream.js";
 import { showTimes } from "./times.js";
 
@@ -27,6 +28,8 @@ function drawStage(name, stage) {
     cell.dataset.unknown = String(!figure.known);
     cell.title = figure.known ? "" : "unknown";
   }
+  const curve = box.querySelector(".spark");
+  if (curve) spark(curve, stage.delay);
   if (stage.moved) move(pipeline.querySelector(`[data-wire="${CSS.escape(name)}"]`), stage.moved);
 }
 
