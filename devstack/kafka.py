@@ -16,7 +16,7 @@ from devstack.leftovers import marker
 from devstack.ports import HOST
 from devstack.process import ServerProcess, run_once
 from devstack.progress import Progress, Step
-from devstack.server import EmbeddedServer, options
+from devstack.server import EmbeddedServer
 
 NODE = 1
 # One node: everything Kafka keeps for itself has one copy in one partition, and nobody else is waited for.
@@ -128,7 +128,8 @@ class Kafka(EmbeddedServer):
             "controller.quorum.voters": f"{NODE}@{controller}",
             "log.dirs": self.data,
         }
-        self._settings_file.write_text("\n".join(options(settings)) + "\n", encoding="utf-8")
+        lines = [f"{name}={value}\n" for name, value in settings.items()]
+        self._settings_file.write_text("".join(lines), encoding="utf-8")
         (self.folder / "log4j2.properties").write_text(LOGGING, encoding="utf-8")
 
     @property

@@ -3,7 +3,7 @@
 import json
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -136,8 +136,3 @@ class EmbeddedServer(ABC):
     @abstractmethod
     def _is_ready(self) -> bool:
         """Whether a client would be served now."""
-
-
-def options(values: Mapping[str, object]) -> Sequence[str]:
-    """`name=value` lines of a properties file."""
-    return [f"{name}={value}" for name, value in values.items()]

@@ -112,13 +112,15 @@ class Stack:
         self._started = False
         if not self._lock.held:
             return
-        state.withdraw(self.folder)
-        servers = [server for server in (self._kafka, self._postgres) if server]
-        with ThreadPoolExecutor(2) as pool:
-            for future in [pool.submit(server.stop) for server in servers]:
-                future.result()
-        self._dismiss_guard()
-        self._lock.release()
+        try:
+            state.withdraw(self.folder)
+            servers = [server for server in (self._kafka, self._postgres) if server]
+            with ThreadPoolExecutor(2) as pool:
+                for stop in [pool.submit(server.stop) for server in servers]:
+                    stop.result()
+            self._dismiss_guard()
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self.start()
