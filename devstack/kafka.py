@@ -42,6 +42,7 @@ SETTINGS = {
     "broker.session.timeout.ms": 1000,
     "broker.heartbeat.interval.ms": 250,
 }
+LOGGING_FILE = "log4j2.properties"
 LOGGING = """\
 status = warn
 appender.out.type = Console
@@ -126,11 +127,12 @@ class Kafka(EmbeddedServer):
             "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{broker}",
             "controller.quorum.voters": f"{NODE}@{controller}",
-            "log.dirs": self.data,
+            # Relative to where it runs: a path may hold a comma or an accent, which this file cannot.
+            "log.dirs": self.data.name,
         }
         lines = [f"{name}={value}\n" for name, value in settings.items()]
         self._settings_file.write_text("".join(lines), encoding="utf-8")
-        (self.folder / "log4j2.properties").write_text(LOGGING, encoding="utf-8")
+        (self.folder / LOGGING_FILE).write_text(LOGGING, encoding="utf-8")
 
     @property
     def _settings_file(self) -> Path:
@@ -141,7 +143,7 @@ class Kafka(EmbeddedServer):
     ) -> list[str | Path]:
         properties = (
             f"-D{marker(self.stack_folder)}",
-            f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+            f"-Dlog4j2.configurationFile={LOGGING_FILE}",
         )
         return self._java.command(main_class, *arguments, flags=(*flags, *properties))
 

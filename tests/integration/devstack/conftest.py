@@ -11,7 +11,7 @@ from tests.integration.devstack.ledger import JARS
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack in an empty folder; not started."""
-    stack = Stack(tmp_path / "stack", jars=JARS, environ={})
+    """A stack in an empty folder, whose name is as awkward as some people's; not started."""
+    stack = Stack(tmp_path / "État, 1 %s", jars=JARS, environ={})
     yield stack
     stack.stop()
