@@ -22,7 +22,7 @@ class Output:
     """Lines of the demo and of its processes, whole and in the order they came."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
-        self._stream = stream
+        self._stream: TextIO | None = stream
         if isinstance(stream, io.TextIOWrapper):
             # Whatever the terminal's encoding: a character that it lacks is no reason to end.
             stream.reconfigure(errors="backslashreplace")
@@ -35,11 +35,13 @@ class Output:
         if self.coloured:
             colour = 1 if name == "demo" else self._colour(name)
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        if self._stream is None:
+            return
         try:
             self._stream.write(f"{prefix} {text}\n")
             self._stream.flush()
         except (BrokenPipeError, ValueError):
-            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for good
+            self._stream = None
 
     async def follow(self, reader: asyncio.StreamReader, *, name: str) -> None:
         """Show what a process writes until it closes its end. Lines may be of any length."""
