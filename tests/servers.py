@@ -22,7 +22,6 @@ _stack: Stack | None = None
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start the servers. Jars are shared between runs: their checksums are verified each time."""
     global _stack
-    # A short path: PostgreSQL's socket must fit into 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="es-"))
     stack = Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={})
     early_config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
