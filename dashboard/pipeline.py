@@ -127,7 +127,6 @@ def _outbox_figures(sample: DatabaseSample | None) -> tuple[Figure, ...]:
 
 def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Stage:
     sample = database.value
-    per_second = kafka.value.per_second if kafka.value and not kafka.away_since else None
     state, word = "none", ""
     if sample is not None:
         stuck = sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT
@@ -140,11 +139,18 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
     state, word = _standing(database, state, word)
     delays = sample.relay.delays if sample else Delays()
     figures = (
-        Figure("rate", "rate", formats.rate(per_second)),
+        Figure("rate", "rate", formats.rate(_relayed(database, kafka))),
         Figure("delay", "delay", _quiet(sample, delays.p50), private=False),
         Figure("p95", "p95", _quiet(sample, delays.p95), private=False),
     )
     return Stage("relay", "Relay", state, word, figures, _sent(kafka))
+
+
+def _relayed(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> float | None:
+    """Records sent per second: by their traces, or by how the topics grow while a backlog is caught up on."""
+    traced = database.value.relay.per_second if database.value else None
+    grown = kafka.value.per_second if kafka.value and not kafka.away_since else None
+    return max((rate for rate in (traced, grown) if rate is not None), default=None)
 
 
 def _sent(kafka: Reading[KafkaSample]) -> int:

@@ -103,6 +103,7 @@ class Sampler:
         self._task: asyncio.Task[None] | None = None
         self._published = asyncio.Event()
         self._flow: Flow | None = None
+        self._closed = False
 
     @property
     def viewers(self) -> int:
@@ -113,6 +114,11 @@ class Sampler:
     def running(self) -> bool:
         """Whether anything is being measured."""
         return self._task is not None
+
+    def close(self) -> None:
+        """Let every viewer go, and those who still come: the process is about to end."""
+        self._closed = True
+        self._published.set()
 
     async def watch(self, audience: Audience) -> AsyncGenerator[Flow, None]:
         """Every Flow from now on; the current one first, when it is about this audience too.
@@ -126,7 +132,7 @@ class Sampler:
             self._task.add_done_callback(self._ended)
         try:
             seen = None
-            while True:
+            while not self._closed:
                 published, flow = self._published, self._flow
                 if flow is not None and flow is not seen:
                     seen = flow

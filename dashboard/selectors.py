@@ -21,6 +21,7 @@ RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
 # Rows looked at for one figure; at more than a thousand events a second the window is shorter instead.
 SAMPLE_ROWS = 10_000
+RELAY_ROWS = 1_000
 COUNT_LIMIT = 10_000
 # How far back an event that a consumer has not processed is looked for.
 OLDEST_WAIT = timedelta(hours=1)
@@ -52,12 +53,15 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class RelayState:
-    """Shards under a lease that has not run out, of all; who holds them; how long events waited for Kafka."""
+    """Shards under a lease that has not run out, of all; how long events waited for Kafka, and how many went.
+
+    `per_second` leaves out events that had waited for more than DELAY_WINDOW.
+    """
 
     leased: int
     shards: int
-    owners: tuple[str, ...]
     delays: Delays
+    per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +132,20 @@ def _behind(seen: Snapshot, position: int, shards: list[int], *, limit: int) -> 
 def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
     """Who relays, and the delay from an event's id to its publication."""
     with connections[using].cursor() as cursor:
-        cursor.execute("SELECT owner, expires_at > clock_timestamp() FROM outbox_shard")
-        shards = cursor.fetchall()
+        cursor.execute(
+            "SELECT count(*) FILTER (WHERE expires_at > clock_timestamp()), count(*) FROM outbox_shard"
+        )
+        leased, shards = cursor.fetchone()
         cursor.execute(
             "SELECT event_id, published_at FROM outbox_publication WHERE event_id >= %s"
-            " ORDER BY event_id DESC LIMIT 500",
-            [lowest_id(now - DELAY_WINDOW)],
+            " ORDER BY event_id DESC LIMIT %s",
+            [lowest_id(now - DELAY_WINDOW), RELAY_ROWS],
         )
-        spans = [published_at - time_of(event_id) for event_id, published_at in cursor.fetchall()]
-    live = [owner for owner, valid in shards if valid]
-    return RelayState(len(live), len(shards), tuple(sorted(set(live))), Delays.of(spans))
+        rows = cursor.fetchall()
+    sent = [published_at for _, published_at in rows if published_at > now - RATE_WINDOW]
+    span = _span(now, min(sent), cut=len(rows) == RELAY_ROWS) if sent else 1.0
+    spans = [published_at - time_of(event_id) for event_id, published_at in rows]
+    return RelayState(leased, shards, Delays.of(spans), len(sent) / span)
 
 
 def processed(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) -> dict[str, Processed]:

@@ -6,9 +6,12 @@ browser comes back: so a session that has ended meanwhile is noticed.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from functools import lru_cache
+from functools import cache, lru_cache, partial
+from types import FrameType
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -37,10 +40,37 @@ async def flow_stream(request: HttpRequest) -> HttpResponseBase:
         return HttpResponse(status=401)
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
+    _end_with_the_server()
     response = StreamingHttpResponse(_stream(user.sees_merchant), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
+
+
+@cache
+def _end_with_the_server() -> None:
+    """Have the streams end when the server is told to stop, which otherwise waits for them to the last.
+
+    A server's own handlers are called as before; where it has none, or is not in the main thread, it has
+    other ways.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        theirs = signal.getsignal(number)
+        if callable(theirs):
+            signal.signal(number, partial(_stop, loop, theirs))
+
+
+def _stop(
+    loop: asyncio.AbstractEventLoop,
+    theirs: Callable[[int, FrameType | None], object],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    loop.call_soon_threadsafe(sampler.close)
+    theirs(number, frame)
 
 
 async def _stream(audience: Audience) -> AsyncIterator[str]:

@@ -2,13 +2,16 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.site import Site
 from tests.engine import until
+from tests.servers import PROJECT
 
 LONG = 20_000
+SCREENSHOTS = PROJECT / "test-results"
 
 
 def pay(page: Page, *, amount: str = "12.50", customer: str = "customer-1") -> str:
@@ -244,12 +247,14 @@ def test_a_stopped_consumer_stands_still_and_catches_up(site: Site, open_page: O
 def test_a_server_that_goes_away_is_shown_and_found_again(site: Site, open_page: OpenPage) -> None:
     page = open_page("staff", expected=("ERR_", "Failed to load"))
     live(page)
-    # Streams that are open do not hold the server back.
     site.end("web")
     try:
         expect(page.locator("#live")).to_have_text("no live figures", timeout=LONG)
         assert re.search(r"The figures are from \d\d:\d\d:\d\d", notice(page))
         expect(page.locator(".pipeline")).to_have_attribute("data-stale", "true")
+        # The open stream did not hold the server back until its patience ended.
+        assert "Shutting down" in site.log()
+        assert "timeout graceful shutdown exceeded" not in site.log()
     finally:
         site.start("web")
     expect(page.locator("#live")).to_have_text("live", timeout=LONG)
@@ -279,3 +284,41 @@ def test_a_page_that_is_left_leaves_nothing_open(site: Site, open_page: OpenPage
     [(with_none,)] = site.query(connections)
     # Three viewers cost one connection, and that is given back.
     assert with_three - with_none == 1
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440, 1920])
+def test_pages_fit_their_window_in_both_themes(open_page: OpenPage, theme: str, width: int) -> None:
+    """Leaves screenshots in test-results/ to be looked at."""
+    page = open_page("staff", width=width, theme=theme, expected=("404",))
+    live(page)
+    pay(page, customer="c-looks")
+    expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
+    expect(page.locator("#events tbody tr").first).to_be_visible()
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (theme == "dark")
+
+    def looked_at(name: str) -> None:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{theme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    looked_at("flow")
+    page.get_by_role("link", name="Payment validated").click()
+    page.get_by_role("region", name="Story").wait_for()
+    looked_at("event")
+    page.goto("/events/find/?q=nothing")
+    looked_at("nothing")
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("User name").wait_for()
+    looked_at("login")
+
+
+def test_the_theme_that_was_chosen_stays(open_page: OpenPage) -> None:
+    page = open_page("first", theme="light")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")

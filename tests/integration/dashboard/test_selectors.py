@@ -112,6 +112,25 @@ def test_a_backlog_is_counted_to_its_limit(first: User, pay: Pay, monkeypatch: p
     assert (waiting.count, waiting.more) == (3, True)
 
 
+def test_the_relays_delay_is_from_the_events_id_to_its_publication() -> None:
+    start = now()
+    with connection.cursor() as cursor:
+        for waited in (1, 2, 30):
+            cursor.execute(
+                'INSERT INTO outbox_publication (event_id, partition, "offset", published_at)'
+                " VALUES (%s, 0, 0, %s)",
+                [new_id(start - waited * SECOND), start],
+            )
+        cursor.execute(
+            "UPDATE outbox_shard SET owner = 'a relay', expires_at = now() + interval '5 s' WHERE shard < 3"
+        )
+    told = selectors.relay_state(now=start)
+    assert (told.leased, told.shards) == (3, 8)
+    assert told.delays.p50 is not None
+    assert round(told.delays.p50.total_seconds()) == 2
+    assert told.per_second == pytest.approx(0.3)
+
+
 def test_a_consumers_delay_is_from_the_fact_to_its_effect() -> None:
     start = now()
     for delay in (1, 2, 3, 90):
