@@ -1,0 +1,37 @@
+"""What the acceptance tests share."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.demos import RunningDemo
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Gone at the end; pytest's own would keep the databases of several runs."""
+    parent = Path(tempfile.mkdtemp(prefix="es-demo-"))
+    try:
+        yield parent / "stack"
+    finally:
+        shutil.rmtree(parent)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for a demo. The one in .devstack may be in use, and is not the tests' to touch."""
+    with _temporary_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[RunningDemo]:
+    """A demo that runs."""
+    with _temporary_folder() as folder:
+        running = RunningDemo(folder)
+        yield running
+        assert running.end() == 0

@@ -1,0 +1,123 @@
+"""The demo: ready with all it consists of, mends itself, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from tests.acceptance.demos import RunningDemo, environment
+from tests.engine import until
+from tests.servers import PROJECT
+
+PARTS = {"relay-1", "orders-1", "loyalty-1", "web", "worker", "beat", "kafka", "postgres"}
+
+
+def test_demo_json_tells_how_to_reach_it(demo: RunningDemo) -> None:
+    assert stat.S_IMODE(demo.file.stat().st_mode) == 0o600
+    told = demo.read()
+    assert set(told) == {
+        *("url", "token", "merchant", "staff", "second_merchant_token", "kafka", "database", "processes")
+    }
+    assert set(told["processes"]) == PARTS
+    assert all(psutil.pid_exists(pid) for pid in told["processes"].values())
+    assert httpx.get(f"{told['url']}/readyz").json()["status"] == "ready"
+    with psycopg.connect(told["database"]) as connection:
+        (staff,) = connection.execute(
+            "SELECT id FROM accounts_user WHERE username = %s AND is_superuser", [told["staff"]["username"]]
+        ).fetchone() or (None,)
+    assert staff is not None
+
+
+def test_a_payment_leads_to_an_order_and_points(demo: RunningDemo) -> None:
+    told = demo.read()
+    merchant = httpx.Client(base_url=told["url"], headers={"Authorization": f"Token {told['token']}"})
+    other = httpx.Client(
+        base_url=told["url"], headers={"Authorization": f"Token {told['second_merchant_token']}"}
+    )
+    with merchant, other:
+        body = {"customer_id": "first-visitor", "amount": "12.50", "currency": "EUR"}
+        payment = merchant.post("/api/payments/", json=body).raise_for_status().json()
+        merchant.post(f"/api/payments/{payment['id']}/validate/", json={}).raise_for_status()
+
+        def orders() -> list[dict[str, object]]:
+            found = merchant.get("/api/orders/", params={"payment": payment["id"]}).raise_for_status()
+            results: list[dict[str, object]] = found.json()["results"]
+            return results
+
+        assert len(until(orders)) == 1
+        until(lambda: merchant.get("/api/loyalty/accounts/first-visitor/").is_success)
+        assert other.get(f"/api/payments/{payment['id']}/").status_code == 404
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_a_part_that_is_killed_is_started_again(demo: RunningDemo, name: str) -> None:
+    before = demo.read()["processes"]
+    os.kill(before[name], signal.SIGKILL)
+    until(lambda: demo.read()["processes"][name] != before[name], seconds=60)
+    after = demo.read()["processes"]
+    assert psutil.pid_exists(after[name])
+    assert {part: pid for part, pid in after.items() if part != name} == {
+        part: pid for part, pid in before.items() if part != name
+    }
+    assert stat.S_IMODE(demo.file.stat().st_mode) == 0o600
+
+
+def test_a_second_demo_in_the_same_folder_is_refused_in_words(demo: RunningDemo) -> None:
+    second = subprocess.run(
+        [sys.executable, "manage.py", "demo", "--folder", str(demo.folder)],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert second.returncode == 1
+    assert "another demo is already running here" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert set(demo.read()["processes"]) == PARTS
+
+
+def test_a_killed_demo_leaves_nothing_and_the_next_one_starts_and_ends_in_order(folder: Path) -> None:
+    killed = RunningDemo(folder)
+    first = killed.read()
+    killed.kill()
+    until(lambda: not killed.left(), seconds=20)
+
+    demo = RunningDemo(folder)
+    try:
+        second = demo.read()
+        assert (second["token"], second["staff"]) == (first["token"], first["staff"])
+        assert not set(first["processes"].values()) & set(second["processes"].values())
+        assert len(demo.left()) >= len(PARTS)
+    finally:
+        status = demo.end()
+    assert status == 0
+    assert demo.left() == []
+    assert not demo.file.exists()
+    kept = json.loads((folder / "accounts.json").read_text())
+    assert second["staff"]["password"] == kept["staff"]["password"]
+    assert stat.S_IMODE((folder / "accounts.json").stat().st_mode) == 0o600
+
+
+def test_a_demo_that_is_told_to_end_while_it_starts_leaves_nothing(folder: Path) -> None:
+    log = folder.with_name("log")
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "demo", "--folder", str(folder)],
+            cwd=PROJECT,
+            env=environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    until(lambda: "Starting" in log.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 0
+    assert not (folder / "demo.json").exists()
