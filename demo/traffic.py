@@ -54,13 +54,13 @@ async def play(*, url: str, tokens: Sequence[str], say: Callable[[str], None]) -
     What fails is said and not repeated: a customer who meets an error goes away.
     """
     chance = random.Random()  # noqa: S311  (nothing secret about it)
-    shoppers: set[asyncio.Task[None]] = set()
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+    async with (
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
+        asyncio.TaskGroup() as shoppers,
+    ):
         say(f"about {PAYMENTS_PER_SECOND:g} payments a second from {len(CUSTOMERS)} customers")
         for number in count(1):
-            shopper = asyncio.create_task(_shop(client, chance.choice(tokens), chance, say))
-            shoppers.add(shopper)
-            shopper.add_done_callback(shoppers.discard)
+            shoppers.create_task(_shop(client, chance.choice(tokens), chance, say))
             if number % REPORT_EVERY == 0:
                 say(f"{number} payments requested")
             await asyncio.sleep(chance.expovariate(PAYMENTS_PER_SECOND))
