@@ -1,0 +1,35 @@
+"""What the documents name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((PROJECT / "docs").rglob("*.md")),
+]
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+LINK = re.compile(r"\]\((?!\w+:)([^)#]*)(?:#([^)]*))?\)|(?:src|srcset)=\"([^\"]+)\"")
+MODULE = re.compile(r"`((?:[a-z_]+/)+[\w.]+\.\w+)`")
+
+
+def anchor(heading: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_the_tests_files_and_links_it_names_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for path, name in TEST.findall(text):
+        assert f"def {name}(" in (PROJECT / path).read_text(encoding="utf-8"), f"{path}::{name}"
+    for path in MODULE.findall(text):
+        assert (PROJECT / path).exists(), path
+    for target, fragment, image in LINK.findall(text):
+        linked = document.parent / (target or image) if target or image else document
+        assert linked.exists(), target or image
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in [anchor(heading) for heading in headings], fragment
