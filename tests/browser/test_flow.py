@@ -221,6 +221,10 @@ def test_a_dead_database_is_shown_and_found_again(site: Site, open_page: OpenPag
         expect(page.locator("#notices")).to_contain_text("The database does not answer", timeout=LONG)
         expect(page.locator('[data-stage="payments"]')).to_have_attribute("data-state", "bad")
         expect(page.locator("#live")).to_have_text("live")
+        # Whoever comes now gets a page that says so, not a blank one.
+        answer = page.request.get("/")
+        assert answer.status >= 500
+        assert "Something failed here" in answer.text()
     finally:
         site.stack.postgres.start()
     expect(page.locator("#notices")).to_be_empty(timeout=60_000)
