@@ -12,7 +12,8 @@ DOCUMENTS = [
 ]
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 LINK = re.compile(r"\]\((?!\w+:)([^)#]*)(?:#([^)]*))?\)|(?:src|srcset)=\"([^\"]+)\"")
-MODULE = re.compile(r"`((?:[a-z_]+/)+[\w.]+\.\w+)`")
+# Paths of this project; `checkout` is the app of an example.
+MODULE = re.compile(r"`(?!checkout/)((?:[a-z_]+/)+[\w.]+\.\w+)`")
 
 
 def anchor(heading: str) -> str:
