@@ -45,6 +45,10 @@ def run_demo(options: Options) -> None:
     Raises DevstackError when the servers do not start, DemoError when the rest does not.
     """
     began = time.monotonic()
+    if options.port and not is_free(options.port):
+        raise PortInUse(
+            f"Port {options.port} of {HOST} is in use: end the program there, or leave --port out."
+        )
     output = Output()
     console = Console(force_terminal=output.coloured or None)
     # Until the event loop takes over, every signal to end is as Ctrl-C: the servers' start gives up.
@@ -81,17 +85,18 @@ class Demo:
         self._console = console
         self._began = began
         self._environment = {**_environment(), **stack.environment(), **_colours(output)}
-        self._url = f"http://{HOST}:{_port(options.port)}"
+        self._port = options.port or find_port(preferred=PREFERRED_PORT)
+        self._url = f"http://{HOST}:{self._port}"
         self._consumers = all_consumers()
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
         """Run until a signal asks to end. Raises DemoError when the demo does not get ready."""
-        port = int(self._url.rpartition(":")[2])
         names = [consumer.name for consumer in self._consumers]
         supervisor = Supervisor(
             children=[
-                self._child(part) for part in parts.parts(self._stack.folder, port=port, consumers=names)
+                self._child(part)
+                for part in parts.parts(self._stack.folder, port=self._port, consumers=names)
             ],
             stack=self._stack,
             output=self._output,
@@ -171,11 +176,3 @@ def _environment() -> dict[str, str]:
 def _colours(output: Output) -> dict[str, str]:
     """Children write into a pipe, and cannot see whether a terminal shows it."""
     return {"PYTHONUNBUFFERED": "1", **({"FORCE_COLOR": "1"} if output.coloured else {})}
-
-
-def _port(asked: int | None) -> int:
-    if asked is None:
-        return find_port(preferred=PREFERRED_PORT)
-    if not is_free(asked):
-        raise PortInUse(f"Port {asked} of {HOST} is in use: end the program there, or leave --port out.")
-    return asked
