@@ -23,7 +23,7 @@ class Pending:
     """
 
     def __init__(self, using: str) -> None:
-        self._connection = connections[using]
+        self.connection = connections[using]
         self._rows: list[tuple[Callable[[], None], OutboxRow]] = []
         self._using = using
 
@@ -33,14 +33,14 @@ class Pending:
         def committed() -> None:
             wake.wake(using=self._using)
 
-        self._connection.on_commit(committed)
+        self.connection.on_commit(committed, robust=True)
         self._rows.append((committed, row))
 
     def flush(self) -> None:
         """Write the events whose savepoints still stand, in the order of publishing."""
         from outbox.publishing import write
 
-        registered: list[Any] = self._connection.run_on_commit  # (savepoints, callback, robust)
+        registered: list[Any] = self.connection.run_on_commit  # (savepoints, callback, robust)
         alive = {callback for _, callback, _ in registered}
         rows = [row for committed, row in self._rows if committed in alive]
         self._rows.clear()
@@ -50,7 +50,9 @@ class Pending:
 
 def pending(using: str) -> Pending | None:
     """The buffer of the `outbox.atomic()` block under way on this database, if there is one."""
-    return _pending.get({}).get(using)
+    collected = _pending.get({}).get(using)
+    # A copied context may reach another thread, whose connection has a transaction of its own.
+    return collected if collected is not None and collected.connection is connections[using] else None
 
 
 @contextmanager

@@ -20,6 +20,7 @@ class Config:
     source           the prefix of the CloudEvents `source`; an event type's first word follows it
     max_event_bytes  key, headers and value together; the broker's message.max.bytes is a little more
     relay_page       events the relay sends per flush, at most
+    relay_page_bytes their payloads together, about
     relay_poll       how long an idle relay sleeps at most; wake-ups make it shorter
     lease            for how long a relay that went silent keeps others waiting
     consumer_batch   records per transaction of a consumer, at most
@@ -31,6 +32,7 @@ class Config:
     source: str = "/outbox"
     max_event_bytes: int = 1_000_000
     relay_page: int = 1_000
+    relay_page_bytes: int = 8_000_000
     relay_poll: float = 0.25
     lease: float = 5.0
     consumer_batch: int = 500

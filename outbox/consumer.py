@@ -14,6 +14,8 @@ from outbox.recovery import Family, backoff, family_of
 from outbox.registry import Consumer
 
 POLL_SECONDS = 0.5
+# Far below max.poll.interval.ms (5 minutes), after which Kafka gives the partitions to others.
+POLL_AT_LEAST = 30.0
 CONTENTION_RETRIES = 10
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,9 @@ class ConsumerWorker:
         self._pending: list[Record] = []
         self._alone = 0  # how many of the pending records are run one at a time, after their batch failed
         self._attempts = 0  # of the first pending record, when it is run alone
+        self._condemned = False
+        self._held = False
+        self._polled_at = time.monotonic()
         self._retry_at: float | None = None
         self._delays: Iterator[float] = backoff()
         self._reader = GroupReader(
@@ -41,13 +46,16 @@ class ConsumerWorker:
         )
 
     def run(self) -> None:
-        """Consume until stopped, then leave the group."""
+        """Consume until stopped, then leave the group. Raises BrokerError when Kafka shuts it out."""
         logger.info("consumer %s reads %s", self._consumer.name, ", ".join(self._consumer.topics))
         try:
             while not self._stop.is_set():
                 # Not `self._pending += ...`: a rebalance inside poll() replaces the list.
                 polled = self._reader.poll(limit=self._settings.consumer_batch, timeout=self._patience())
+                self._polled_at = time.monotonic()
                 self._pending.extend(polled)
+                if self._held and not self._pending:
+                    self._go_on()  # what was waited for went to another member
                 if self._retry_at is None or time.monotonic() >= self._retry_at:
                     self._work()
         finally:
@@ -55,14 +63,17 @@ class ConsumerWorker:
             connections[self._consumer.using].close()
 
     def _patience(self) -> float:
-        """How long to poll: not beyond the next retry."""
-        if self._retry_at is None:
-            return POLL_SECONDS
-        return min(POLL_SECONDS, max(0.0, self._retry_at - time.monotonic()))
+        """How long to poll: not at all with work in hand, and not beyond the next retry."""
+        if self._retry_at is not None:
+            return min(POLL_SECONDS, max(0.0, self._retry_at - time.monotonic()))
+        return 0.0 if self._pending else POLL_SECONDS
 
     def _work(self) -> None:
-        """Run the pending records until they are done, one must wait, or it is time to stop."""
+        """Run the pending records until they are done, one must wait, or it is time to poll or to stop."""
         while self._pending and not self._stop.is_set():
+            if time.monotonic() - self._polled_at > POLL_AT_LEAST:
+                self._hold()
+                return
             batch = self._pending[: 1 if self._alone else self._settings.consumer_batch]
             try:
                 self._processor.run(batch)
@@ -76,19 +87,13 @@ class ConsumerWorker:
         """Forget what has been committed, tell Kafka, and fetch on."""
         del self._pending[: len(batch)]
         self._alone = max(0, self._alone - len(batch))
-        self._attempts = 0
-        self._delays = backoff()
-        if self._retry_at is not None:
-            self._retry_at = None
-            self._reader.release()
-            logger.info("consumer %s goes on", self._consumer.name)
+        self._go_on()
         self._reader.commit({(record.topic, record.partition): record.offset + 1 for record in batch})
 
     def _must_wait(self, batch: list[Record], error: Exception) -> bool:
         """Decide what a failed batch needs: False when it can be run again at once, in another way."""
         family = family_of(error)
         if family is Family.RECOVERABLE:
-            connections[self._consumer.using].close()
             return self._wait(error)
         if len(batch) > 1:
             self._alone = len(batch)
@@ -97,27 +102,44 @@ class ConsumerWorker:
         limit = {Family.NON_RECOVERABLE: 1, Family.CONTENTION: CONTENTION_RETRIES}.get(
             family, self._settings.unknown_retries
         )
-        if self._attempts != limit:
-            # Beyond the limit not even the dead letter can be written: wait, and skip nothing.
+        if self._attempts < limit or self._condemned:
+            # A condemned one fails when not even its dead letter can be written: wait, and skip nothing.
             return self._wait(error)
-        self._processor.condemn(batch[0], error, attempts=self._attempts)
+        self._condemned = True
+        self._processor.condemn(error, attempts=self._attempts)
         return False
 
     def _wait(self, error: Exception) -> bool:
-        """Fetch nothing for a while, and keep the pending records."""
+        """Fetch nothing for a while, keep the pending records, and take a new connection afterwards."""
+        connections[self._consumer.using].close()
         if self._retry_at is None:
-            self._reader.hold()
             logger.warning(
                 "consumer %s waits: %s: %s",
                 self._consumer.name,
                 type(error).__name__,
                 str(error).partition("\n")[0],
             )
+        self._hold()
         self._retry_at = time.monotonic() + next(self._delays)
         return True
+
+    def _hold(self) -> None:
+        if not self._held:
+            self._held = True
+            self._reader.hold()
+
+    def _go_on(self) -> None:
+        """Nothing is being waited for any more."""
+        self._attempts, self._condemned, self._delays = 0, False, backoff()
+        if self._retry_at is not None:
+            self._retry_at = None
+            logger.info("consumer %s goes on", self._consumer.name)
+        if self._held:
+            self._held = False
+            self._reader.release()
 
     def _drop(self, lost: set[Placement]) -> None:
         """Leave records of partitions that went to another member to that member."""
         self._pending = [record for record in self._pending if (record.topic, record.partition) not in lost]
-        self._attempts = 0
+        self._attempts, self._condemned = 0, False
         self._processor.pardon()

@@ -1,10 +1,19 @@
 """What a published event inherits: the story it belongs to and the event or request that caused it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from uuid import UUID
+
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def is_traceparent(text: str) -> bool:
+    """Whether this is a W3C trace context that may be passed on."""
+    return _TRACEPARENT.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from outbox.context import is_traceparent
 from outbox.errors import MalformedRecord
 from outbox.ids import derived_id, time_of
 from outbox.kafka.base import Record
@@ -16,11 +17,22 @@ from outbox.kafka.base import Record
 SEQUENCE_DIGITS = 19
 # In bytes of UTF-8: with consumer and topic it must fit the 2,704 bytes of an index entry.
 LONGEST_KEY = 1_024
-LONGEST_HEADER = 1_000
+LONGEST_HEADER = 1_024
 # An id or time further ahead than this is a broken clock; partitions of the inbox exist for longer.
 FUTURE_LIMIT = timedelta(days=7)
 
-_TEXT = re.compile(r"[^\x00-\x1f\x7f]+")
+TEXT = re.compile(r"[^\x00-\x1f\x7f]+")
+_READ = {
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_time",
+    "ce_sequence",
+    "ce_correlationid",
+    "ce_causationid",
+    "ce_traceparent",
+}
 _SEQUENCE = re.compile(r"[0-9]{1,19}")
 
 
@@ -91,23 +103,28 @@ def key_text(raw: bytes | None) -> str | None:
     return f"{text[:100]}…{hashlib.sha256(raw).hexdigest()}"
 
 
+def is_text(value: str) -> bool:
+    """Whether a CloudEvents attribute may hold it: not empty, not too long, no control character."""
+    return TEXT.fullmatch(value) is not None and len(value) <= LONGEST_HEADER
+
+
 def read_envelope(record: Record, *, now: datetime) -> Envelope:
     """Read a record's CloudEvents headers. Raises MalformedRecord, naming the header and its fault."""
     headers = _text_headers(record)
     if not headers:
         raise MalformedRecord("The record has no headers: it is not a CloudEvent in binary mode.")
-    version = headers.get("ce_specversion")
-    if version is None:
-        raise MalformedRecord(
-            "The record has no ce_specversion header: it is not a CloudEvent in binary mode."
-        )
+    version = _required(headers, "ce_specversion")
     if version != "1.0":
         raise MalformedRecord(f"ce_specversion is {version[:20]!r}; 1.0 is read here.")
     source, event_id = _required(headers, "ce_source"), _required(headers, "ce_id")
-    occurred_at = _time(headers, record)
-    inbox_id = _inbox_id(source, event_id, occurred_at)
-    if max(time_of(inbox_id), occurred_at) > now + FUTURE_LIMIT:
+    stated = _time(headers)
+    occurred_at = stated or record.timestamp
+    if occurred_at is None:
+        raise MalformedRecord("The record has neither a ce_time header nor a timestamp.")
+    inbox_id = _inbox_id(source, event_id, stated)
+    if max(_time_of(inbox_id), occurred_at) > now + FUTURE_LIMIT:
         raise MalformedRecord(f"The event's time, {occurred_at:%Y-%m-%d}, or its id lies in the future.")
+    traceparent = headers.get("ce_traceparent", "")
     return Envelope(
         inbox_id=inbox_id,
         type=_required(headers, "ce_type"),
@@ -116,22 +133,23 @@ def read_envelope(record: Record, *, now: datetime) -> Envelope:
         number=_number(headers),
         correlation_id=_uuid(headers, "ce_correlationid") or inbox_id,
         causation_id=_uuid(headers, "ce_causationid"),
-        traceparent=headers.get("ce_traceparent"),
+        traceparent=traceparent if is_traceparent(traceparent) else None,
     )
 
 
 def _text_headers(record: Record) -> dict[str, str]:
+    """The headers that are read here; whatever else a foreign event carries is its own affair."""
     headers = {}
     for name, value in record.headers:
-        if not name.startswith("ce_") or value is None:
+        if name not in _READ or value is None:
             continue
         try:
             text = value.decode()
         except UnicodeDecodeError:
-            raise MalformedRecord(f"{name[:80]} is not UTF-8.") from None
-        if not _TEXT.fullmatch(text) or len(text) > LONGEST_HEADER:
+            raise MalformedRecord(f"{name} is not UTF-8.") from None
+        if not is_text(text):
             raise MalformedRecord(
-                f"{name[:80]} is empty, too long (over {LONGEST_HEADER:,}) or holds a control character."
+                f"{name} is empty, longer than {LONGEST_HEADER:,} characters, or holds a control character."
             )
         headers[name] = text
     return headers
@@ -144,27 +162,33 @@ def _required(headers: dict[str, str], name: str) -> str:
         raise MalformedRecord(f"The record has no {name} header.") from None
 
 
-def _inbox_id(source: str, event_id: str, occurred_at: datetime) -> UUID:
+def _inbox_id(source: str, event_id: str, stated: datetime | None) -> UUID:
+    """Only what the event itself says goes in: Kafka's timestamp differs when it is sent twice."""
     try:
         own = UUID(event_id)
     except ValueError:
-        return derived_id(source, event_id, at=occurred_at)
-    return own if own.version == 7 else derived_id(source, event_id, at=occurred_at)
+        return derived_id(source, event_id, at=stated)
+    return own if own.version == 7 else derived_id(source, event_id, at=stated)
 
 
-def _time(headers: dict[str, str], record: Record) -> datetime:
+def _time_of(inbox_id: UUID) -> datetime:
+    try:
+        return time_of(inbox_id)
+    except OverflowError:
+        raise MalformedRecord("The time in ce_id lies beyond the year 9999.") from None
+
+
+def _time(headers: dict[str, str]) -> datetime | None:
     text = headers.get("ce_time")
     if text is None:
-        if record.timestamp is None:
-            raise MalformedRecord("The record has neither a ce_time header nor a timestamp.")
-        return record.timestamp
+        return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            raise MalformedRecord(f"ce_time is {text[:40]!r}, without a UTC offset.")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise MalformedRecord(f"ce_time is {text[:40]!r}, not an RFC 3339 time.") from None
-    if moment.tzinfo is None:
-        raise MalformedRecord(f"ce_time is {text[:40]!r}, without a UTC offset.")
-    return moment
 
 
 def _number(headers: dict[str, str]) -> int | None:

@@ -52,6 +52,10 @@ class StandbyDatabase(OutboxError):
     """A relay must read the primary: a standby's snapshots hide open transactions."""
 
 
+class RestoredDatabase(OutboxError):
+    """The database's transactions are behind the relay's cursor: it was restored or cloned by dump."""
+
+
 class LeaseLost(OutboxError):
     """Another relay has taken over these shards."""
 

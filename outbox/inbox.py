@@ -117,11 +117,12 @@ class Inbox:
             )
 
     def park(self, key: Key, *, cause: ParkCause, event_id: UUID) -> None:
-        """Have the key's later events wait."""
+        """Have the key's later events wait, for this cause from now on."""
         with connections[self._using].cursor() as sql:
             sql.execute(
                 "INSERT INTO outbox_parked_key (consumer, generation, topic, key, cause, event_id)"
-                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (consumer, generation, topic, key)"
+                " DO UPDATE SET cause = EXCLUDED.cause, event_id = EXCLUDED.event_id",
                 [*self._who, *key, cause.value, event_id],
             )
 

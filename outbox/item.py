@@ -8,7 +8,7 @@ from uuid import UUID
 
 from outbox.delivery import Delivery
 from outbox.envelope import Envelope, key_text, read_envelope, record_id
-from outbox.errors import NonRecoverable
+from outbox.errors import MalformedRecord, NonRecoverable
 from outbox.events import Event
 from outbox.inbox import Claim, Key
 from outbox.kafka import Record
@@ -97,6 +97,7 @@ class Item:
             "headers": encode_headers(self.record.headers),
             "raw_key": self.record.key,
             "payload": self.record.value,
+            "timestamp": self.record.timestamp,
         }
 
 
@@ -112,6 +113,9 @@ def read_item(record: Record, *, consumer: Consumer, now: datetime) -> Item:
             event = route.event.from_json(record.value or b"")
     except NonRecoverable as error:
         fault = error
+    except Exception as error:  # noqa: BLE001  (a contract's own code may raise anything; the record is kept)
+        fault = MalformedRecord(f"{type(error).__name__}: {error}")
+        fault.__cause__ = error
     inbox_id = record_id(record) if envelope is None else envelope.inbox_id
     return Item(record, inbox_id, key, envelope, route, event, fault, now)
 

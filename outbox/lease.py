@@ -10,7 +10,7 @@ import socket
 
 from django.db import connections, transaction
 
-from outbox.errors import LeaseLost, StandbyDatabase
+from outbox.errors import LeaseLost, RestoredDatabase, StandbyDatabase
 from outbox.keys import SHARDS
 from outbox.window import Cursor, Snapshot
 
@@ -33,12 +33,11 @@ class Lease:
     def acquire(self) -> Cursor | None:
         """Take the shards and return their cursor, or None while another relay holds them.
 
-        Raises StandbyDatabase: snapshots of a standby hide open transactions.
+        Raises StandbyDatabase, for snapshots of a standby hide open transactions, and RestoredDatabase.
         """
+        if self._is_taken():
+            return None
         with transaction.atomic(using=self._using), connections[self._using].cursor() as sql:
-            sql.execute("SELECT pg_is_in_recovery()")
-            if sql.fetchone()[0]:
-                raise StandbyDatabase
             # A table emptied by hand begins again at the beginning: repeating is safe, skipping is not.
             sql.execute(
                 "INSERT INTO outbox_shard (shard) SELECT unnest(%s::smallint[]) ON CONFLICT DO NOTHING",
@@ -63,6 +62,26 @@ class Lease:
         # One relay holds all shards, so their cursors are always stored together.
         previous, current, position = rows[0][2:]
         return Cursor(Snapshot(previous), current and Snapshot(current), position)
+
+    def _is_taken(self) -> bool:
+        """Look without locking: a relay standing by writes nothing."""
+        with connections[self._using].cursor() as sql:
+            sql.execute("SELECT pg_is_in_recovery()")
+            if sql.fetchone()[0]:
+                raise StandbyDatabase
+            sql.execute(
+                "SELECT bool_or(owner <> %s AND expires_at > clock_timestamp()),"
+                " bool_or(pg_snapshot_xmax(previous) > pg_snapshot_xmax(pg_current_snapshot()))"
+                " FROM outbox_shard",
+                [self.owner],
+            )
+            taken, ahead = sql.fetchone()
+        if ahead:
+            raise RestoredDatabase(
+                f"{RestoredDatabase.__doc__} Its new events would be skipped. docs/operations.md says how to"
+                " send all that it holds again; consumers drop what they know."
+            )
+        return bool(taken)
 
     def renew(self, cursor: Cursor) -> None:
         """Hold on for another lease time and store the cursor, in the caller's transaction.

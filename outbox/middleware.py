@@ -1,6 +1,5 @@
 """Carries a caller's W3C trace context and correlation id into the events of the request."""
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -9,10 +8,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from outbox.context import caused_by
-
-# https://www.w3.org/TR/trace-context/#traceparent-header
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+from outbox.context import caused_by, is_traceparent
 
 
 def _cause_of(request: HttpRequest) -> dict[str, Any]:
@@ -23,7 +19,7 @@ def _cause_of(request: HttpRequest) -> dict[str, Any]:
         correlation_id = None
     return {
         "correlation_id": correlation_id,
-        "traceparent": traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+        "traceparent": traceparent if is_traceparent(traceparent) else None,
     }
 
 

@@ -207,7 +207,10 @@ class ParkedKey(ConsumerKey):
 
 
 class RecordCopy(models.Model):
-    """A Kafka record kept whole: headers as [name, base64 value or null] pairs, key and value as bytes."""
+    """A Kafka record kept whole: headers as [name, base64 value or null] pairs, key and value as bytes.
+
+    timestamp  Kafka's; null when the record had none
+    """
 
     event_id = models.UUIDField()
     partition = models.IntegerField()
@@ -217,6 +220,7 @@ class RecordCopy(models.Model):
     headers = models.JSONField()
     raw_key = models.BinaryField(null=True)
     payload = models.BinaryField(null=True)
+    timestamp = models.DateTimeField(null=True)
 
     class Meta:
         abstract = True

@@ -57,11 +57,10 @@ def make_partitions(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
                 cursor.execute("SELECT to_regclass(%s)", [name])
                 if cursor.fetchone()[0] is not None:
                     continue
-                bounds = [str(lowest_id(span.start)), str(lowest_id(span.end))]
+                # DDL takes no parameters where the server binds them.
+                bounds = f"FROM ('{lowest_id(span.start)}') TO ('{lowest_id(span.end)}')"
                 cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-                cursor.execute(
-                    f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", bounds
-                )
+                cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {bounds}")
                 made.append(name)
         _make_inbox_past(cursor, before=next(spans(since=now, until=now)).start)
     return made
@@ -78,8 +77,8 @@ def _make_inbox_past(cursor: Any, *, before: datetime) -> None:
             "CREATE TABLE outbox_inbox_past (LIKE outbox_inbox INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
         )
         cursor.execute(
-            "ALTER TABLE outbox_inbox ATTACH PARTITION outbox_inbox_past FOR VALUES FROM (MINVALUE) TO (%s)",
-            [str(lowest_id(before))],
+            "ALTER TABLE outbox_inbox ATTACH PARTITION outbox_inbox_past"
+            f" FOR VALUES FROM (MINVALUE) TO ('{lowest_id(before)}')"
         )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Q, QuerySet
+
 from outbox import clock
 from outbox.buffer import atomic
 from outbox.context import caused_by
@@ -29,6 +31,7 @@ class Processor:
         self.consumer = consumer
         self._inbox = Inbox(consumer=consumer.name, generation=generation, using=consumer.using)
         self._condemned: dict[UUID, tuple[Exception, int]] = {}
+        self._suspect: UUID | None = None
 
     def run(self, records: Iterable[Record]) -> None:
         """Move past these records, in one transaction: all of it commits, or nothing.
@@ -42,21 +45,28 @@ class Processor:
         for record in records:
             item = self.read(record, now=now)
             items.setdefault(item.inbox_id, item)
-        with atomic(using=self.consumer.using):
-            Batch(self._inbox, self.consumer, self._condemned).run([*items.values()])
-        for event_id in items:
-            self._condemned.pop(event_id, None)
+        self._suspect = next(iter(items), None)
+        batch = Batch(self._inbox, self.consumer, self._condemned)
+        try:
+            with atomic(using=self.consumer.using):
+                batch.run([*items.values()])
+        except BaseException:
+            # Of the events that waited behind a gap, one that this record released may be the guilty one.
+            self._suspect = batch.handling or self._suspect
+            raise
+        self.pardon()
 
     def read(self, record: Record, *, now: datetime | None = None) -> Item:
         """A record as this consumer understands it."""
         return read_item(record, consumer=self.consumer, now=now or clock.now(using=self.consumer.using))
 
-    def condemn(self, record: Record, error: Exception, *, attempts: int) -> None:
-        """Have the record dead-lettered, with this cause, when it is run next."""
-        self._condemned[self.read(record).inbox_id] = (error, attempts)
+    def condemn(self, error: Exception, *, attempts: int) -> None:
+        """Have the event that the last run, of a single record, failed at dead-lettered in the next."""
+        if self._suspect is not None:
+            self._condemned[self._suspect] = (error, attempts)
 
     def pardon(self) -> None:
-        """Condemn nothing any more: the records went to another instance, which judges for itself."""
+        """Condemn nothing any more: it is done, or the records went to an instance that judges for itself."""
         self._condemned.clear()
 
 
@@ -73,6 +83,7 @@ class Batch:
         self._numbers: dict[Key, int] = {}
         self._moved: set[Key] = set()
         self._parked: dict[Key, ParkCause] = {}
+        self.handling: UUID | None = None
 
     def run(self, items: list[Item]) -> None:
         """Lock, handle each new event in order, claim."""
@@ -125,13 +136,14 @@ class Batch:
             self._moved.add(item.key)
         if item.route is None:
             return Outcome.UNHANDLED
-        delivery = item.delivery()
+        delivery, self.handling = item.delivery(), item.inbox_id
         with caused_by(
             correlation_id=delivery.correlation_id,
             causation_id=delivery.id,
             traceparent=delivery.traceparent,
         ):
             item.route.handler(delivery)
+        self.handling = None
         return Outcome.PROCESSED
 
     def _is_late(self, item: Item) -> bool:
@@ -191,7 +203,7 @@ class Batch:
         assert key is not None  # noqa: S101
         mine = {"consumer": self._inbox.consumer, "generation": self._inbox.generation}
         waiting = WaitingEvent.objects.using(self._consumer.using).filter(**mine, topic=key[0], key=key[1])
-        while (stored := waiting.filter(number=self._numbers[key] + 1).first()) is not None:
+        while (stored := _next_of(waiting, after=self._numbers.get(key, 0))) is not None:
             record = Record(
                 topic=stored.topic,
                 partition=stored.partition,
@@ -199,7 +211,7 @@ class Batch:
                 key=None if stored.raw_key is None else bytes(stored.raw_key),
                 value=None if stored.payload is None else bytes(stored.payload),
                 headers=decode_headers(stored.headers),
-                timestamp=None,
+                timestamp=stored.timestamp,
             )
             item = read_item(record, consumer=self._consumer, now=stored.received_at)
             outcome = self._handle(item)
@@ -209,12 +221,14 @@ class Batch:
             )
             if outcome is Outcome.DEAD:
                 break
-        parked = ParkedKey.objects.using(self._consumer.using).filter(**mine, topic=key[0], key=key[1])
         if self._parked[key] is ParkCause.GAP and not waiting.exists():
-            parked.delete()
+            ParkedKey.objects.using(self._consumer.using).filter(**mine, topic=key[0], key=key[1]).delete()
             del self._parked[key]
-        else:
-            parked.update(cause=self._parked[key])
+
+
+def _next_of(waiting: QuerySet[WaitingEvent], *, after: int) -> WaitingEvent | None:
+    """The first that need not wait: the next number, one that is late, or one that has no number."""
+    return waiting.filter(Q(number=None) | Q(number__lte=after + 1)).order_by("id").first()
 
 
 def fingerprint(error: BaseException) -> str:

@@ -1,16 +1,17 @@
 """publish(): the one way into the outbox."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections
+from psycopg.errors import CheckViolation
 
 from outbox import buffer, clock, wake
 from outbox.config import config
 from outbox.context import current_cause
-from outbox.envelope import LONGEST_KEY
+from outbox.envelope import FUTURE_LIMIT, LONGEST_KEY, is_text
 from outbox.errors import (
     ContractViolation,
     EventTooLarge,
@@ -23,7 +24,7 @@ from outbox.ids import new_id
 from outbox.keys import shard_of
 
 # What the CloudEvents headers of one record take at most, besides the type and the key.
-HEADERS_SIZE = 700
+HEADERS_SIZE = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +69,22 @@ def publish(
     pending = buffer.pending(using)
     if pending is None:
         write([row], using=using)
-        connection.on_commit(lambda: wake.wake(using=using))
+        connection.on_commit(lambda: wake.wake(using=using), robust=True)
     else:
         pending.add(row)
     return row.id
 
 
 def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) -> OutboxRow:
-    if at is not None and at.tzinfo is None:
-        raise ContractViolation(f"{event.type}: `at` must be an aware datetime, not {at!r}.")
-    payload, key = event.to_json(), event.key()
+    payload, key, now = event.to_json(), event.key(), clock.now(using=using)
     _check_key(event, key)
+    occurred_at = now if at is None else _checked_time(event, at, now=now)
     size = len(payload) + len(key.encode()) * 3 + len(event.type) + HEADERS_SIZE
     if size > config().max_event_bytes:
         raise EventTooLarge(
             f"{event.type} {key} takes about {size:,} bytes, and {config().max_event_bytes:,} are accepted: "
             "carry a reference instead of the data."
         )
-    now = clock.now(using=using)
     event_id, cause = new_id(now), current_cause()
     return OutboxRow(
         id=event_id,
@@ -95,7 +94,7 @@ def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) ->
         partition=None,
         type=event.type,
         source=f"{config().source}/{event.type.partition('.')[0]}",
-        occurred_at=at or now,
+        occurred_at=occurred_at,
         correlation_id=cause.correlation_id or event_id,
         causation_id=cause.causation_id,
         traceparent=cause.traceparent,
@@ -106,14 +105,28 @@ def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) ->
 
 
 def _check_key(event: Event, key: str) -> None:
-    if not key or "\x00" in key or len(key.encode()) > LONGEST_KEY:
+    if not is_text(key) or len(key.encode(errors="replace")) > LONGEST_KEY:
         raise ContractViolation(
-            f"{event.type} has the key {key[:80]!r}: a key is 1 to {LONGEST_KEY} bytes of UTF-8 without NUL."
+            f"{event.type} has the key {key[:80]!r}: a key is 1 to {LONGEST_KEY} bytes of UTF-8 without"
+            " control characters."
         )
     if event.topic not in config().declared_topics():
         raise UnknownTopic(
             f"{event.type} goes to the topic {event.topic.name!r}, which OUTBOX['TOPICS'] does not name."
         )
+
+
+def _checked_time(event: Event, at: datetime, *, now: datetime) -> datetime:
+    """`at` in UTC, when consumers will accept it."""
+    if at.tzinfo is None:
+        raise ContractViolation(f"{event.type}: `at` must be an aware datetime, not {at!r}.")
+    try:
+        moment = at.astimezone(UTC)
+    except OverflowError:
+        raise ContractViolation(f"{event.type}: `at` is {at!r}, outside the years 1 to 9999.") from None
+    if moment > now + FUTURE_LIMIT:
+        raise ContractViolation(f"{event.type}: `at` is {at!r}: a fact does not lie in the future.")
+    return moment
 
 
 # One round trip numbers the events under their keys' locks and inserts them. The counters are taken in
@@ -152,6 +165,8 @@ def write(rows: list[OutboxRow], *, using: str) -> None:
         with connections[using].cursor() as cursor:
             cursor.execute(_INSERT, columns)
     except IntegrityError as error:
-        if "no partition of relation" in str(error):
+        # No partition is a check violation (23514) too, the one that names no constraint.
+        cause = error.__cause__
+        if isinstance(cause, CheckViolation) and cause.diag.constraint_name is None:
             raise NoPartition(f"{NoPartition.__doc__} ({error})") from error
         raise

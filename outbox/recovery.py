@@ -10,11 +10,12 @@ from enum import Enum
 from django.db import Error as DjangoDatabaseError
 from django.db import InterfaceError, OperationalError
 
-from outbox.errors import NonRecoverable, OverlappingConsumer
+from outbox.errors import NonRecoverable, NoPartition, OverlappingConsumer, UnknownTopic
 from outbox.kafka import BrokerError
 
-# 08 connection, 53 resources (disk full, too many connections), 57P the server is going down or starting.
-_RECOVERABLE = ("08", "53", "57P")
+# 08 connection, 53 resources (disk full, too many connections), 57P the server is going down or starting,
+# 58 its disk or files fail, 25006 it has become a standby, 25P03 it ended an idle transaction.
+_RECOVERABLE = ("08", "53", "57P", "58", "25006", "25P03")
 # Serialization failure, deadlock, lock timeout, statement timeout.
 _CONTENTION = {"40001", "40P01", "55P03", "57014"}
 
@@ -34,7 +35,8 @@ def family_of(error: BaseException) -> Family:
         return Family.NON_RECOVERABLE
     if isinstance(error, OverlappingConsumer):
         return Family.CONTENTION
-    if isinstance(error, BrokerError):
+    if isinstance(error, BrokerError | NoPartition | UnknownTopic):
+        # Of the last two an operator is told; the event is not at fault.
         return Family.RECOVERABLE
     if isinstance(error, DjangoDatabaseError):
         return _family_of_database_error(error)

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import Error as DatabaseError
 
 from outbox import clock
 from outbox.config import Config, config
@@ -28,6 +29,7 @@ from outbox.window import Cursor, OutboxRecord, open_window, read_page
 
 logger = logging.getLogger(__name__)
 
+_COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset", published_at) FROM STDIN'
 BEHIND = "waits behind a refused event of its key"
 
 
@@ -41,11 +43,21 @@ class Trace(NamedTuple):
 
 
 @dataclass(slots=True)
-class Page:
-    """What became of the records of one page."""
+class Sent:
+    """What became of the records of one page.
 
-    sent: list[Trace] = field(default_factory=list)
+    held  the keys of this page's refused records: what comes behind them waits
+    """
+
+    traces: list[Trace] = field(default_factory=list)
     refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)  # record, cause
+    held: set[tuple[str, str]] = field(default_factory=set)
+
+    def refuse(self, record: OutboxRecord, cause: str) -> None:
+        """Set a record aside, and its key with it."""
+        self.refused.append((record, cause))
+        if record.key is not None:
+            self.held.add((record.topic, record.key))
 
 
 class Relay:
@@ -74,7 +86,7 @@ class Relay:
                 try:
                     if self._step():
                         delays = backoff()
-                except (OutboxError, OperationalError, InterfaceError) as error:
+                except (OutboxError, DatabaseError) as error:
                     self._recover(error)
                     self._stop.wait(next(delays))
         finally:
@@ -100,8 +112,7 @@ class Relay:
         with connections[self._using].cursor() as sql:
             sql.execute("SELECT DISTINCT topic, key FROM outbox_refusal WHERE key IS NOT NULL")
             self._held = {(topic, key) for topic, key in sql.fetchall()}
-        self._producer = RecordProducer(self._settings.kafka)
-        self._producer.prepare()
+        self._new_producer().prepare()
         logger.info("relaying all shards as %s", self._lease.owner)
 
     def tick(self) -> int:
@@ -110,71 +121,88 @@ class Relay:
         assert cursor is not None  # noqa: S101  (the lease is held)
         if cursor.current is None:
             cursor = open_window(cursor, using=self._using)
-        limit = self._settings.relay_page
-        records = read_page(cursor, shards=self._lease.shards, limit=limit, using=self._using)
-        if records:
-            page = self._send(records)
-            cursor = cursor.after_page(records, limit=limit)
-            self._commit(page, cursor)
-        else:
-            # Nothing to write: after a crash the wider window holds nothing more.
-            cursor = cursor.after_page(records, limit=limit)
-        self._cursor = cursor
-        return len(records)
+        page = read_page(
+            cursor,
+            shards=self._lease.shards,
+            limit=self._settings.relay_page,
+            size=self._settings.relay_page_bytes,
+            using=self._using,
+        )
+        after = cursor.after(page)
+        if page.records:
+            self._commit(self._send(page.records), after)
+        # Else there is nothing to write: after a crash the wider window holds nothing more.
+        self._cursor = after
+        return len(page.records)
 
-    def _send(self, records: list[OutboxRecord]) -> Page:
-        page = Page()
-        producer = self._producer
-        assert producer is not None  # noqa: S101  (made with the lease)
-        for record in records:
-            if record.key is not None and (record.topic, record.key) in self._held:
-                page.refused.append((record, BEHIND))
-            else:
-                self._produce(producer, record, page)
-        self._flush(producer)
-        if page.refused:
-            self._isolate(producer, page)
-        if len(page.sent) + len(page.refused) != len(records):
+    def _send(self, records: list[OutboxRecord]) -> Sent:
+        # All partitions first: a topic that is not there yet must not have half a page sent again and again.
+        placed = [(record, self._partition(record)) for record in records]
+        sent, batch_refused = Sent(), False
+        try:
+            for record, partition in placed:
+                self._produce(record, partition, sent)
+            self._flush()
+        except BrokerError:
+            self._drop_producer()  # which hears what Kafka had said of the records until then
+            batch_refused = any(cause != BEHIND for _, cause in sent.refused)
+            if not batch_refused:
+                raise
+        if batch_refused:
+            sent = self._send_one_by_one(placed)
+        if len(sent.traces) + len(sent.refused) != len(records):
             raise BrokerError("Kafka did not say where every record went; the page will be sent again")
-        return page
+        return sent
 
-    def _flush(self, producer: RecordProducer) -> None:
-        while producer.flush(self._settings.lease / 5):
+    def _send_one_by_one(self, placed: list[tuple[OutboxRecord, int]]) -> Sent:
+        """Find the guilty record: Kafka refuses the whole batch it is in, and the producer stops there."""
+        sent = Sent()
+        self._new_producer()
+        for record, partition in placed:
+            refused = len(sent.refused)
+            try:
+                self._produce(record, partition, sent)
+                self._flush()
+            except BrokerError:
+                if len(sent.refused) == refused:
+                    raise
+                self._new_producer()
+        return sent
+
+    def _new_producer(self) -> RecordProducer:
+        self._drop_producer()
+        self._producer = RecordProducer(self._settings.kafka, max_bytes=self._settings.max_event_bytes)
+        return self._producer
+
+    def _flush(self) -> None:
+        while self._producer is not None and self._producer.flush(self._settings.lease / 5):
             self._renew_if_due()
             if self._stop.is_set():
                 raise BrokerError("stopped while Kafka was away; the page will be sent again")
 
-    def _isolate(self, producer: RecordProducer, page: Page) -> None:
-        """Send what was refused once more, one by one: Kafka refuses a whole batch for one record of it."""
-        suspects = sorted(page.refused, key=lambda refusal: refusal[0].position)
-        page.refused = []
-        guilty: set[tuple[str, str | None]] = set()
-        for record, cause in suspects:
-            if record.key is not None and (record.topic, record.key) in self._held | guilty:
-                page.refused.append((record, BEHIND))
-                continue
-            before = len(page.refused)
-            self._produce(producer, record, page)
-            self._flush(producer)
-            if len(page.refused) > before:
-                guilty.add((record.topic, record.key))
-            logger.debug("%s was refused with its batch: %s", record.id, cause)
+    def _produce(self, record: OutboxRecord, partition: int, sent: Sent) -> None:
+        assert self._producer is not None  # noqa: S101  (made with the lease)
+        if record.key is not None and (record.topic, record.key) in self._held | sent.held:
+            sent.refuse(record, BEHIND)
+            return
 
-    def _produce(self, producer: RecordProducer, record: OutboxRecord, page: Page) -> None:
         def done(refusal: RecordRefused | None, partition: int, offset: int) -> None:
             if refusal is None:
-                page.sent.append(Trace(record.id, partition, offset, clock.now(using=self._using)))
+                sent.traces.append(Trace(record.id, partition, offset, clock.now(using=self._using)))
             else:
-                page.refused.append((record, str(refusal)))
+                sent.refuse(record, str(refusal))
 
-        producer.send(
-            record.topic,
-            self._partition(record),
-            key=None if record.key is None else record.key.encode(),
-            value=bytes(record.payload),
-            headers=_headers(record),
-            done=done,
-        )
+        try:
+            self._producer.send(
+                record.topic,
+                partition,
+                key=None if record.key is None else record.key.encode(),
+                value=bytes(record.payload),
+                headers=_headers(record),
+                done=done,
+            )
+        except RecordRefused as error:
+            sent.refuse(record, str(error))
 
     def _partition(self, record: OutboxRecord) -> int:
         count = self._partitions.get(record.topic) or self._read_partitions(record.topic)
@@ -196,31 +224,27 @@ class Relay:
                 f"Topic {topic!r} has not been created: run `manage.py topics apply`."
             ) from None
 
-    def _commit(self, page: Page, cursor: Cursor) -> None:
+    def _commit(self, sent: Sent, cursor: Cursor) -> None:
         """The page's traces and the cursor behind it, in one transaction; conditional on the lease."""
+        connection = connections[self._using]
         with transaction.atomic(using=self._using):
             self._lease.renew(cursor)
-            with connections[self._using].cursor() as sql:
-                if page.sent:
-                    with sql.copy(
-                        'COPY outbox_publication (event_id, partition, "offset", published_at) FROM STDIN'
-                    ) as copy:
-                        for trace in page.sent:
+            # Django does not translate the errors of copy() itself.
+            with connection.cursor() as sql, connection.wrap_database_errors:
+                if sent.traces:
+                    with sql.copy(_COPY_TRACES) as copy:
+                        for trace in sent.traces:
                             copy.write_row(trace)
-                if page.refused:
+                if sent.refused:
                     sql.executemany(
                         "INSERT INTO outbox_refusal (event_id, position, topic, key, cause)"
                         " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                        [
-                            (event.id, event.position, event.topic, event.key, why)
-                            for event, why in page.refused
-                        ],
+                        [(row.id, row.position, row.topic, row.key, why) for row, why in sent.refused],
                     )
         self._renewed = time.monotonic()
-        for record, why in page.refused:
+        self._held |= sent.held
+        for record, why in sent.refused:
             logger.error("%s %s of key %s is held: %s", record.type, record.id, record.key, why)
-            if record.key is not None:
-                self._held.add((record.topic, record.key))
 
     def _renew_if_due(self) -> None:
         if self._cursor is not None and time.monotonic() - self._renewed > self._settings.lease / 3:
@@ -231,10 +255,12 @@ class Relay:
         """Begin again at the stored cursor, with a new producer: a crashed database may be behind memory."""
         if isinstance(error, LeaseLost):
             logger.warning("%s", error)
-        elif family_of(error) in {Family.RECOVERABLE, Family.CONTENTION} or isinstance(error, UnknownTopic):
+        elif family_of(error) in {Family.RECOVERABLE, Family.CONTENTION}:
             logger.warning("waiting: %s", str(error).partition("\n")[0])
         else:
             raise error
+        if self._stop.is_set():
+            return  # the lease is given back at the end
         self._drop_producer()
         self._listener.close()
         self._lease.forget()
@@ -252,7 +278,7 @@ class Relay:
         try:
             if self._lease.held:
                 self._lease.release()
-        except (OperationalError, InterfaceError):
+        except DatabaseError:
             logger.warning("the database is away: the lease runs out by itself")
         connections[self._using].close()
 

@@ -70,7 +70,7 @@ def apply(topics: Sequence[Topic], *, cluster: Cluster, using: str = DEFAULT_DB_
             cluster.create_topic(
                 topic.name, partitions=topic.partitions, replication=topic.replication, config=topic.config()
             )
-            _record(topic.name, topic.partitions, using=using)
+            _record(topic.name, cluster.partition_counts().get(topic.name, topic.partitions), using=using)
         elif difference.repair == "record":
             _record(topic.name, cluster.partition_counts()[topic.name], using=using)
         elif difference.repair == "configure":

@@ -9,13 +9,13 @@ import logging
 import os
 import threading
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 CHANNEL = "outbox"
 IDLE_SECONDS = 20.0
 
 logger = logging.getLogger(__name__)
-_wakers: dict[tuple[int, str], "Waker"] = {}
+_wakers: dict[str, "Waker"] = {}
 _lock = threading.Lock()
 
 
@@ -48,37 +48,49 @@ class Waker:
     def _run(self) -> None:
         connection = connections[self._using]
         try:
-            while True:
-                self._due.wait(IDLE_SECONDS)
-                with _lock:
-                    if self._stopping or not self._due.is_set():
-                        self._thread, self._stopping = None, False
-                        return
-                    self._due.clear()
+            while self._next():
                 try:
                     connection.ensure_connection()
                     with connection.cursor() as cursor:
                         cursor.execute(f"NOTIFY {CHANNEL}")
-                except DatabaseError as error:
+                except Error as error:
                     # The business commit stands; relays find it by polling.
                     logger.warning("could not wake the relays, they will poll: %s", error)
                     connection.close()
         finally:
             connection.close()
 
+    def _next(self) -> bool:
+        """Wait for something to send; False when it is time to end."""
+        self._due.wait(IDLE_SECONDS)
+        with _lock:
+            if self._stopping or not self._due.is_set():
+                self._thread, self._stopping = None, False
+                return False
+            self._due.clear()
+            return True
+
 
 def wake(*, using: str) -> None:
     """Wake the relays of this database. Cheap: many calls become one notification."""
-    key = (os.getpid(), using)  # a forked worker needs a thread of its own
-    waker = _wakers.get(key)
+    waker = _wakers.get(using)
     if waker is None:
         with _lock:
-            waker = _wakers.setdefault(key, Waker(using))
+            waker = _wakers.setdefault(using, Waker(using))
     waker.wake()
 
 
 def stop() -> None:
     """End this process's threads, so that nothing holds a connection (before dropping a test database)."""
-    for (pid, _), waker in list(_wakers.items()):
-        if pid == os.getpid():
-            waker.stop()
+    for waker in list(_wakers.values()):
+        waker.stop()
+
+
+def _forget() -> None:
+    """A forked child has neither the threads of its parent nor, for certain, a lock that is free."""
+    global _lock
+    _lock = threading.Lock()
+    _wakers.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

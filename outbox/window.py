@@ -43,13 +43,13 @@ class Cursor:
     current: Snapshot | None
     position: int
 
-    def after_page(self, page: "list[OutboxRecord]", *, limit: int) -> "Cursor":
+    def after(self, page: "WindowPage") -> "Cursor":
         """The cursor once this page has been sent: further in the window, or at its end."""
         if self.current is None:
             return self
-        if len(page) == limit:
-            return replace(self, position=page[-1].position)
-        return Cursor(self.current, None, 0)
+        if page.last:
+            return Cursor(self.current, None, 0)
+        return replace(self, position=page.records[-1].position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,14 @@ class OutboxRecord:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class WindowPage:
+    """Consecutive rows of a window, by position; `last` when nothing of the window comes after them."""
+
+    records: list[OutboxRecord]
+    last: bool
+
+
 _COLUMNS = ", ".join(OutboxRecord.__slots__)
 
 # Two queries, not one with OR, so that each is a plain range of the index on txid: transactions numbered
@@ -86,7 +94,13 @@ _LATE = f"""
     WHERE txid = ANY(%(late)s::xid8[]) AND position > %(position)s AND shard = ANY(%(shards)s)
         AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
     ORDER BY position LIMIT %(limit)s)"""
-_ORDER = " ORDER BY position LIMIT %(limit)s"
+# Whole rows until their payloads reach %(size)s bytes, but one at least; `found` counts those there were.
+_PAGE = """
+SELECT {columns}, found FROM (
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(payload)) OVER (ORDER BY position) - octet_length(payload) AS before_it
+    FROM (SELECT * FROM ({rows}) row ORDER BY position LIMIT %(limit)s) page
+) sized WHERE before_it < %(size)s ORDER BY position"""
 
 
 def open_window(cursor: Cursor, *, using: str) -> Cursor:
@@ -96,12 +110,12 @@ def open_window(cursor: Cursor, *, using: str) -> Cursor:
         return replace(cursor, current=Snapshot(sql.fetchone()[0]))
 
 
-def read_page(cursor: Cursor, *, shards: list[int], limit: int, using: str) -> list[OutboxRecord]:
-    """The window's next rows of these shards, by position; fewer than `limit` are its last."""
+def read_page(cursor: Cursor, *, shards: list[int], limit: int, size: int, using: str) -> WindowPage:
+    """The window's next rows of these shards: at most `limit`, and about `size` bytes of payload."""
     if cursor.current is None or cursor.current == cursor.previous:
-        return []
+        return WindowPage([], last=True)
     late = cursor.previous.in_progress
-    query = f"SELECT * FROM ({_NEW} UNION ALL {_LATE}) page" + _ORDER if late else _NEW
+    query = _PAGE.format(columns=_COLUMNS, rows=f"{_NEW} UNION ALL {_LATE}" if late else _NEW)
     parameters: dict[str, Any] = {
         "after": cursor.previous.xmax,
         "before": cursor.current.xmax,
@@ -110,7 +124,10 @@ def read_page(cursor: Cursor, *, shards: list[int], limit: int, using: str) -> l
         "position": cursor.position,
         "shards": shards,
         "limit": limit,
+        "size": size,
     }
     with connections[using].cursor() as sql:
         sql.execute(query, parameters)
-        return [OutboxRecord(*row) for row in sql.fetchall()]
+        rows = sql.fetchall()
+    found = rows[0][-1] if rows else 0
+    return WindowPage([OutboxRecord(*row[:-1]) for row in rows], last=len(rows) == found < limit)

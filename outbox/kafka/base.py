@@ -8,6 +8,10 @@ from typing import Any
 
 from outbox.errors import OutboxError
 
+_logger = logging.getLogger("outbox.librdkafka")
+# Said at every start about a setting that is chosen on purpose.
+_logger.addFilter(lambda entry: "enable.gapless.guarantee is experimental" not in entry.getMessage())
+
 Headers = Sequence[tuple[str, bytes | None]]
 Placement = tuple[str, int]  # topic, partition
 
@@ -38,7 +42,7 @@ def client_options(kafka: dict[str, str], **options: Any) -> dict[str, Any]:
     return {
         **kafka,
         "reconnect.backoff.max.ms": 1_000,
-        "logger": logging.getLogger("outbox.librdkafka"),
+        "logger": _logger,
         **options,
     }
 

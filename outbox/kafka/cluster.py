@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -73,9 +73,13 @@ class Cluster:
     def create_topic(
         self, name: str, *, partitions: int, replication: int | None, config: dict[str, str]
     ) -> None:
-        """Create a topic; None for replication takes the cluster's default."""
+        """Create a topic, unless there is one; None for replication takes the cluster's default."""
         topic = NewTopic(name, partitions, -1 if replication is None else replication, config=config)
-        self._result(self._admin.create_topics([topic], request_timeout=self._timeout)[name])
+        try:
+            self._admin.create_topics([topic], request_timeout=self._timeout)[name].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise BrokerError(error.args[0].str()) from error
 
     def add_partitions(self, name: str, *, total: int) -> None:
         """Raise a topic's partition count to `total`."""

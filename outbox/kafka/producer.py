@@ -1,12 +1,15 @@
 """Sending records."""
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from outbox.kafka.base import BrokerError, Headers, RecordRefused, client_options, known
+
+# Room for a record's framing beside its key, headers and value.
+HEADROOM = 48_576
 
 # What a broker says of one record that it will never take; all else is worth another try.
 _REFUSALS = {
@@ -23,21 +26,23 @@ _REFUSALS = {
 class RecordProducer:
     """Sends records and tells where each went. Idempotent, acks=all, retried for as long as it takes.
 
-    `message.timeout.ms=0` leaves giving up to the caller: a record that timed out alone would break the
-    order of its key. After a fatal error, or after abandoning records, make a new producer.
+    Per partition, what Kafka has accepted is always a prefix of what was sent: when it refuses a batch,
+    for one record of it, nothing sent later is accepted, and this producer is used up. `message.timeout.ms=0`
+    leaves giving up to the caller, for a record that timed out alone would break the order of its key.
     """
 
-    def __init__(self, kafka: dict[str, str]) -> None:
+    def __init__(self, kafka: dict[str, str], *, max_bytes: int) -> None:
         self._producer = Producer(
             client_options(
                 kafka,
                 **{
                     "enable.idempotence": True,
+                    "enable.gapless.guarantee": True,
                     "acks": "all",
                     "message.timeout.ms": 0,
                     "compression.type": "lz4",
                     "linger.ms": 0,
-                    "message.max.bytes": 1_048_576,
+                    "message.max.bytes": max(1_048_576, max_bytes + HEADROOM),
                 },
             )
         )
@@ -58,7 +63,11 @@ class RecordProducer:
         headers: Headers,
         done: Callable[[RecordRefused | None, int, int], None],
     ) -> None:
-        """Queue a record; `done(refusal, partition, offset)` is called in a later flush."""
+        """Queue a record; `done(refusal, partition, offset)` is called in a later flush.
+
+        A refusal then means the record's batch: which record of it is guilty, Kafka does not say.
+        Raises RecordRefused for a record that is not even queued, BrokerError when none can be.
+        """
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
@@ -69,33 +78,37 @@ class RecordProducer:
                 self._failure = BrokerError(f"{error.str()} (topic {topic}, partition {partition})")
 
         try:
-            self._enqueue(topic, value, key=key, partition=partition, headers=[*headers], delivered=delivered)
+            self._producer.produce(
+                topic, value, key=key, partition=partition, headers=[*headers], on_delivery=delivered
+            )
         except KafkaException as error:
             cause: KafkaError = error.args[0]
-            if cause.code() not in _REFUSALS:
-                raise BrokerError(cause.str()) from error
-            done(RecordRefused(cause.str()), partition, -1)
-
-    def _enqueue(self, topic: str, value: bytes, *, delivered: Callable[..., None], **options: Any) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, on_delivery=delivered, **options)
-            except BufferError:  # full: make room
-                self._producer.poll(0.1)
-            else:
-                return
+            if cause.code() in _REFUSALS:
+                raise RecordRefused(cause.str()) from error
+            raise BrokerError(cause.str()) from error
+        except BufferError as error:
+            raise BrokerError("the producer's queue is full: raise queue.buffering.max.messages") from error
 
     def flush(self, timeout: float) -> int:
         """Wait until all is delivered or `timeout` seconds are over; return how many records are still out.
 
-        Raises BrokerError when a record failed for no fault of its own: send all again from the cursor.
+        Raises BrokerError when a record was not delivered for no fault of its own: send all again from
+        the cursor, with a new producer.
         """
-        left = self._producer.flush(timeout)
+        self._poll_until(time.monotonic() + timeout)
         if self._failure is not None:
             raise self._failure
-        return left
+        return len(self._producer)
 
     def abandon(self) -> None:
         """Forget what has not been delivered; it may or may not have reached Kafka."""
         self._producer.purge()
-        self._producer.flush(1)
+        self._poll_until(time.monotonic() + 1)
+
+    def _poll_until(self, end: float) -> None:
+        # Not confluent's flush(): a fatal error raised in the midst of it breaks every later callback.
+        while len(self._producer) and (left := end - time.monotonic()) > 0:
+            try:
+                self._producer.poll(left)
+            except KafkaException as error:
+                self._failure = BrokerError(error.args[0].str())

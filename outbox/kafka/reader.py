@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from confluent_kafka import Consumer as Client
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record, client_options, known
 
@@ -44,6 +44,9 @@ class GroupReader:
                     "fetch.wait.max.ms": 100,
                     "fetch.error.backoff.ms": 50,
                     "topic.metadata.refresh.interval.ms": 30_000,
+                    # Of each partition, fetched ahead: bounds memory under a huge lag.
+                    "queued.max.messages.kbytes": 16_384,
+                    "on_commit": _committed,
                 },
             )
         )
@@ -106,8 +109,12 @@ class GroupReader:
         client.incremental_unassign(partitions)
 
 
+def _committed(error: KafkaError | None, parts: list[TopicPartition]) -> None:
+    if error is not None:
+        logger.warning("kafka: offsets not committed: %s", error.str())
+
+
 def _record(message: Message) -> Record:
-    kind, milliseconds = message.timestamp()
     return Record(
         topic=str(message.topic()),
         partition=known(message.partition()),
@@ -115,9 +122,7 @@ def _record(message: Message) -> Record:
         key=_bytes(message.key()),
         value=_bytes(message.value()),
         headers=_headers(message),
-        timestamp=None
-        if kind == 0
-        else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds),
+        timestamp=_timestamp(message),
     )
 
 
@@ -132,3 +137,11 @@ def _headers(message: Message) -> list[tuple[str, bytes | None]]:
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
+
+
+def _timestamp(message: Message) -> datetime | None:
+    kind, milliseconds = message.timestamp()
+    try:
+        return None if kind == 0 else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None

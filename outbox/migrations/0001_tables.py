@@ -133,6 +133,7 @@ CREATE TABLE outbox_waiting_event (
     headers jsonb NOT NULL,
     raw_key bytea,
     payload bytea,
+    timestamp timestamptz,
     received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (consumer, generation, event_id)
 );
@@ -152,6 +153,7 @@ CREATE TABLE outbox_dead_letter (
     headers jsonb NOT NULL,
     raw_key bytea,
     payload bytea,
+    timestamp timestamptz,
     occurred_at timestamptz,
     cause text NOT NULL,
     error text NOT NULL,
@@ -202,6 +204,7 @@ class Migration(migrations.Migration):
                         ("headers", models.JSONField()),
                         ("raw_key", models.BinaryField(null=True)),
                         ("payload", models.BinaryField(null=True)),
+                        ("timestamp", models.DateTimeField(null=True)),
                         ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
                         ("consumer", models.TextField()),
                         ("generation", models.SmallIntegerField()),
@@ -453,6 +456,7 @@ class Migration(migrations.Migration):
                         ("headers", models.JSONField()),
                         ("raw_key", models.BinaryField(null=True)),
                         ("payload", models.BinaryField(null=True)),
+                        ("timestamp", models.DateTimeField(null=True)),
                         ("id", models.BigAutoField(primary_key=True, serialize=False)),
                         ("received_at", models.DateTimeField()),
                     ],

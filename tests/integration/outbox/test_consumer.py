@@ -7,11 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from django.db import OperationalError, connections
 
 from outbox import Consumer, Delivery, NonRecoverable, Topic, handles, registry
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
+from outbox.errors import OverlappingConsumer
 from outbox.kafka import Cluster, Record, RecordProducer
 from outbox.models import DeadLetter, InboxEntry, WaitingEvent
 from outbox.processor import Batch
@@ -74,7 +76,7 @@ def listener() -> Iterator[Listener]:
 
 def send(*records: Record) -> None:
     """Put records into Kafka as any program might."""
-    producer = RecordProducer(config().kafka)
+    producer = RecordProducer(config().kafka, max_bytes=1_000_000)
     for record in records:
         producer.send(
             record.topic,
@@ -156,6 +158,53 @@ def test_a_refusal_is_set_aside_at_once(listener: Listener) -> None:
         1,
     )
     assert listener.calls == ["bad", "good"]
+
+
+@pytest.mark.parametrize("first", [ValueError("a bug"), OverlappingConsumer()])
+def test_a_refusal_after_another_failure_is_set_aside_too(listener: Listener, first: Exception) -> None:
+    def fail(text: str) -> Exception | None:
+        if text != "bad":
+            return None
+        return first if listener.calls.count("bad") == 1 else Refused()
+
+    class Refused(NonRecoverable):
+        """No."""
+
+    listener.fail = fail
+    with Running(listener.consumer):
+        send(*notes(listener, "a", "bad"))
+        until(lambda: DeadLetter.objects.exists())
+        send(*notes(listener, "b", "good"))
+        until(lambda: listener.processed() == 1)
+    assert DeadLetter.objects.get().cause == "Refused"
+
+
+@pytest.mark.parametrize("partition", [0, 1])
+def test_a_rebalance_in_the_middle_of_a_wait_leaves_no_instance_waiting(
+    listener: Listener, partition: int
+) -> None:
+    """What the first instance waits for may go to the second: both must go on."""
+    away = threading.Event()
+    away.set()
+    listener.fail = lambda text: OperationalError("away") if text == "waits" and away.is_set() else None
+    with Running(listener.consumer):
+        send(*notes(listener, "a", "waits", partition=partition))
+        until(lambda: len(listener.calls) > 2)
+        tried = len(listener.calls)
+        with Running(listener.consumer):
+            until(lambda: len(_members(listener)) == 2)
+            until(lambda: len(listener.calls) > tried)
+            away.clear()
+            until(lambda: listener.processed() == 1)
+            send(*notes(listener, "b", "0"), *notes(listener, "c", "1", partition=1))
+            until(lambda: listener.processed() == 3)
+
+
+def _members(listener: Listener) -> set[str]:
+    """The group's members that have a partition."""
+    admin = AdminClient({**config().kafka})
+    group = admin.describe_consumer_groups([listener.consumer.name])[listener.consumer.name].result()
+    return {member.member_id for member in group.members if member.assignment.topic_partitions}
 
 
 def test_garbage_in_kafka_stops_nothing(listener: Listener) -> None:

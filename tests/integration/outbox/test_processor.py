@@ -146,8 +146,8 @@ def test_a_condemned_event_parks_its_key_and_nothing_else(service: Service) -> N
     bad, waits, waits_too = notes("a", "bad", "waits", "waits too")
     service.fails["bad"] = Refused("not this one")
     with pytest.raises(Refused):
-        service.run(bad, waits)
-    service.processor.condemn(bad, service.fails["bad"], attempts=1)
+        service.run(bad)
+    service.processor.condemn(service.fails["bad"], attempts=1)
     service.run(bad, waits, *notes("b", "flows"))
     service.run(waits_too)
     assert service.heard() == ["flows"]
@@ -191,6 +191,8 @@ def _headers(**changes: bytes | None) -> dict[str, bytes | None]:
         (_headers(time=b"yesterday"), None, "RFC 3339"),
         (_headers(time=b"2026-11-24T10:00:00"), None, "UTC offset"),
         (_headers(time=b"2999-01-01T00:00:00Z"), None, "future"),
+        (_headers(time=b"0001-01-01T00:00:00+14:00"), None, "RFC 3339"),
+        (_headers(id=b"ffffffff-ffff-7fff-bfff-ffffffffffff"), None, "year 9999"),
         (_headers(sequence=b"first"), None, "ce_sequence"),
         (_headers(sequence=b"0"), None, "ce_sequence"),
         (_headers(sequence=b"9" * 19), None, "ce_sequence"),
@@ -256,7 +258,8 @@ def test_a_foreign_event_without_our_headers_is_processed_once(service: Service)
         ("ce_type", b"tests.Noted.v1"),
     ]
     foreign = Record("notes", 0, 5, b"a", b'{"about":"a","text":"foreign"}', [*headers], datetime.now(UTC))
-    again = Record("notes", 0, 6, b"a", foreign.value, [*headers], foreign.timestamp)
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    again = Record("notes", 0, 6, b"a", foreign.value, [*headers], later)
     service.run(foreign)
     service.run(again)
     assert service.heard() == ["foreign"]
@@ -274,6 +277,46 @@ def test_a_gap_parks_its_key_until_the_missing_event_arrives(service: Service) -
     assert not WaitingEvent.objects.exists()
     assert service.outcomes() == {"processed": 6}
     assert KeyProgress.objects.get(key="a").number == 5
+
+
+def test_what_waited_behind_a_gap_is_judged_by_itself(service: Service) -> None:
+    """The event that closes the gap is not at fault when one that it releases is refused."""
+    one, two, three, four = notes("a", "1", "2", "3", "4")
+    service.run(one, three, four)
+    service.fails["3"] = Refused("three is bad")
+    with pytest.raises(Refused) as refused:
+        service.run(two)
+    service.processor.condemn(refused.value, attempts=1)
+    service.run(two)
+    assert service.heard() == ["1", "2"]
+    letter = DeadLetter.objects.get()
+    assert (letter.number, letter.error) == (3, "three is bad")
+    parked = ParkedKey.objects.get()
+    assert (parked.cause, parked.event_id) == ("dead_letter", letter.event_id)
+    assert [event.number for event in WaitingEvent.objects.all()] == [4]
+    assert service.outcomes() == {"processed": 2, "dead": 1, "parked": 1}
+
+
+def test_what_cannot_be_numbered_is_released_with_its_key(service: Service) -> None:
+    one, two, three = notes("a", "1", "2", "3")
+    timeless = notes("a", "4", first=4, headers={"ce_time": None})
+    plain = record_of(Noted(about="a", text="plain"), number=None, offset=9)
+    service.run(one, three, *timeless, plain)
+    service.run(two)
+    assert service.heard() == ["1", "2", "3", "4", "plain"]
+    assert not ParkedKey.objects.exists()
+    assert service.outcomes() == {"processed": 5}
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_what_is_bad_behind_a_gap_becomes_its_own_dead_letter(service: Service, late: bool) -> None:
+    seven, eight, nine = notes("a", "7", "8", "9", first=7)
+    bad = notes("a", "6", first=6)[0] if late else Record("notes", 0, 3, b"a", b"?", [], datetime.now(UTC))
+    service.run(seven, nine, bad)
+    service.run(eight)
+    assert service.heard() == ["7", "8", "9"]
+    assert DeadLetter.objects.get().cause == ("LateEvent" if late else "MalformedRecord")
+    assert ParkedKey.objects.get().cause == "dead_letter"
 
 
 def test_two_gaps_close_one_after_the_other(service: Service) -> None:

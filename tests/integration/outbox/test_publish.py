@@ -1,6 +1,7 @@
 """publish(): in the transaction of the change, numbered per key, or refused there and then."""
 
-from datetime import UTC, datetime, timedelta
+from contextvars import Context, copy_context
+from datetime import UTC, datetime, timedelta, timezone
 from typing import ClassVar
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 import outbox
 from outbox import Topic, publish
 from outbox.context import caused_by
+from outbox.envelope import read_envelope
 from outbox.errors import (
     ContractViolation,
     EventTooLarge,
@@ -19,7 +21,7 @@ from outbox.errors import (
 )
 from outbox.ids import new_id, time_of
 from outbox.models import OutboxEvent
-from tests.engine import Noted, Writer, noted_on, until
+from tests.engine import Noted, Writer, noted_on, record_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -75,7 +77,8 @@ def test_it_says_when_where_and_why() -> None:
     ("event", "error", "says"),
     [
         (Noted(about=""), ContractViolation, "a key is 1 to 1024 bytes"),
-        (Noted(about="a\x00b"), ContractViolation, "without NUL"),
+        (Noted(about="a\x00b"), ContractViolation, "without control characters"),
+        (Noted(about="a\nb"), ContractViolation, "without control characters"),
         (Noted(about="ü" * 600), ContractViolation, "a key is 1 to 1024 bytes"),
         (Noted(about=7), ContractViolation, "Expected `str`"),  # type: ignore[arg-type]
         (Noted(about="a", text=object()), ContractViolation, "cannot be written as JSON"),  # type: ignore[arg-type]
@@ -91,9 +94,54 @@ def test_a_bad_event_is_refused_there_and_then(event: Noted, error: type[Excepti
     assert stored() == [("good", 1, "")]
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
-    with transaction.atomic(), pytest.raises(ContractViolation, match="aware"):
-        publish(Noted(about="a"), at=datetime(2026, 1, 1))  # noqa: DTZ001
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        (datetime(2026, 1, 1), "aware"),  # noqa: DTZ001
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), "years 1 to 9999"),
+        (datetime(9999, 12, 31, 23, 30, tzinfo=timezone(-timedelta(hours=1))), "years 1 to 9999"),
+        (datetime.now(UTC) + timedelta(days=30), "future"),
+    ],
+)
+def test_a_time_that_consumers_would_refuse_is_refused(at: datetime, says: str) -> None:
+    with transaction.atomic(), pytest.raises(ContractViolation, match=says):
+        publish(Noted(about="a"), at=at)
+
+
+@pytest.mark.parametrize("about", ["k" * 1_024, "ü" * 512, "\u202e☃", " "])
+def test_what_is_published_is_what_consumers_accept(about: str) -> None:
+    with transaction.atomic():
+        publish(Noted(about=about), at=datetime.now(UTC) + timedelta(days=6))
+    event = OutboxEvent.objects.get()
+    record = record_of(Noted(about=about), number=event.number, event_id=event.id, at=event.occurred_at)
+    assert read_envelope(record, now=datetime.now(UTC)).inbox_id == event.id
+
+
+def test_a_block_collects_nothing_of_another_threads_transaction() -> None:
+    """A thread that inherits the context has a connection, and a commit, of its own."""
+    context: list[Context] = []
+
+    def publish_there() -> None:
+        with transaction.atomic():
+            context[0].run(lambda: publish(Noted(about="theirs")))
+
+    with Writer() as other, pytest.raises(RuntimeError), outbox.atomic():
+        context.append(copy_context())
+        other.call(publish_there)
+        raise RuntimeError
+    assert stored() == [("theirs", 1, "")]
+
+
+def test_a_wake_up_that_fails_does_not_fail_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: str) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr("outbox.wake.wake", fail)
+    with transaction.atomic():
+        publish(Noted(about="a"))
+    with outbox.atomic():
+        publish(Noted(about="a"))
+    assert len(stored()) == 2
 
 
 def test_a_topic_that_is_not_declared_is_refused() -> None:

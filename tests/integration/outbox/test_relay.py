@@ -2,20 +2,23 @@
 
 import secrets
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
 
 import pytest
 from django.db import connection, connections, transaction
+from pytest_django import Settings
 
+import outbox
 from outbox import Topic, publish
 from outbox.config import Config, config
-from outbox.errors import LeaseLost, UnknownTopic
+from outbox.errors import LeaseLost, RestoredDatabase, UnknownTopic
 from outbox.kafka import Record
 from outbox.keys import partition_of
 from outbox.models import OutboxEvent, Publication, Refusal, Shard
-from outbox.relay import Page, Relay
+from outbox.relay import Relay, Sent
 from outbox.window import Cursor
 from tests.engine import NOTES, Noted, new_topic, noted_on, records_in, until
 
@@ -119,8 +122,8 @@ def test_a_crash_between_flush_and_cursor_repeats_but_neither_skips_nor_reorders
         """The process is gone."""
 
     class CrashingRelay(Relay):
-        def _commit(self, page: Page, cursor: Cursor) -> None:
-            assert len(page.sent) == 6
+        def _commit(self, sent: Sent, cursor: Cursor) -> None:
+            assert len(sent.traces) == 6
             raise Crash
 
     with Running(lambda stop: CrashingRelay(stop=stop)) as crashed:
@@ -215,8 +218,9 @@ def test_a_refused_record_holds_its_key_alone() -> None:
             publish(event(about="bad", text="waits"))
             publish(event(about="other"))
         until(lambda: Refusal.objects.count() == 2)
-        records = list(records_in(topic, count=3))
-    assert [record.value for record in records] == [
+        until(lambda: Publication.objects.count() == 3)
+    records = list(records_in(topic, count=Publication.objects.count()))
+    assert list(dict.fromkeys(record.value for record in records)) == [
         b'{"about":"good","text":"1"}',
         b'{"about":"good","text":"2"}',
         b'{"about":"other","text":""}',
@@ -225,6 +229,92 @@ def test_a_refused_record_holds_its_key_alone() -> None:
     assert refused[0] == behind[0] == "bad"
     assert "too large" in refused[1].lower()
     assert "waits behind" in behind[1]
+
+
+def test_a_refused_batch_among_many_reorders_no_other_key() -> None:
+    """Later batches are in flight when Kafka refuses one: none of them may be accepted."""
+    topic = new_topic(partitions=1, **{"max.message.bytes": "20000"})
+    event, total = noted_on(topic), 600
+    with outbox.atomic():
+        for number in range(total):
+            if number == 3:
+                publish(event(about="bad", text=secrets.token_hex(20_000)))
+            publish(event(about=f"key-{number % 7}", text=secrets.token_hex(400)))
+    with Running(relay):
+        until(lambda: Publication.objects.count() >= total, seconds=60)
+    assert Refusal.objects.get().key == "bad"
+    numbers: dict[bytes | None, list[int]] = defaultdict(list)
+    seen: set[str] = set()
+    for record in records_in(topic, count=total):
+        if (event_id := text_header(record, "ce_id")) not in seen:
+            seen.add(event_id)
+            numbers[record.key].append(int(text_header(record, "ce_sequence")))
+    assert len(seen) == total
+    assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+
+
+def test_what_is_refused_before_it_is_sent_holds_its_key_too(settings: Settings) -> None:
+    topic = new_topic(partitions=1)
+    settings.OUTBOX = {**settings.OUTBOX, "MAX_EVENT_BYTES": 4_000_000}
+    config.cache_clear()
+    event = noted_on(topic)
+    with transaction.atomic():
+        publish(event(about="a", text="1"))
+        publish(event(about="a", text=secrets.token_hex(700_000)))
+        publish(event(about="a", text="3"))
+    small = Config(kafka=config().kafka, topics=config().topics, max_event_bytes=1_000)
+    with Running(lambda stop: Relay(stop=stop, settings=small)):
+        until(lambda: Refusal.objects.count() == 2)
+    (record,) = records_in(topic, count=1)
+    assert text_header(record, "ce_sequence") == "0" * 18 + "1"
+
+
+def test_a_connection_lost_between_cursor_and_traces_loses_neither() -> None:
+    topic = new_topic()
+    publish_all(topic, "a")
+    lost: list[None] = []
+
+    class Unlucky(Relay):
+        def __init__(self, stop: threading.Event) -> None:
+            super().__init__(stop=stop)
+            renew = self._lease.renew
+
+            def renew_and_lose(cursor: Cursor) -> None:
+                renew(cursor)
+                if not lost:
+                    lost.append(None)
+                    _terminate(connections["default"].connection.info.backend_pid)
+
+            self._lease.renew = renew_and_lose  # type: ignore[method-assign]
+
+    with Running(Unlucky) as unlucky:
+        until(lambda: Publication.objects.count() == 1)
+    assert unlucky.error is None
+    assert lost
+
+
+def _terminate(backend: int) -> None:
+    def terminate() -> None:
+        with connection.cursor() as sql:
+            sql.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+        connections.close_all()
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    thread.join()
+
+
+def test_a_database_restored_from_a_dump_is_noticed_and_nothing_is_skipped() -> None:
+    topic = new_topic()
+    Relay(stop=threading.Event())._lease.acquire()
+    Shard.objects.update(owner=None, previous="900000000:900000000:")
+    publish_all(topic, "abc")
+    with Running(relay) as refused:
+        until(lambda: refused.error)
+    assert isinstance(refused.error, RestoredDatabase)
+    Shard.objects.update(previous="3:3:")
+    with Running(relay):
+        until(lambda: Publication.objects.count() == 3)
 
 
 def test_an_event_for_a_topic_that_does_not_exist_yet_waits_for_it(caplog: pytest.LogCaptureFixture) -> None:

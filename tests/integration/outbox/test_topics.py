@@ -14,6 +14,7 @@ from outbox.config import config
 from outbox.kafka import Cluster
 from outbox.models import TopicRecord
 from tests import engine as shared
+from tests.engine import Writer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -60,6 +61,14 @@ def test_partitions_added_elsewhere_are_drift_and_move_no_key(topic: Topic) -> N
     with pytest.raises(CommandError, match="remain"):
         topics("apply")
     assert TopicRecord.objects.get(name=topic.name).partitions == 2
+
+
+def test_two_at_once_both_succeed(topic: Topic) -> None:
+    with Writer() as one, Writer() as two:
+        one.call(lambda: topics("apply"), wait=False)
+        two.call(lambda: topics("apply"))
+        one.call(lambda: None)
+    assert "as declared" in topics("diff")
 
 
 def test_without_kafka_it_says_where_it_looked(topic: Topic, settings: Settings) -> None:

@@ -1,6 +1,8 @@
 """Wake-ups: after the commit, outside the transaction, many as one."""
 
+import os
 import threading
+import warnings
 
 import psycopg
 import pytest
@@ -66,6 +68,15 @@ def test_a_listener_returns_at_the_first_wake_up_or_at_its_timeout() -> None:
     listener.wait(60)
     timer.join()
     listener.close()
+
+
+def test_a_forked_child_is_not_held_up_by_a_lock_of_its_parent() -> None:
+    with wake._lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if wake._lock.acquire(timeout=5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_threads_end_when_told_and_begin_again() -> None:

@@ -17,18 +17,21 @@ from tests.engine import Noted, Writer
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
 
+EVERY_SHARD = list(range(SHARDS))
+
+
 class Reader:
     """A relay without Kafka: it reads windows as the relay does."""
 
     def __init__(self) -> None:
         self.cursor = Cursor(Snapshot("3:3:"), None, 0)
 
-    def page(self, *, limit: int = 1_000) -> list[OutboxRecord]:
+    def page(self, *, limit: int = 1_000, size: int = 1_000_000) -> list[OutboxRecord]:
         if self.cursor.current is None:
             self.cursor = open_window(self.cursor, using="default")
-        page = read_page(self.cursor, shards=list(range(SHARDS)), limit=limit, using="default")
-        self.cursor = self.cursor.after_page(page, limit=limit)
-        return page
+        page = read_page(self.cursor, shards=EVERY_SHARD, limit=limit, size=size, using="default")
+        self.cursor = self.cursor.after(page)
+        return page.records
 
     def texts(self, *, limit: int = 1_000) -> list[str]:
         return [bytes(record.payload).decode() for record in self.page(limit=limit)]
@@ -179,9 +182,22 @@ def test_other_shards_are_left_to_their_relay(reader: Reader) -> None:
         for number in range(50):
             publish(Noted(about=f"key-{number}"))
     cursor = open_window(reader.cursor, using="default")
-    pages = [read_page(cursor, shards=[shard], limit=1_000, using="default") for shard in range(SHARDS)]
-    assert all(pages)
-    assert sum(len(page) for page in pages) == 50
+    pages = [
+        read_page(cursor, shards=[shard], limit=1_000, size=1_000_000, using="default")
+        for shard in EVERY_SHARD
+    ]
+    assert all(page.records for page in pages)
+    assert sum(len(page.records) for page in pages) == 50
+
+
+def test_a_page_holds_about_its_size_in_bytes_and_one_event_at_least(reader: Reader) -> None:
+    with transaction.atomic():
+        for about, text in [("a", "x" * 600), ("b", "x" * 600), ("c", "x" * 5_000), ("d", ""), ("e", "")]:
+            publish(Noted(about=about, text=text))
+    pages = []
+    while page := reader.page(size=1_000):
+        pages.append("".join(record.key or "" for record in page))
+    assert pages == ["ab", "c", "de"]
 
 
 def test_many_writers_lose_and_reorder_nothing(reader: Reader) -> None:

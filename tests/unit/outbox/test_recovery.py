@@ -4,9 +4,9 @@ from itertools import islice
 
 import psycopg
 import pytest
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 
-from outbox.errors import ContractViolation, OverlappingConsumer
+from outbox.errors import ContractViolation, NoPartition, OverlappingConsumer, UnknownTopic
 from outbox.kafka import BrokerError
 from outbox.recovery import Family, backoff, family_of
 
@@ -29,7 +29,12 @@ def database_error(state: str | None, kind: type[Exception] = OperationalError) 
         (database_error("53300"), Family.RECOVERABLE),
         (database_error("57P01"), Family.RECOVERABLE),
         (database_error("57P03"), Family.RECOVERABLE),
+        (database_error("25006", InternalError), Family.RECOVERABLE),
+        (database_error("25P03", InternalError), Family.RECOVERABLE),
+        (database_error("58030"), Family.RECOVERABLE),
         (BrokerError(), Family.RECOVERABLE),
+        (NoPartition(), Family.RECOVERABLE),
+        (UnknownTopic(), Family.RECOVERABLE),
         (database_error("40001"), Family.CONTENTION),
         (database_error("40P01"), Family.CONTENTION),
         (database_error("55P03"), Family.CONTENTION),
