@@ -72,10 +72,9 @@ class DatabaseProbe:
         using = self._using
         with transaction.atomic(using=using):
             with connections[using].cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 cursor.execute(
-                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
-                    " SELECT set_config('statement_timeout', %s, true)",
-                    [str(STATEMENT_TIMEOUT_MS)],
+                    "SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)]
                 )
             waiting, oldest_waiting = selectors.backlog(now=now, using=using)
             return DatabaseSample(
