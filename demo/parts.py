@@ -33,9 +33,14 @@ def preparation(folder: Path) -> Part:
 def parts(folder: Path, *, port: int, consumers: Sequence[str]) -> Iterator[Part]:
     """Every process that is kept running."""
     python = _python(folder)
+    # The relay's statements are planned anew: a plan made during a backlog would be a bad one without.
     yield Part(name="relay-1", command=[*python, "manage.py", "run_relay"])
     for consumer in consumers:
-        yield Part(name=f"{consumer}-1", command=[*python, "manage.py", "run_consumer", consumer])
+        yield Part(
+            name=f"{consumer}-1",
+            command=[*python, "manage.py", "run_consumer", consumer],
+            environment={"DATABASE_PREPARED": "true"},
+        )
     # In a container everything is root: Celery's warning about it would open every log.
     celery = [*python, "-W", "ignore:::celery.platforms", "-m", "celery", "--quiet", "--app", "eventsite"]
     yield Part(
@@ -54,7 +59,7 @@ def parts(folder: Path, *, port: int, consumers: Sequence[str]) -> Iterator[Part
             f"--timeout-graceful-shutdown={LAST_REQUESTS}",
         ],
         # A request has a thread of its own, and so a connection of its own unless they come from a pool.
-        environment={"DATABASE_POOL": "true"},
+        environment={"DATABASE_POOL": "true", "DATABASE_PREPARED": "true"},
     )
 
 

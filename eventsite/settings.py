@@ -85,6 +85,10 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,
 }
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+if env.bool("DATABASE_PREPARED", default=False):
+    # For processes that repeat a few statements, and reach PostgreSQL without a pooler in between: planning
+    # statements on partitioned tables costs the server as much as running them.
+    DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
 if env.bool("DATABASE_POOL", default=False):
     # For an ASGI server: each request has a thread of its own, and would open a connection of its own.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
