@@ -24,6 +24,7 @@ from tests.engine import until
 from tests.servers import PROJECT
 
 CONSUMERS = ("orders", "loyalty")
+WORKERS = ("relay", "orders-1", "orders-2", "loyalty-1")
 TOPICS = ("payments", "orders", "loyalty")
 STEP = 60  # events that each consumer must have moved on before the next kill
 
@@ -44,7 +45,7 @@ class Site:
 
     def start(self, name: str) -> None:
         command = {"load": ["-m", "tests.acceptance.load"], "relay": ["manage.py", "run_relay"]}.get(
-            name, ["manage.py", "run_consumer", name]
+            name, ["manage.py", "run_consumer", name.partition("-")[0]]
         )
         self._processes[name] = subprocess.Popen(
             [sys.executable, *command],
@@ -115,9 +116,9 @@ def site() -> Iterator[Site]:
 
 
 def test_nothing_is_lost_doubled_or_reordered_whatever_is_killed(site: Site) -> None:
-    for name in ("relay", *CONSUMERS, "load"):
+    for name in (*WORKERS, "load"):
         site.start(name)
-    for victim in ("relay", *CONSUMERS):
+    for victim in WORKERS:
         site.make_progress()
         site.kill(victim)
         site.start(victim)
@@ -126,18 +127,18 @@ def test_nothing_is_lost_doubled_or_reordered_whatever_is_killed(site: Site) -> 
         server.kill()
         server.start()
     site.make_progress()
-    for victim in ("relay", *CONSUMERS):
+    for victim in WORKERS:
         site.kill(victim)
     site.stack.kafka.kill()
     site.stack.postgres.kill()
     site.stack.postgres.start()
     site.stack.kafka.start()
-    for victim in ("relay", *CONSUMERS):
+    for victim in WORKERS:
         site.start(victim)
     site.make_progress()
     site.end("load")
     _wait_until_all_is_processed(site)
-    for name in ("relay", *CONSUMERS):
+    for name in WORKERS:
         site.end(name)
     _check_effects(site)
     _check_topics(site)
