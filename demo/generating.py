@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from demo.load import check, client, fire
+from demo.clients import Clients
+from demo.load import check, fire
 from demo.report import Report
 from demo.tracing import trace
 
@@ -23,17 +24,17 @@ class Options:
 async def generate(options: Options) -> Report:
     """Load the site. Raises LoadRefused when it is away or does not know the token."""
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with client(url=options.url, token=options.token) as http:
-        await check(http)
+    async with Clients(url=options.url, token=options.token) as clients:
+        await check(clients)
         # Drawn seldom: the drawing thread takes turns with the loop that keeps the schedule.
         with Progress(*columns, refresh_per_second=4) as bars:
             sending = bars.add_task("answered", total=round(options.rate * options.seconds))
             shots = await fire(
-                http,
+                clients,
                 rate=options.rate,
                 seconds=options.seconds,
                 progress=lambda count: bars.update(sending, completed=count),
             )
             following = bars.add_task("processed", total=sum(shot.event_id is not None for shot in shots))
-            await trace(http, shots, deadline=options.deadline, progress=lambda: bars.advance(following))
+            await trace(clients, shots, deadline=options.deadline, progress=lambda: bars.advance(following))
     return Report.of(shots)

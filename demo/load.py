@@ -13,13 +13,12 @@ from typing import Any
 
 import httpx
 
+from demo.clients import Clients
 from demo.errors import LoadRefused
 
 # A start this late says that the generator itself, not the site, was the bottleneck.
 LATE_SECONDS = 0.05
 CUSTOMERS = 1_000
-CONNECTIONS = 64
-TIMEOUT = 30.0
 
 
 @dataclass(kw_only=True)
@@ -39,31 +38,20 @@ class Shot:
     processed: float | None = None
 
 
-def client(*, url: str, token: str) -> httpx.AsyncClient:
-    """One pool of connections for a whole run; no proxy that the environment may name is asked."""
-    return httpx.AsyncClient(
-        base_url=url,
-        headers={"Authorization": f"Token {token}"},
-        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-        timeout=TIMEOUT,
-        trust_env=False,
-    )
-
-
-async def check(http: httpx.AsyncClient) -> None:
+async def check(clients: Clients) -> None:
     """Raise LoadRefused unless the site answers and knows the token."""
     try:
-        answer = await http.get("/api/payments/", params={"page_size": 1})
+        answer = await clients.request("GET", "/api/payments/", params={"page_size": 1})
     except httpx.TransportError as error:
-        raise LoadRefused(f"{http.base_url} does not answer: {error}") from error
+        raise LoadRefused(f"{clients.url} does not answer: {error}") from error
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
-        raise LoadRefused(f"{http.base_url} does not know this token.")
+        raise LoadRefused(f"{clients.url} does not know this token.")
     if answer.status_code != HTTPStatus.OK:
-        raise LoadRefused(f"{http.base_url} is not the site: /api/payments/ answered {answer.status_code}.")
+        raise LoadRefused(f"{clients.url} is not the site: /api/payments/ answered {answer.status_code}.")
 
 
 async def fire(
-    http: httpx.AsyncClient, *, rate: float, seconds: float, progress: Callable[[int], None]
+    clients: Clients, *, rate: float, seconds: float, progress: Callable[[int], None]
 ) -> list[Shot]:
     """Send `rate` payments a second for so many seconds; return all of them once they are answered.
 
@@ -71,15 +59,12 @@ async def fire(
     """
     # Read together: delays are taken from the clock that never jumps, times of day from the other.
     start, epoch = time.perf_counter(), time.time()
-    # Waiting here costs nothing; httpx's own queue costs more with everyone who waits in it.
-    turns = asyncio.Semaphore(CONNECTIONS)
     answered = 0
 
     async def send(number: int, scheduled: float) -> Shot:
         nonlocal answered
         shot = Shot(scheduled_at=epoch + scheduled - start, late=time.perf_counter() - scheduled)
-        async with turns:
-            await _pay(http, shot, customer=number % CUSTOMERS)
+        await _pay(clients, shot, customer=number % CUSTOMERS)
         if shot.error is None:
             shot.answered = time.perf_counter() - scheduled
         answered += 1
@@ -94,21 +79,21 @@ async def fire(
     return await asyncio.gather(*sending)
 
 
-async def _pay(http: httpx.AsyncClient, shot: Shot, *, customer: int) -> None:
+async def _pay(clients: Clients, shot: Shot, *, customer: int) -> None:
     body = {"customer_id": f"load-{customer:04}", "amount": "12.50", "currency": "EUR"}
-    payment = await _post(http, shot, "request", "/api/payments/", body)
+    payment = await _post(clients, shot, "request", "/api/payments/", body)
     if payment is not None:
-        validated = await _post(http, shot, "validate", f"/api/payments/{payment['id']}/validate/", {})
+        validated = await _post(clients, shot, "validate", f"/api/payments/{payment['id']}/validate/", {})
         if validated is not None:
             shot.event_id = validated["event_id"]
 
 
 async def _post(
-    http: httpx.AsyncClient, shot: Shot, step: str, path: str, body: dict[str, Any]
+    clients: Clients, shot: Shot, step: str, path: str, body: dict[str, Any]
 ) -> dict[str, Any] | None:
     """The answer's body, or None, with the error noted: it is counted, not repeated."""
     try:
-        answer = await http.post(path, json=body)
+        answer = await clients.request("POST", path, json=body)
     except httpx.TransportError as error:
         shot.error = f"{step}: {type(error).__name__}"
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from demo.clients import Clients
 from demo.load import Shot
 
 CONCURRENCY = 8
@@ -16,7 +17,7 @@ PENDING, PROCESSED, UNHANDLED = "pending", "processed", "unhandled"
 
 
 async def trace(
-    http: httpx.AsyncClient, shots: Iterable[Shot], *, deadline: float, progress: Callable[[], None]
+    clients: Clients, shots: Iterable[Shot], *, deadline: float, progress: Callable[[], None]
 ) -> None:
     """Note for each shot with an event how long it took until every subscribed consumer had processed it.
 
@@ -29,7 +30,7 @@ async def trace(
     async def follow(shot: Shot) -> None:
         while True:
             async with turns:
-                consumers = await _consumers(http, shot)
+                consumers = await _consumers(clients, shot)
             if consumers is not None and not any(one["status"] == PENDING for one in consumers):
                 shot.processed = _until_last(consumers, shot)
                 progress()
@@ -41,10 +42,10 @@ async def trace(
     await asyncio.gather(*(follow(shot) for shot in shots if shot.event_id))
 
 
-async def _consumers(http: httpx.AsyncClient, shot: Shot) -> list[dict[str, Any]] | None:
+async def _consumers(clients: Clients, shot: Shot) -> list[dict[str, Any]] | None:
     """What each subscribed consumer made of the event; None when the site does not say."""
     try:
-        answer = await http.get(f"/api/events/{shot.event_id}/")
+        answer = await clients.request("GET", f"/api/events/{shot.event_id}/")
     except httpx.TransportError:
         return None
     if not answer.is_success:
