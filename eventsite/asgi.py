@@ -1,5 +1,6 @@
 """The ASGI entry point: `uvicorn eventsite.asgi:application`."""
 
+import asyncio
 import os
 
 import django
@@ -11,6 +12,10 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventsite.settings")
+
+# Synchronous views under way at once. More would only take turns at one interpreter, and wait for the
+# connections of a pool; whoever waits for a turn costs nothing.
+CONCURRENT = 8
 
 
 class Application(ASGIHandler):
@@ -25,12 +30,14 @@ class Application(ASGIHandler):
         super().__init__()
         self._synchronous = BaseHandler()
         self._synchronous.load_middleware()
+        self._turns = asyncio.Semaphore(CONCURRENT)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """The response, by whichever chain suits the view."""
         if _is_asynchronous(request.path_info):
             return await super().get_response_async(request)
-        return await sync_to_async(self._synchronous.get_response, thread_sensitive=True)(request)
+        async with self._turns:
+            return await sync_to_async(self._synchronous.get_response, thread_sensitive=True)(request)
 
 
 def _is_asynchronous(path: str) -> bool:
