@@ -14,7 +14,9 @@ from devstack.stack import Stack
 
 def main() -> int:
     arguments = _parse()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell starts what runs in the background with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     stack = Stack(arguments.folder, jars=arguments.jars, environ={}, progress=_show)
     try:
         stack.start()

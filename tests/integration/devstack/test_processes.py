@@ -114,10 +114,12 @@ def dripping_repository() -> Iterator[str]:
     with ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        ended.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
 
 
 def test_second_start_in_a_folder_is_refused_and_harms_nothing(own_stack: Stack) -> None:
