@@ -72,4 +72,5 @@ def atomic(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
             yield
         finally:
             _pending.reset(token)
-        collected.flush()
+        if not transaction.get_rollback(using=using):
+            collected.flush()

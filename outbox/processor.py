@@ -79,7 +79,7 @@ class Batch:
         self._inbox = inbox
         self._consumer = consumer
         self._condemned = condemned
-        self._claims: list[Claim] = []
+        self._claims: dict[UUID, Claim] = {}
         self._numbers: dict[Key, int] = {}
         self._moved: set[Key] = set()
         self._parked: dict[Key, ParkCause] = {}
@@ -95,12 +95,12 @@ class Batch:
             if item.inbox_id not in known:
                 self._take(item)
         self._inbox.advance({key: self._numbers[key] for key in self._moved})
-        self._inbox.claim(self._claims)
+        self._inbox.claim([*self._claims.values()])
 
     def _take(self, item: Item) -> None:
         cause = None if item.key is None else self._parked.get(item.key)
         if cause is ParkCause.GAP and self._continues(item):
-            self._claims.append(item.claim(self._handle(item)))
+            self._claim(item, self._handle(item))
             self._drain(item.key)
         elif cause is not None:
             self._wait(item)
@@ -108,7 +108,10 @@ class Batch:
             self._park(item, ParkCause.GAP)
             self._wait(item)
         else:
-            self._claims.append(item.claim(self._handle(item)))
+            self._claim(item, self._handle(item))
+
+    def _claim(self, item: Item, outcome: Outcome) -> None:
+        self._claims[item.inbox_id] = item.claim(outcome)
 
     def _continues(self, item: Item) -> bool:
         """Whether this is the very next event of its key."""
@@ -162,7 +165,7 @@ class Batch:
             received_at=item.received_at,
             **item.copy(),
         )
-        self._claims.append(item.claim(Outcome.PARKED))
+        self._claim(item, Outcome.PARKED)
 
     def _park(self, item: Item, cause: ParkCause) -> None:
         if item.key is not None:
@@ -216,9 +219,12 @@ class Batch:
             item = read_item(record, consumer=self._consumer, now=stored.received_at)
             outcome = self._handle(item)
             stored.delete()
-            InboxEntry.objects.using(self._consumer.using).filter(**mine, event_id=item.inbox_id).update(
-                outcome=outcome, processed_at=clock.now(using=self._consumer.using)
-            )
+            if item.inbox_id in self._claims:  # it came, and was put to wait, in this very batch
+                self._claim(item, outcome)
+            else:
+                InboxEntry.objects.using(self._consumer.using).filter(**mine, event_id=item.inbox_id).update(
+                    outcome=outcome, processed_at=clock.now(using=self._consumer.using)
+                )
             if outcome is Outcome.DEAD:
                 break
         if self._parked[key] is ParkCause.GAP and not waiting.exists():

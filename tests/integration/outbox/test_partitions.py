@@ -50,6 +50,16 @@ def test_missing_ones_are_made_once_by_several_at_once() -> None:
     assert last in partitions("outbox_event")
 
 
+def test_weeks_in_which_nothing_ran_leave_no_hole() -> None:
+    """As after a pause of two weeks: what exists ends in the past of what is needed."""
+    names = sorted(partitions("outbox_inbox") - {"outbox_inbox_past"})
+    with connection.cursor() as cursor:
+        for name in names[1:]:
+            cursor.execute(f"DROP TABLE {name}")
+    assert make_partitions() == names[1:]
+    assert sorted(partitions("outbox_inbox") - {"outbox_inbox_past"}) == names
+
+
 def test_adding_one_waits_for_no_open_publisher() -> None:
     """ATTACH takes a lock that lets writers go on; a publisher's open transaction does not hold it up."""
     last = max(partitions("outbox_event"))

@@ -319,6 +319,13 @@ def test_what_is_bad_behind_a_gap_becomes_its_own_dead_letter(service: Service, 
     assert ParkedKey.objects.get().cause == "dead_letter"
 
 
+def test_a_gap_that_opens_and_closes_in_one_batch_leaves_no_trace(service: Service) -> None:
+    one, two, three = notes("a", "1", "2", "3")
+    service.run(one, three, two)
+    assert service.heard() == ["1", "2", "3"]
+    assert service.outcomes() == {"processed": 3}
+
+
 def test_two_gaps_close_one_after_the_other(service: Service) -> None:
     one, two, three, four, five = notes("a", "1", "2", "3", "4", "5")
     service.run(one, three, five)

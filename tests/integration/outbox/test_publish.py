@@ -195,6 +195,13 @@ def test_in_a_block_an_event_goes_with_its_savepoint() -> None:
     assert stored() == [("a", 1, "kept"), ("a", 2, "inner")]
 
 
+def test_in_a_block_that_is_to_be_rolled_back_nothing_is_written() -> None:
+    with outbox.atomic():
+        publish(Noted(about="a"))
+        transaction.set_rollback(True)
+    assert stored() == []
+
+
 def test_in_a_block_that_fails_nothing_is_written() -> None:
     with pytest.raises(RuntimeError), outbox.atomic():
         publish(Noted(about="a"))
