@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
 from django.db import connection, connections, transaction
@@ -171,6 +171,42 @@ class Writer:
             transaction.set_rollback(True)
             self._open.close()
         connections.close_all()
+
+
+class Worker(Protocol):
+    """A relay or a consumer's instance."""
+
+    def run(self) -> None: ...
+
+
+class Running:
+    """A worker in a thread, as it would be in a process. An error fails the test, unless it may."""
+
+    def __init__(self, worker: Callable[[threading.Event], Worker], *, may_fail: bool = False) -> None:
+        self._may_fail = may_fail
+        self.error: BaseException | None = None
+        self._stop = threading.Event()
+        self._worker = worker
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Running":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self.error is not None and not self._may_fail:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            self._worker(self._stop).run()
+        except BaseException as error:  # noqa: BLE001  (looked at by the test)
+            self.error = error
+        finally:
+            connections.close_all()
 
 
 def until(condition: Callable[[], T], *, seconds: float = 30.0, every: float = 0.05) -> T:

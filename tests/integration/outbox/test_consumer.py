@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from django.db import OperationalError, connections
+from django.db import OperationalError
 
 from outbox import Consumer, Delivery, NonRecoverable, Topic, handles, registry
 from outbox.config import config
@@ -17,7 +17,7 @@ from outbox.errors import OverlappingConsumer
 from outbox.kafka import Cluster, Record, RecordProducer
 from outbox.models import DeadLetter, InboxEntry, WaitingEvent
 from outbox.processor import Batch
-from tests.engine import Noted, new_topic, noted_on, record_of, until
+from tests.engine import Noted, Running, new_topic, noted_on, record_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -42,28 +42,9 @@ class Listener:
         return InboxEntry.objects.filter(consumer=self.consumer.name, outcome="processed").count()
 
 
-class Running:
-    """An instance in a thread of its own, as it would be in a process."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self.stop = threading.Event()
-        self._consumer = consumer
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        try:
-            ConsumerWorker(self._consumer, stop=self.stop).run()
-        finally:
-            connections.close_all()
-
-    def __enter__(self) -> "Running":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
+def instance(listener: Listener) -> Running:
+    """An instance of its consumer."""
+    return Running(lambda stop: ConsumerWorker(listener.consumer, stop=stop))
 
 
 @pytest.fixture
@@ -98,14 +79,14 @@ def notes(listener: Listener, about: str, *texts: str, partition: int = 0, first
 
 def test_it_consumes_what_was_there_and_what_comes_and_commits_its_offsets(listener: Listener) -> None:
     send(*notes(listener, "a", "1", "2"))
-    with Running(listener.consumer):
+    with instance(listener):
         until(lambda: listener.processed() == 2)
         send(*notes(listener, "b", "3", partition=1))
         until(lambda: listener.processed() == 3)
     assert listener.calls == ["1", "2", "3"]
     committed = Cluster(config().kafka).committed(listener.consumer.name)
     assert committed == {(listener.topic.name, 0): 2, (listener.topic.name, 1): 1}
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "b", "4", partition=1, first=2))
         until(lambda: listener.processed() == 4)
     assert listener.calls == ["1", "2", "3", "4"]
@@ -114,7 +95,7 @@ def test_it_consumes_what_was_there_and_what_comes_and_commits_its_offsets(liste
 def test_a_recoverable_error_is_retried_for_as_long_as_it_takes_and_never_counted(listener: Listener) -> None:
     away = 7
     listener.fail = lambda _: OperationalError("server away") if len(listener.calls) <= away else None
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", "1"))
         until(lambda: listener.processed() == 1, seconds=60)
     assert listener.calls == ["1"] * (away + 1)
@@ -123,7 +104,7 @@ def test_a_recoverable_error_is_retried_for_as_long_as_it_takes_and_never_counte
 
 def test_an_unknown_error_is_retried_a_few_times_and_then_set_aside(listener: Listener) -> None:
     listener.fail = lambda text: ValueError("a bug") if text == "bad" else None
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", "bad", "behind"), *notes(listener, "b", "1", "2"))
         until(lambda: InboxEntry.objects.count() == 4)
     letter = DeadLetter.objects.get()
@@ -135,7 +116,7 @@ def test_an_unknown_error_is_retried_a_few_times_and_then_set_aside(listener: Li
 
 def test_an_unknown_error_that_passes_leaves_nothing_behind(listener: Listener) -> None:
     listener.fail = lambda _: ValueError("once") if len(listener.calls) < 2 else None
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", "1"))
         until(lambda: listener.processed() == 1)
     assert not DeadLetter.objects.exists()
@@ -146,7 +127,7 @@ def test_a_refusal_is_set_aside_at_once(listener: Listener) -> None:
         """The customer does not exist."""
 
     listener.fail = lambda text: NoSuchCustomer() if text == "bad" else None
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", "bad"))
         until(lambda: InboxEntry.objects.count() == 1)
         send(*notes(listener, "b", "good"))
@@ -171,7 +152,7 @@ def test_a_refusal_after_another_failure_is_set_aside_too(listener: Listener, fi
         """No."""
 
     listener.fail = fail
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", "bad"))
         until(lambda: DeadLetter.objects.exists())
         send(*notes(listener, "b", "good"))
@@ -187,11 +168,11 @@ def test_a_rebalance_in_the_middle_of_a_wait_leaves_no_instance_waiting(
     away = threading.Event()
     away.set()
     listener.fail = lambda text: OperationalError("away") if text == "waits" and away.is_set() else None
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", "waits", partition=partition))
         until(lambda: len(listener.calls) > 2)
         tried = len(listener.calls)
-        with Running(listener.consumer):
+        with instance(listener):
             until(lambda: len(_members(listener)) == 2)
             until(lambda: len(listener.calls) > tried)
             away.clear()
@@ -215,7 +196,7 @@ def test_garbage_in_kafka_stops_nothing(listener: Listener) -> None:
         Record(topic, 0, 0, b"k", b"<script>alert(1)</script>", [("ce_type", None)], moment),
         Record(topic, 0, 0, b"k", b"x" * 900_000, [("", b"")], moment),
     ]
-    with Running(listener.consumer):
+    with instance(listener):
         send(*garbage, *notes(listener, "a", "good"))
         until(lambda: listener.processed() == 1)
     assert DeadLetter.objects.count() == 3
@@ -237,17 +218,17 @@ def test_when_not_even_the_dead_letter_can_be_written_it_waits_and_skips_nothing
 
     monkeypatch.setattr(Batch, "_bury", fail_at_first)
     garbage = Record(listener.topic.name, 0, 0, b"k", b"?", [], datetime.now(UTC))
-    with Running(listener.consumer):
+    with instance(listener):
         send(garbage, *notes(listener, "a", "good"))
         until(lambda: listener.processed() == 1)
     assert DeadLetter.objects.count() == 1
 
 
 def test_two_instances_share_the_partitions_and_survive_each_other(listener: Listener) -> None:
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", *map(str, range(50))), *notes(listener, "b", *"xyz", partition=1))
         until(lambda: listener.processed() == 53)
-        with Running(listener.consumer):
+        with instance(listener):
             send(
                 *notes(listener, "a", *map(str, range(50, 100)), first=51),
                 *notes(listener, "b", *"uvw", partition=1, first=4),
@@ -261,9 +242,9 @@ def test_two_instances_share_the_partitions_and_survive_each_other(listener: Lis
 
 def test_it_stops_in_the_middle_of_a_wait(listener: Listener) -> None:
     listener.fail = lambda _: OperationalError("server away")
-    with Running(listener.consumer):
+    with instance(listener):
         send(*notes(listener, "a", "1"))
         until(lambda: len(listener.calls) > 3)
     listener.fail = lambda _: None
-    with Running(listener.consumer):
+    with instance(listener):
         until(lambda: listener.processed() == 1)
