@@ -1,10 +1,10 @@
 """Users. A merchant is a user in the group "merchant"; services store its id, never a foreign key."""
 
-from functools import cached_property
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.functional import cached_property
 from uuid_utils.compat import uuid7
 
 from accounts.roles import MERCHANT
