@@ -7,21 +7,30 @@ started a server, and exists on Linux alone.)
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 from devstack.folder import FolderLock
 from devstack.leftovers import end_leftovers
+
+PATIENCE = 5.0
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sys.stdin.buffer.read()
+    if sys.stdin.buffer.read():
+        return  # a farewell: the stack is stopped in order
     lock = FolderLock(folder)
-    # Held by someone else: the stack was stopped in order, or a new one has already cleared the folder.
-    if lock.try_acquire(announce=False):
-        end_leftovers(folder)
+    # A dying process may close the pipe before it lets go of its lock. Held for longer, it is a new stack's,
+    # which has already cleared the folder.
+    end = time.monotonic() + PATIENCE
+    while not lock.try_acquire(announce=False):
+        if time.monotonic() > end:
+            return
+        time.sleep(0.05)
+    end_leftovers(folder)
 
 
 if __name__ == "__main__":

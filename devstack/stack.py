@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -165,6 +166,8 @@ class Stack:
     def _dismiss_guard(self) -> None:
         """While the lock is still ours: the guard then sees that nothing is left for it to do."""
         if self._guard and self._guard.stdin:
-            self._guard.stdin.close()
+            with suppress(BrokenPipeError):  # the guard itself was killed
+                self._guard.stdin.write(b"farewell")
+                self._guard.stdin.close()
             self._guard.wait()
             self._guard = None
