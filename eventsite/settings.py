@@ -92,9 +92,6 @@ if env.bool("DATABASE_PREPARED", default=False):
 if env.bool("DATABASE_POOL", default=False):
     # For an ASGI server: each request has a thread of its own, and would open a connection of its own.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
-# For web processes, where a connection costs more than most requests; relay and consumers keep their own.
-if pool_size := env.int("DATABASE_POOL_SIZE", default=0):
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
