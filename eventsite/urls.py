@@ -12,6 +12,8 @@ urlpatterns = [
     path("", include("payments.urls")),
     path("", include("orders.urls")),
     path("", include("loyalty.urls")),
+    path("", include("analytics.urls")),
+    path("", include("timeline.urls")),
     path("", include("outbox.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),

@@ -1,0 +1,1 @@
+"""Analytics: payment volumes by time slot, built from events alone."""

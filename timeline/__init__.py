@@ -1,0 +1,1 @@
+"""What happened to a payment, across all services: read from their events."""
