@@ -47,4 +47,6 @@ def test_both_locks_agree() -> None:
     shared = run.keys() & develop.keys()
     assert shared
     # Not the markers: a package that is needed everywhere to run may be needed on one system by a tool.
-    assert {name: run[name].specifier for name in shared} == {name: develop[name].specifier for name in shared}
+    assert {name: run[name].specifier for name in shared} == {
+        name: develop[name].specifier for name in shared
+    }
