@@ -1,0 +1,178 @@
+"""Do payments answer as fast with the others away, and does everything catch up afterwards, to the unit?
+
+    .venv/bin/python -m benchmarks.resilience --rate 40 --seconds 20 --rounds 3
+
+Every scenario takes its turn in each round, so that a slow moment of the machine meets all of them. The load
+is that of `manage.py generate_load`: an open loop over REST, whose delays count from the scheduled time.
+"""
+
+import argparse
+import asyncio
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventsite.settings")
+django.setup()
+
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from benchmarks.site import Site, running_site  # noqa: E402
+from demo.clients import Clients  # noqa: E402
+from demo.load import Shot, check, fire  # noqa: E402
+from demo.readiness import until_ready  # noqa: E402
+from demo.report import percentile  # noqa: E402
+from outbox.registry import all_consumers  # noqa: E402
+
+BASELINE = "all running"
+SCENARIOS = {
+    BASELINE: (),
+    "loyalty stopped": ("loyalty-1",),
+    "orders stopped": ("orders-1",),
+    "Kafka stopped": ("kafka",),
+    "all three stopped": ("loyalty-1", "orders-1", "kafka"),
+}
+CATCH_UP_SECONDS = 300.0
+WARM_UP_SECONDS = 5.0
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """One scenario over all rounds. Seconds; `caught_up` from the moment when all was started again."""
+
+    answers: list[float] = field(default_factory=list)
+    errors: int = 0
+    late: int = 0
+    caught_up: list[float] = field(default_factory=list)
+
+    def add(self, shots: list[Shot], *, caught_up: float) -> None:
+        """One round's."""
+        self.answers += [shot.answered for shot in shots if shot.answered is not None]
+        self.errors += sum(shot.error is not None for shot in shots)
+        self.late += sum(shot.late > 0.05 for shot in shots)
+        self.caught_up.append(caught_up)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What must be equal once everything has caught up."""
+
+    validated: int
+    orders: int
+    entries: int
+    counted: int
+    dead: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether every validated payment has its order, its points and its place in the volumes, once."""
+        return self.validated == self.orders == self.entries == self.counted and not self.dead
+
+
+def counts(site: Site) -> Counts:
+    """As the tables say now."""
+    [row] = site.query(
+        "SELECT (SELECT count(*) FROM payments_payment WHERE status = 'validated'),"
+        " (SELECT count(*) FROM orders_order), (SELECT count(*) FROM loyalty_ledgerentry),"
+        " (SELECT count(*) FROM outbox_inbox WHERE consumer = 'analytics' AND outcome = 'processed'"
+        "  AND type = 'payments.PaymentValidated.v1'),"
+        " (SELECT count(*) FROM outbox_dead_letter)"
+    )
+    validated, orders, entries, counted, dead = row
+    return Counts(validated=validated, orders=orders, entries=entries, counted=counted, dead=dead)
+
+
+async def until_caught_up(site: Site) -> float:
+    """Seconds until nothing is left to be done. Raises TimeoutError."""
+    began = time.monotonic()
+    async with asyncio.timeout(CATCH_UP_SECONDS):
+        while not counts(site).exact:
+            await asyncio.sleep(0.1)
+    return time.monotonic() - began
+
+
+async def until_all_run(site: Site) -> None:
+    """Every part serves."""
+    await until_ready(
+        url=site.url,
+        kafka=site.stack.kafka_bootstrap,
+        consumers=all_consumers(),
+        processes=lambda: site.pids,
+    )
+
+
+async def measure(
+    site: Site, token: str, *, rate: float, seconds: float, rounds: int, say: Callable[[str], None]
+) -> dict[str, Measured]:
+    """Every scenario, `rounds` times in turn. Raises TimeoutError when something is not caught up on."""
+    measured: dict[str, Measured] = defaultdict(Measured)
+    site.start()
+    await until_all_run(site)
+    async with Clients(url=site.url, token=token) as clients:
+        await check(clients)
+        await fire(clients, rate=rate, seconds=WARM_UP_SECONDS, progress=lambda _: None)
+        await until_caught_up(site)
+        for number in range(1, rounds + 1):
+            for name, stopped in SCENARIOS.items():
+                say(f"round {number} of {rounds}: {name}")
+                await asyncio.to_thread(site.stop, *stopped)
+                shots = await fire(clients, rate=rate, seconds=seconds, progress=lambda _: None)
+                if stopped:
+                    await asyncio.to_thread(site.start, *stopped)
+                measured[name].add(shots, caught_up=await until_caught_up(site))
+                await until_all_run(site)
+    return measured
+
+
+def table(measured: dict[str, Measured]) -> Table:
+    """For people."""
+    shown = Table(title="Answers to payments: request and validation, two calls", title_justify="left")
+    shown.add_column("")
+    for name in ("payments", "errors", "p50 ms", "p99 ms", "p99 ratio", "caught up after s"):
+        shown.add_column(name, justify="right")
+    baseline = percentile(sorted(measured[BASELINE].answers), 0.99)
+    for name, one in measured.items():
+        answers = sorted(one.answers)
+        p99 = percentile(answers, 0.99)
+        shown.add_row(
+            name,
+            str(len(answers)),
+            str(one.errors),
+            f"{percentile(answers, 0.5) * 1000:.0f}",
+            f"{p99 * 1000:.0f}",
+            f"{p99 / baseline:.2f}",
+            " / ".join(f"{seconds:.1f}" for seconds in one.caught_up),
+        )
+    return shown
+
+
+def main() -> None:
+    """Measure, and print the table and the counts."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rate", type=float, default=40.0, help="payments a second")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of load per scenario and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    console = Console()
+    with running_site(consumers=[consumer.name for consumer in all_consumers()]) as (site, accounts):
+        measured = asyncio.run(
+            measure(
+                site,
+                accounts.merchants[0].token,
+                rate=options.rate,
+                seconds=options.seconds,
+                rounds=options.rounds,
+                say=console.print,
+            )
+        )
+        console.print(table(measured))
+        console.print(counts(site))
+
+
+if __name__ == "__main__":
+    main()
