@@ -162,6 +162,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = not broker.over_postgresql(CELERY_BROKER_URL)
 CELERY_BEAT_SCHEDULE = {
     "partitions": {"task": "outbox.make_partitions", "schedule": timedelta(hours=1)},
+    "kept-answers": {"task": "rest.prune_kept_answers", "schedule": timedelta(days=1)},
 }
 
 LOGGING = logs.logging_settings(

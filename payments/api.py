@@ -16,6 +16,7 @@ from payments import errors, selectors, services
 from payments.filters import PaymentFilter
 from payments.models import Payment
 from payments.serializers import PaymentInput, PaymentOutput, PaymentWithEvent, ValidateInput
+from rest.idempotency import idempotent
 from rest.problems import MEDIA_TYPE, Conflict
 from rest.serializers import ProblemSerializer
 
@@ -33,6 +34,7 @@ class PaymentList(generics.ListAPIView[Payment]):
         return selectors.payments_seen_by(merchant_id=signed_in(self.request).sees_merchant)
 
     @extend_schema(summary="Request a payment", request=PaymentInput, responses={201: PaymentWithEvent})
+    @idempotent
     def post(self, request: Request) -> Response:
         """Ask a customer for money. The payment is pending; `event_id` names its PaymentRequested."""
         given = PaymentInput(data=request.data)
@@ -76,6 +78,7 @@ class PaymentValidation(generics.GenericAPIView[Payment]):
         request=ValidateInput,
         responses={200: PaymentWithEvent, (409, MEDIA_TYPE): ProblemSerializer},
     )
+    @idempotent
     def post(self, request: Request, payment_id: UUID) -> Response:
         """Declare a pending payment good: its order and points follow from the event `event_id`.
 
