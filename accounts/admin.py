@@ -21,7 +21,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "id", "roles", "is_staff", "is_active", "last_login")
+    list_display = ("username", "id", "group_names", "is_staff", "is_active", "last_login")
     search_fields = ("username", "id", "email")
     readonly_fields = ("id", "last_login", "date_joined")
 
@@ -30,7 +30,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
         return super().get_queryset(request).prefetch_related("groups")
 
     @admin.display(description="groups")
-    def roles(self, user: User) -> str:
+    def group_names(self, user: User) -> str:
         """The user's groups in one line."""
         return ", ".join(sorted(group.name for group in user.groups.all()))
 

@@ -1,4 +1,7 @@
-"""Who may act through the REST API. What a user may see is decided by `User.sees_merchant`."""
+"""Who may act through the REST API.
+
+Whose rows a user may see is decided by `User.sees_merchant`, on whose it may act by `User.acts_for_merchant`.
+"""
 
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -18,7 +21,7 @@ def signed_in(request: Request) -> User:
 class MerchantsWrite(BasePermission):
     """Everyone signed in may read (their own rows); only merchants may write."""
 
-    message = "Only a merchant may do this: ask staff to add your user to the group 'merchant'."
+    message = "Only a merchant may do this: ask an administrator to add your user to the group 'merchant'."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Refuses with 401 whom nobody knows, with 403 whom the group lacks."""
@@ -26,13 +29,13 @@ class MerchantsWrite(BasePermission):
         return isinstance(user, User) and (request.method in SAFE_METHODS or user.is_merchant)
 
 
-class MerchantsAndStaffWrite(MerchantsWrite):
-    """As MerchantsWrite, and staff may act for any merchant."""
+class MerchantsAndOperatorsWrite(MerchantsWrite):
+    """As MerchantsWrite, and operators may act for any merchant: `User.acts_for_merchant` says for whom."""
 
-    message = "Only a merchant or staff may do this."
+    message = "Only a merchant or an operator may do this."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Refuses with 401 whom nobody knows, with 403 whom the group and the staff flag lack."""
-        if isinstance(request.user, User) and request.user.is_staff:
+        """Refuses with 401 whom nobody knows, with 403 whom both groups lack."""
+        if isinstance(request.user, User) and request.user.may_operate:
             return True
         return super().has_permission(request, view)

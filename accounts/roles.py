@@ -1,7 +1,41 @@
-"""The groups of users. Seeing all merchants is not a group but `is_staff`."""
+"""The groups of users, and what the admin shows them.
+
+    merchant   asks for payments; sees and acts on its own rows
+    viewer     sees every merchant's rows, acts on nothing
+    operator   sees every merchant's rows and acts for any merchant
+    admin      is no group but `is_superuser`: everything
+
+`is_staff` opens the admin site and lets see every merchant's rows; by itself it lets act on nothing.
+"""
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db import router
 
 MERCHANT = "merchant"
 OPERATOR = "operator"
 VIEWER = "viewer"
 
 ROLES = (MERCHANT, OPERATOR, VIEWER)
+# Whose rows the admin shows to operators and viewers who are staff.
+SHOWN_APPS = frozenset({"payments", "orders", "loyalty", "analytics", "outbox"})
+
+
+def ensure_roles(sender: AppConfig, *, using: str, **_: Any) -> None:
+    """The groups exist and may view this app's rows (a post_migrate receiver).
+
+    After every migrate: permissions are made there too, also those of models that come later. Other
+    permissions that someone gives to the groups stay.
+    """
+    from django.contrib.auth.models import Group, Permission
+
+    if not router.allow_migrate_model(using, Group):
+        return
+    groups = {name: Group.objects.using(using).get_or_create(name=name)[0] for name in ROLES}
+    if sender.label in SHOWN_APPS:
+        view = Permission.objects.using(using).filter(
+            content_type__app_label=sender.label, codename__startswith="view_"
+        )
+        for name in (OPERATOR, VIEWER):
+            groups[name].permissions.add(*view)

@@ -34,6 +34,7 @@ RETRY_MS = 1_000
 async def flow_stream(request: HttpRequest) -> HttpResponseBase:
     """The page's live figures. 401 for whoever is not signed in."""
     user = await request.auser()
+    audience = await sync_to_async(lambda: user.sees_merchant)() if isinstance(user, User) else None
     # The stream may stay open for minutes; the connection that looked the user up must not.
     await sync_to_async(connections.close_all)()
     if not isinstance(user, User):
@@ -41,7 +42,7 @@ async def flow_stream(request: HttpRequest) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
     _end_with_the_server()
-    response = StreamingHttpResponse(_stream(user.sees_merchant), content_type="text/event-stream")
+    response = StreamingHttpResponse(_stream(audience), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response

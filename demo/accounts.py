@@ -26,7 +26,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Accounts:
-    """Staff see and administer all; the operator sees all; each merchant sees its own."""
+    """Staff administer all; the operator sees all and acts for all; each merchant sees its own."""
 
     staff: Account
     operator: Account
@@ -50,7 +50,7 @@ def ensure_accounts(folder: Path) -> Accounts:
     """The demo's users in the database, with the passwords kept in the folder, or new ones."""
     passwords = _passwords(folder)
     made = Accounts(
-        staff=_ensure("admin", passwords, is_staff=True, is_superuser=True),
+        staff=_ensure("admin", passwords, groups=[OPERATOR], is_staff=True, is_superuser=True),
         operator=_ensure("operator", passwords, groups=[OPERATOR], is_staff=True),
         merchants=(
             _ensure("acme", passwords, groups=[MERCHANT], token=True),

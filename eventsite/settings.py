@@ -145,6 +145,7 @@ OUTBOX = {
     },
     "TOPICS": "contracts.topics.TOPICS",
     "SOURCE": "/eventsite",
+    "OWNER_OF": "accounts.selectors.owner_of",
 }
 
 # The same PostgreSQL carries Celery's queues; another URL (Redis, RabbitMQ) is one variable away.
@@ -212,4 +213,6 @@ HEALTH_ALLOWED_ADDRESSES = env.list("HEALTH_ALLOWED_ADDRESSES", default=[])
 
 UNFOLD = backoffice.UNFOLD
 
+# Seconds in which a payment must be validated; then it is rejected.
+PAYMENTS_EXPIRE_AFTER = env.int("PAYMENTS_EXPIRE_AFTER", default=86_400)
 LOYALTY_POINTS_PER_UNIT = env.int("LOYALTY_POINTS_PER_UNIT", default=1)

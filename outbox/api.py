@@ -1,10 +1,12 @@
-"""Events and health over REST. Whoever signs in sees the events it owns; staff see all."""
+"""Events and health over REST. Whoever signs in sees the events that OUTBOX["OWNER_OF"] says."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils.module_loading import import_string
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.exceptions import NotFound
@@ -14,13 +16,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from outbox import health, selectors
+from outbox.config import config
 from outbox.filters import EventFilter
 from outbox.models import OutboxEvent
 from outbox.serializers import EventOutput, HealthOutput, ReadinessOutput
 
 
 def _owner(request: Request) -> str | None:
-    return None if request.user.is_staff else str(request.user.pk)
+    owner_of: Callable[[Any], str | None] = import_string(config().owner_of)
+    return owner_of(request.user)
 
 
 @extend_schema_view(get=extend_schema(summary="Events, the latest first"))

@@ -18,6 +18,7 @@ class Config:
     kafka            librdkafka options of every client: bootstrap.servers, and SASL or TLS where used
     topics           dotted path of the sequence of Topics that the project declares
     source           the prefix of the CloudEvents `source`; an event type's first word follows it
+    owner_of         dotted path of a function of a user: whose events the API shows it, None for everyone's
     max_event_bytes  key, headers and value together; the broker's message.max.bytes is a little more
     relay_page       events the relay sends per flush, at most
     relay_page_bytes their payloads together, about
@@ -30,6 +31,7 @@ class Config:
     kafka: dict[str, str] = field(default_factory=lambda: {"bootstrap.servers": "localhost:9092"})
     topics: str = ""
     source: str = "/outbox"
+    owner_of: str = "outbox.selectors.own_unless_staff"
     max_event_bytes: int = 1_000_000
     relay_page: int = 1_000
     relay_page_bytes: int = 8_000_000

@@ -39,6 +39,11 @@ class Trace:
     consumers: list[Reception]
 
 
+def own_unless_staff(user: Any) -> str | None:
+    """Whose events a user may see where the project does not say otherwise: its own, and staff see all."""
+    return None if user.is_staff else str(user.pk)
+
+
 def events_seen_by(*, owner: str | None) -> QuerySet[OutboxEvent]:
     """The events of one owner, or of all for None; the latest first."""
     events = OutboxEvent.objects.order_by("-id")

@@ -10,7 +10,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.permissions import MerchantsAndStaffWrite, MerchantsWrite, signed_in
+from accounts.permissions import MerchantsAndOperatorsWrite, MerchantsWrite, signed_in
 from outbox import clock
 from payments import errors, selectors, services
 from payments.filters import PaymentFilter
@@ -69,7 +69,7 @@ class PaymentDetail(generics.GenericAPIView[Payment]):
 class PaymentValidation(generics.GenericAPIView[Payment]):
     """Declaring a payment good."""
 
-    permission_classes = [MerchantsAndStaffWrite]
+    permission_classes = [MerchantsAndOperatorsWrite]
     serializer_class = ValidateInput
     filter_backends = []
 
@@ -87,7 +87,7 @@ class PaymentValidation(generics.GenericAPIView[Payment]):
         ValidateInput(data=request.data).is_valid(raise_exception=True)
         try:
             payment, event_id = services.validate_payment(
-                payment_id=payment_id, merchant_id=signed_in(request).sees_merchant, at=clock.now()
+                payment_id=payment_id, merchant_id=signed_in(request).acts_for_merchant, at=clock.now()
             )
         except errors.PaymentNotFound as error:
             raise NotFound(str(error)) from error

@@ -41,8 +41,20 @@ def staff_api(db: None) -> APIClient:
 
 @pytest.fixture
 def viewer_api(db: None) -> APIClient:
-    """The API as someone uses it who is neither merchant nor staff."""
+    """The API as someone uses it who sees all and acts on nothing."""
     return client_of(ensure_user(username="viewer", password=None, groups=["viewer"]))
+
+
+@pytest.fixture
+def operator_api(db: None) -> APIClient:
+    """The API as someone uses it who acts for any merchant."""
+    return client_of(ensure_user(username="operator", password=None, groups=["operator"]))
+
+
+@pytest.fixture
+def nobodys_api(db: None) -> APIClient:
+    """The API as someone uses it who is in no group."""
+    return client_of(ensure_user(username="guest", password=None))
 
 
 @pytest.fixture

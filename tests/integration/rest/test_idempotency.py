@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.test import APIClient
@@ -37,7 +36,6 @@ def client_of(user: User) -> APIClient:
 
 @pytest.fixture
 def merchant(db: None) -> User:
-    Group.objects.get_or_create(name="merchant")  # a test that commits leaves no row behind
     return ensure_user(username="first", password=None, groups=["merchant"])
 
 
