@@ -15,6 +15,10 @@ from contracts.money import LARGEST_AMOUNT_MINOR
 CUSTOMER_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$(?!\n)"
 LARGEST_QUANTITY = 1_000_000
 LONGEST_SKU = 100
+MOST_LINES = 100
+# What a person writes about a refusal or where to deliver stays in the service's own rows, never in an event.
+LONGEST_REASON = 500
+LONGEST_ADDRESS = 500
 # No control characters: they are never meant, and PostgreSQL cannot keep all of them.
 SKU_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
 

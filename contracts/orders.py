@@ -12,6 +12,7 @@ from outbox.topics import Topic
 
 # command: someone asked for it. payment_refunded: the money has gone back.
 CancellationCause = Literal["command", "payment_refunded"]
+Change = Literal["lines", "shipping_address"]
 
 
 class OrderEvent(Event, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ class OrderModified(OrderEvent, frozen=True, kw_only=True):
     """The lines or the address were changed; the total never is."""
 
     type: ClassVar[str] = "orders.OrderModified.v1"
-    changed: Annotated[tuple[Literal["lines", "shipping_address"], ...], Meta(min_length=1)]
+    changed: Annotated[tuple[Change, ...], Meta(min_length=1)]
 
 
 class OrderCancelled(OrderEvent, frozen=True, kw_only=True):

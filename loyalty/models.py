@@ -28,13 +28,16 @@ class Reason(models.TextChoices):
     """Why points were entered."""
 
     EARNED = "earned"
+    REVERSED = "reversed"
 
 
 class LedgerEntry(models.Model):
     """Points entered for good: the database refuses UPDATE and DELETE; a mistake gets a second entry.
 
     Every validated payment has exactly one "earned" entry, of 0 points when the amount was too small, so
-    that ledger and payments can be reconciled by counting.
+    that ledger and payments can be reconciled by counting. A refunded payment has one "reversed" entry too,
+    of minus the points that it had earned, on the same account: a trigger refuses any other (migration 0003).
+    So no balance falls below zero.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -53,6 +56,10 @@ class LedgerEntry(models.Model):
             models.CheckConstraint(
                 name="loyalty_earned_is_not_negative",
                 condition=~Q(reason=Reason.EARNED.value) | Q(points__gte=0),
+            ),
+            models.CheckConstraint(
+                name="loyalty_reversed_is_not_positive",
+                condition=~Q(reason=Reason.REVERSED.value) | Q(points__lte=0),
             ),
         ]
 

@@ -1,19 +1,30 @@
 """The state of an order and its lines."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from django.db import models
 from django.db.models import F, Q
 
+from contracts.fields import LONGEST_ADDRESS, LONGEST_REASON, Line
 from contracts.money import LARGEST_AMOUNT_MINOR
+from orders.errors import TransitionForbidden
 
 
 class Status(models.TextChoices):
-    """created → modified → cancelled."""
+    """created → modified, as often as needed; from either → cancelled."""
 
     CREATED = "created"
     MODIFIED = "modified"
     CANCELLED = "cancelled"
+
+
+class Cause(models.TextChoices):
+    """What brought the cancellation about, as its event says."""
+
+    COMMAND = "command"
+    PAYMENT_REFUNDED = "payment_refunded"
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -30,7 +41,12 @@ class Order(models.Model):
     """What was sold for one validated payment.
 
     `id` is a UUIDv7 of the moment of its making. `total_minor` counts the currency's minor unit. An order
-    of a payment without lines has no lines: none is invented.
+    of a payment without lines has no lines: none is invented. The lines are those of now; what they were
+    before stands in the order's events. `modified_at` is of the last change. `reason` is what a person wrote
+    about the cancellation, and there is one if and only if a person asked for it.
+
+    Beside the constraints below, triggers refuse every transition that is not in `Status`, any change of what
+    was sold or of a cancelled order, and lines that do not add up to the total (migration 0002).
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -40,7 +56,12 @@ class Order(models.Model):
     total_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     status = models.CharField(max_length=9, choices=Status, default=Status.CREATED)
+    shipping_address = models.CharField(max_length=LONGEST_ADDRESS, blank=True, default="", db_default="")
     created_at = models.DateTimeField()
+    modified_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+    cause = models.CharField(max_length=16, choices=Cause, blank=True, default="", db_default="")
+    reason = models.CharField(max_length=LONGEST_REASON, blank=True, default="", db_default="")
 
     objects = OrderQuerySet.as_manager()
 
@@ -58,10 +79,85 @@ class Order(models.Model):
                 name="orders_currency_is_a_code", condition=Q(currency__regex=r"^[A-Z]{3}$")
             ),
             models.CheckConstraint(name="orders_status_is_known", condition=Q(status__in=Status.values)),
+            models.CheckConstraint(
+                name="orders_modified_at_fits_status",
+                condition=Q(status=Status.CREATED.value, modified_at__isnull=True)
+                | Q(status=Status.MODIFIED.value, modified_at__isnull=False)
+                | Q(status=Status.CANCELLED.value),
+            ),
+            models.CheckConstraint(
+                name="orders_cancelled_at_iff_cancelled",
+                condition=Q(status=Status.CANCELLED.value, cancelled_at__isnull=False)
+                | (~Q(status=Status.CANCELLED.value) & Q(cancelled_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="orders_cause_iff_cancelled",
+                condition=Q(status=Status.CANCELLED.value, cause__in=Cause.values)
+                | (~Q(status=Status.CANCELLED.value) & Q(cause="")),
+            ),
+            models.CheckConstraint(
+                name="orders_reason_iff_command",
+                condition=(Q(cause=Cause.COMMAND.value) & ~Q(reason=""))
+                | (~Q(cause=Cause.COMMAND.value) & Q(reason="")),
+            ),
+            models.CheckConstraint(
+                name="orders_reason_has_no_controls",
+                condition=~Q(reason__regex=r"[\u0001-\u001f\u007f-\u009f]"),
+            ),
+            models.CheckConstraint(
+                name="orders_address_has_no_controls",  # but line feeds
+                condition=~Q(shipping_address__regex=r"[\u0001-\u0009\u000b-\u001f\u007f-\u009f]"),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.id}: {self.status}"
+
+    def modify(self, *, at: datetime, shipping_address: str | None = None) -> None:
+        """created or modified → modified. The caller holds the row's lock. Raises TransitionForbidden."""
+        self.expect_open(wanted=Status.MODIFIED)
+        self.status = Status.MODIFIED
+        self.modified_at = at
+        if shipping_address is not None:
+            self.shipping_address = shipping_address
+        self.save(update_fields=["status", "modified_at", "shipping_address"])
+
+    def cancel(self, *, cause: Cause, at: datetime, reason: str = "") -> None:
+        """created or modified → cancelled. The caller holds the row's lock. Raises TransitionForbidden."""
+        self.expect_open(wanted=Status.CANCELLED)
+        self.status = Status.CANCELLED
+        self.cancelled_at, self.cause, self.reason = at, cause, reason
+        self.save(update_fields=["status", "cancelled_at", "cause", "reason"])
+
+    def expect_open(self, *, wanted: Status) -> None:
+        """Raise TransitionForbidden, naming what was wanted, when the order is cancelled."""
+        if self.status == Status.CANCELLED:
+            raise TransitionForbidden(self.id, status=self.status, wanted=wanted)
+
+    def as_lines(self) -> tuple[Line, ...]:
+        """The lines as events carry them."""
+        return tuple(
+            Line(sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor)
+            for line in self.lines.all()
+        )
+
+    def replace_lines(self, lines: Sequence[Line]) -> None:
+        """Have these lines instead of those of before. The caller holds the row's lock."""
+        self.lines.all().delete()
+        self.add_lines(lines)
+
+    def add_lines(self, lines: Sequence[Line]) -> None:
+        """Give lines to an order that has none. They must add up to the total: in the database, too."""
+        OrderLine.objects.bulk_create(
+            OrderLine(
+                order=self,
+                position=position,
+                sku=line.sku,
+                quantity=line.quantity,
+                unit_price_minor=line.unit_price_minor,
+            )
+            for position, line in enumerate(lines, start=1)
+        )
 
 
 class OrderLine(models.Model):

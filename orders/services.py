@@ -1,18 +1,22 @@
 """Writes of orders. Each owns one transaction, in which the change and its event are one."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
 from contracts.fields import Line
-from contracts.money import Money
-from contracts.orders import OrderCreated
-from orders.errors import OrderExists
-from orders.models import Order, OrderLine
+from contracts.money import Money, minor_to_text
+from contracts.orders import Change, OrderCancelled, OrderCreated, OrderEvent, OrderModified
+from orders.errors import LinesDoNotAddUp, OrderExists, OrderNotFound
+from orders.models import Cause, Order, Status
 from outbox import publish
 from outbox.ids import new_id
+
+logger = logging.getLogger(__name__)
 
 
 def instantiate_order(
@@ -24,7 +28,10 @@ def instantiate_order(
     lines: Sequence[Line],
     at: datetime,
 ) -> Order:
-    """Make the order of a validated payment and publish OrderCreated. Raises OrderExists at a second one."""
+    """Make the order of a validated payment and publish OrderCreated.
+
+    Raises OrderExists at a second one, LinesDoNotAddUp when there are lines and their sum is not the money.
+    """
     order = Order(
         id=new_id(at),
         payment_id=payment_id,
@@ -34,34 +41,122 @@ def instantiate_order(
         currency=money.currency,
         created_at=at,
     )
+    if lines:
+        _check_sum(order, lines)
     try:
         with transaction.atomic():
             order.save(force_insert=True)
-            OrderLine.objects.bulk_create(
-                OrderLine(
-                    order=order,
-                    position=position,
-                    sku=line.sku,
-                    quantity=line.quantity,
-                    unit_price_minor=line.unit_price_minor,
-                )
-                for position, line in enumerate(lines, start=1)
-            )
-            publish(
-                OrderCreated(
-                    order_id=order.id,
-                    payment_id=payment_id,
-                    merchant_id=merchant_id,
-                    customer_id=customer_id,
-                    total_minor=money.amount_minor,
-                    currency=money.currency,
-                    lines=tuple(lines),
-                ),
-                at=at,
-                owner=str(merchant_id),
-            )
+            order.add_lines(lines)
+            _publish(OrderCreated(**_facts(order, lines)), order, at=at)
     except IntegrityError as error:
         if "orders_one_per_payment" in str(error):
             raise OrderExists(f"Payment {payment_id} has its order already.") from error
         raise
     return order
+
+
+def modify_order(
+    *,
+    order_id: UUID,
+    merchant_id: UUID | None,
+    at: datetime,
+    lines: Sequence[Line] | None = None,
+    shipping_address: str | None = None,
+) -> tuple[Order, UUID | None]:
+    """Change what is given of an order: the order, and the id of the OrderModified that names what changed.
+
+    Lines replace all lines of before, and cost the same together. `shipping_address` is 1 to 500 characters,
+    of the control characters line feeds alone; it stays in the row. When nothing is different from what was
+    there, nothing is done and the id is None. `merchant_id` is for whom it is done; None acts for any
+    merchant. Raises OrderNotFound, TransitionForbidden, LinesDoNotAddUp.
+    """
+    with transaction.atomic():
+        order = _locked(order_id, merchant_id)
+        order.expect_open(wanted=Status.MODIFIED)
+        if lines is not None:
+            _check_sum(order, lines)
+        before = order.as_lines()
+        after = before if lines is None else tuple(lines)
+        changed: list[Change] = []
+        if after != before:
+            changed.append("lines")
+        if shipping_address not in (None, order.shipping_address):
+            changed.append("shipping_address")
+        if not changed:
+            return order, None
+        order.modify(shipping_address=shipping_address, at=at)
+        if after != before:
+            order.replace_lines(after)
+        event = OrderModified(**_facts(order, after), changed=tuple(changed))
+        return order, _publish(event, order, at=at)
+
+
+def cancel_order(
+    *, order_id: UUID, merchant_id: UUID | None, reason: str, at: datetime
+) -> tuple[Order, UUID]:
+    """Deliver nothing of an order: the order, and the id of the OrderCancelled, which the refund follows.
+
+    `reason` is 1 to 500 characters, none of them a control character; it stays in the row. `merchant_id` as
+    for `modify_order`. Raises OrderNotFound, TransitionForbidden.
+    """
+    with transaction.atomic():
+        order = _locked(order_id, merchant_id)
+        order.cancel(cause=Cause.COMMAND, reason=reason, at=at)
+        event_id = _publish(OrderCancelled(**_facts(order, order.as_lines()), cause="command"), order, at=at)
+    return order, event_id
+
+
+def cancel_refunded_order(*, payment_id: UUID, merchant_id: UUID, at: datetime) -> UUID | None:
+    """Deliver nothing of what was paid back: the id of the OrderCancelled, caused by the refund.
+
+    None when the order is cancelled already, by a command at the same moment say, or when there is none: a
+    payment's events come in order, so its PaymentValidated was discarded, or lies before this consumer's
+    beginning. Nothing is done then, and the log says so.
+    """
+    with transaction.atomic():
+        try:
+            order = Order.objects.seen_by(merchant_id).select_for_update().get(payment_id=payment_id)
+        except Order.DoesNotExist:
+            logger.warning("payment %s was refunded: it has no order here, nothing to cancel", payment_id)
+            return None
+        if order.status == Status.CANCELLED:
+            logger.info("payment %s was refunded: its order %s is cancelled already", payment_id, order.id)
+            return None
+        order.cancel(cause=Cause.PAYMENT_REFUNDED, at=at)
+        return _publish(
+            OrderCancelled(**_facts(order, order.as_lines()), cause="payment_refunded"), order, at=at
+        )
+
+
+def _locked(order_id: UUID, merchant_id: UUID | None) -> Order:
+    """The order as it is now; nobody else changes it or its lines before this transaction ends."""
+    try:
+        return Order.objects.seen_by(merchant_id).select_for_update().get(id=order_id)
+    except Order.DoesNotExist:
+        raise OrderNotFound() from None
+
+
+def _check_sum(order: Order, lines: Sequence[Line]) -> None:
+    total = sum(line.quantity * line.unit_price_minor for line in lines)
+    if total != order.total_minor:
+        raise LinesDoNotAddUp(
+            f"The lines add up to {minor_to_text(total, order.currency)} {order.currency}, but the total of"
+            f" the order is {minor_to_text(order.total_minor, order.currency)} {order.currency}."
+        )
+
+
+def _publish(event: OrderEvent, order: Order, *, at: datetime) -> UUID:
+    return publish(event, at=at, owner=str(order.merchant_id))
+
+
+def _facts(order: Order, lines: Sequence[Line]) -> dict[str, Any]:
+    """What every event of an order says. Address and reason stay out: they are a person's data."""
+    return {
+        "order_id": order.id,
+        "payment_id": order.payment_id,
+        "merchant_id": order.merchant_id,
+        "customer_id": order.customer_id,
+        "total_minor": order.total_minor,
+        "currency": order.currency,
+        "lines": tuple(lines),
+    }

@@ -1,20 +1,27 @@
 """Writes of payments. Each owns one transaction, in which the change and its event are one."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.db import transaction
 
+import outbox
 from contracts.fields import Line
 from contracts.money import Money, minor_to_text
-from contracts.payments import PaymentRequested, PaymentValidated
-from outbox import publish
+from contracts.payments import (
+    PaymentEvent,
+    PaymentRefunded,
+    PaymentRejected,
+    PaymentRequested,
+    PaymentValidated,
+)
 from outbox.ids import new_id
-from payments.errors import LinesDoNotAddUp, PaymentNotFound
-from payments.models import Payment
+from payments.errors import LinesDoNotAddUp, NothingToRefund, PaymentNotFound, TransitionForbidden
+from payments.models import Cause, Payment, Status
 
 
 def request_payment(
@@ -28,6 +35,7 @@ def request_payment(
 ) -> tuple[Payment, UUID]:
     """Ask a customer for money: a pending payment and its PaymentRequested, whose id is returned beside it.
 
+    It has settings.PAYMENTS_EXPIRE_AFTER seconds to be validated.
     Raises LinesDoNotAddUp when there are lines and their sum is not the amount.
     """
     _check_sum(money=money, lines=lines)
@@ -40,10 +48,11 @@ def request_payment(
         lines=msgspec.to_builtins(list(lines)),
         metadata=dict(metadata or {}),
         created_at=at,
+        expires_at=at + timedelta(seconds=settings.PAYMENTS_EXPIRE_AFTER),
     )
     with transaction.atomic():
         payment.save(force_insert=True)
-        event_id = publish(PaymentRequested(**_facts(payment)), at=at, owner=str(merchant_id))
+        event_id = _publish(PaymentRequested(**_facts(payment)), payment, at=at)
     return payment, event_id
 
 
@@ -51,16 +60,89 @@ def validate_payment(*, payment_id: UUID, merchant_id: UUID | None, at: datetime
     """Declare a pending payment good: the payment, and the id of the PaymentValidated that says so.
 
     `merchant_id` is for whom it is done; None acts for any merchant. Of two at the same time one wins.
-    Raises PaymentNotFound, TransitionForbidden.
+    Raises PaymentNotFound, TransitionForbidden; PaymentExpired from its deadline on, swept or not.
+    """
+    with transaction.atomic():
+        payment = _locked(payment_id, merchant_id)
+        payment.validate(at=at)
+        event_id = _publish(PaymentValidated(**_facts(payment)), payment, at=at)
+    return payment, event_id
+
+
+def reject_payment(
+    *, payment_id: UUID, merchant_id: UUID | None, reason: str, at: datetime
+) -> tuple[Payment, UUID]:
+    """Declare that a pending payment will never be good: the payment, and the id of its PaymentRejected.
+
+    `reason` is 1 to 500 characters, none of them a control character; it stays in the row. `merchant_id` as
+    for `validate_payment`. Raises PaymentNotFound, TransitionForbidden.
+    """
+    with transaction.atomic():
+        payment = _locked(payment_id, merchant_id)
+        payment.reject(cause=Cause.COMMAND, reason=reason, at=at)
+        event_id = _publish(PaymentRejected(**_facts(payment), cause="command"), payment, at=at)
+    return payment, event_id
+
+
+def refund_payment(
+    *, payment_id: UUID, merchant_id: UUID | None, reason: str, at: datetime
+) -> tuple[Payment, UUID]:
+    """Give the whole amount of a validated payment back: the payment, and the id of its PaymentRefunded.
+
+    Its order is cancelled and its points are reversed by the services that hear of it. Arguments and errors
+    as for `reject_payment`.
+    """
+    with transaction.atomic():
+        payment = _locked(payment_id, merchant_id)
+        payment.refund(cause=Cause.COMMAND, reason=reason, at=at)
+        event_id = _publish(PaymentRefunded(**_facts(payment), cause="command"), payment, at=at)
+    return payment, event_id
+
+
+def refund_cancelled_order(*, payment_id: UUID, merchant_id: UUID, at: datetime) -> UUID | None:
+    """Give back what was paid for an order that has been cancelled: the id of the PaymentRefunded.
+
+    None when the payment is refunded already, by a command at the same moment say: then nothing is done.
+    Raises NothingToRefund when the merchant has no such payment, or it has never been good.
     """
     with transaction.atomic():
         try:
-            payment = Payment.objects.seen_by(merchant_id).select_for_update().get(id=payment_id)
-        except Payment.DoesNotExist:
-            raise PaymentNotFound() from None
-        payment.validate(at=at)
-        event_id = publish(PaymentValidated(**_facts(payment)), at=at, owner=str(payment.merchant_id))
-    return payment, event_id
+            payment = _locked(payment_id, merchant_id)
+        except PaymentNotFound as error:
+            raise NothingToRefund(f"An order of the unknown payment {payment_id} was cancelled.") from error
+        if payment.status == Status.REFUNDED:
+            return None
+        try:
+            payment.refund(cause=Cause.ORDER_CANCELLED, at=at)
+        except TransitionForbidden as error:
+            raise NothingToRefund(f"Its order was cancelled: {error}") from error
+        return _publish(PaymentRefunded(**_facts(payment), cause="order_cancelled"), payment, at=at)
+
+
+def expire_due_payments(*, at: datetime, limit: int) -> int:
+    """Reject up to `limit` payments that nobody validated in time, those due longest first; returns how many.
+
+    Payments that others hold a lock on are passed over: this may run beside itself, and waits for nobody.
+    Fewer than `limit` means that no more were to be had.
+    """
+    with outbox.atomic():
+        due = list(Payment.objects.due(at=at).select_for_update(skip_locked=True)[:limit])
+        for payment in due:
+            payment.reject(cause=Cause.EXPIRY, at=at)
+            _publish(PaymentRejected(**_facts(payment), cause="expiry"), payment, at=at)
+    return len(due)
+
+
+def _locked(payment_id: UUID, merchant_id: UUID | None) -> Payment:
+    """The payment as it is now; nobody else changes it before this transaction ends."""
+    try:
+        return Payment.objects.seen_by(merchant_id).select_for_update().get(id=payment_id)
+    except Payment.DoesNotExist:
+        raise PaymentNotFound() from None
+
+
+def _publish(event: PaymentEvent, payment: Payment, *, at: datetime) -> UUID:
+    return outbox.publish(event, at=at, owner=str(payment.merchant_id))
 
 
 def _check_sum(*, money: Money, lines: Sequence[Line]) -> None:
@@ -73,7 +155,7 @@ def _check_sum(*, money: Money, lines: Sequence[Line]) -> None:
 
 
 def _facts(payment: Payment) -> dict[str, Any]:
-    """What every event of a payment says. Metadata stays out: it may hold anything, a person's data too."""
+    """What every event of a payment says. Metadata and reason stay out: they may hold a person's data."""
     return {
         "payment_id": payment.id,
         "merchant_id": payment.merchant_id,
