@@ -163,6 +163,13 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = not broker.over_postgresql(CELERY_BROKER_URL)
 CELERY_BEAT_SCHEDULE = {
     "partitions": {"task": "outbox.make_partitions", "schedule": timedelta(hours=1)},
+    # The deadline itself binds at once; this only says so. A sweep that waited for a worker too long is not
+    # run: the next has come, and ten of them find no more than one.
+    "due-payments": {
+        "task": "payments.expire_due",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
     "kept-answers": {"task": "rest.prune_kept_answers", "schedule": timedelta(days=1)},
 }
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from contracts.money import Money
-from contracts.payments import PaymentValidated
+from contracts.payments import PaymentRefunded, PaymentValidated
 from loyalty import services
 from outbox import Consumer, Delivery, clock, handles
 
@@ -23,4 +23,13 @@ def earn_points(delivery: Delivery[PaymentValidated]) -> None:
         money=Money(event.amount_minor, event.currency),
         points_per_unit=settings.LOYALTY_POINTS_PER_UNIT,
         at=clock.now(using=consumer.using),
+    )
+
+
+@handles(consumer, PaymentRefunded)
+def reverse_points(delivery: Delivery[PaymentRefunded]) -> None:
+    """A refunded payment's customer loses what it had earned, whatever the rule is by now."""
+    event = delivery.event
+    services.reverse_points(
+        payment_id=event.payment_id, merchant_id=event.merchant_id, at=clock.now(using=consumer.using)
     )

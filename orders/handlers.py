@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from contracts.money import Money
-from contracts.payments import PaymentValidated
+from contracts.payments import PaymentRefunded, PaymentValidated
 from orders import services
 from outbox import Consumer, Delivery, clock, handles
 
@@ -21,4 +21,15 @@ def instantiate_order(delivery: Delivery[PaymentValidated]) -> None:
         money=Money(event.amount_minor, event.currency),
         lines=event.lines,
         at=clock.now(using=consumer.using),
+    )
+
+
+@handles(consumer, PaymentRefunded)
+def cancel_refunded_order(delivery: Delivery[PaymentRefunded]) -> None:
+    """What was paid back is not delivered, unless not delivering it is what paid it back."""
+    event = delivery.event
+    if event.cause == "order_cancelled":
+        return
+    services.cancel_refunded_order(
+        payment_id=event.payment_id, merchant_id=event.merchant_id, at=clock.now(using=consumer.using)
     )
