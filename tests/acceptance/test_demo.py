@@ -13,11 +13,13 @@ import psutil
 import psycopg
 import pytest
 
+from outbox.registry import all_consumers
 from tests.acceptance.demos import RunningDemo, environment
 from tests.engine import until
 from tests.servers import PROJECT
 
-PARTS = {"relay-1", "orders-1", "loyalty-1", "web", "worker", "beat", "kafka", "postgres"}
+CONSUMERS = {f"{consumer.name}-1" for consumer in all_consumers()}
+PARTS = {"relay-1", *CONSUMERS, "web", "worker", "beat", "kafka", "postgres"}
 
 
 def test_demo_json_tells_how_to_reach_it(demo: RunningDemo) -> None:
