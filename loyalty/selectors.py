@@ -30,3 +30,9 @@ def balance_of(*, account: Account) -> int:
 def latest_entries(*, account: Account, limit: int) -> list[LedgerEntry]:
     """The account's last entries, the latest first."""
     return list(account.entries.order_by("-id")[:limit])
+
+
+def points_of(*, payment_id: UUID) -> int | None:
+    """What the payment's entries come to: earned less reversed. None while there is none."""
+    points: int | None = LedgerEntry.objects.filter(payment_id=payment_id).aggregate(sum=Sum("points"))["sum"]
+    return points

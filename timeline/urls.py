@@ -1,3 +1,7 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from timeline.api import PaymentTimeline
+
+urlpatterns = [
+    path("api/payments/<uuid:payment_id>/timeline/", PaymentTimeline.as_view(), name="payment-timeline"),
+]
