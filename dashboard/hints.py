@@ -1,6 +1,13 @@
 """Terms of the field in two plain sentences each: what a newcomer reads behind a "?"."""
 
 HINTS = {
+    "command": (
+        "Asks one service to do something: it is not done yet, and may be refused. Drawn with a solid line."
+    ),
+    "event": (
+        "A fact that has happened and is never changed; services that hear of it react on their own. Drawn "
+        "with a dashed line."
+    ),
     "payments": (
         "The service that takes payments. It changes its own row and writes an event about it in one "
         "database transaction, and calls nobody."

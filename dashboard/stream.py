@@ -6,12 +6,9 @@ browser comes back: so a session that has ended meanwhile is noticed.
 
 import asyncio
 import json
-import signal
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from functools import cache, lru_cache, partial
-from types import FrameType
+from functools import lru_cache
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -25,6 +22,7 @@ from dashboard.pipeline import Stage, pipeline
 from dashboard.sampler import Flow, sampler
 from outbox.registry import all_consumers
 from outbox.selectors import Trace
+from outbox.stopping import call_when_server_stops
 
 STREAM_LIFETIME = 300.0
 RETRY_MS = 1_000
@@ -41,37 +39,11 @@ async def flow_stream(request: HttpRequest) -> HttpResponseBase:
         return HttpResponse(status=401)
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
-    _end_with_the_server()
+    call_when_server_stops(sampler.close)
     response = StreamingHttpResponse(_stream(audience), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
-
-
-@cache
-def _end_with_the_server() -> None:
-    """Have the streams end when the server is told to stop, which otherwise waits for them to the last.
-
-    A server's own handlers are called as before; where it has none, or is not in the main thread, it has
-    other ways.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        theirs = signal.getsignal(number)
-        if callable(theirs):
-            signal.signal(number, partial(_stop, loop, theirs))
-
-
-def _stop(
-    loop: asyncio.AbstractEventLoop,
-    theirs: Callable[[int, FrameType | None], object],
-    number: int,
-    frame: FrameType | None,
-) -> None:
-    loop.call_soon_threadsafe(sampler.close)
-    theirs(number, frame)
 
 
 async def _stream(audience: Audience) -> AsyncIterator[str]:
@@ -93,12 +65,13 @@ async def _stream(audience: Audience) -> AsyncIterator[str]:
 def pipeline_message(flow: Flow, staff: bool) -> str:
     """The state of every stage, and its figures."""
     picture = pipeline(flow, staff=staff)
-    drawn = [*picture.stages, *picture.lanes]
     return _message(
         "pipeline",
         {
             "at": flow.at.isoformat(timespec="milliseconds"),
-            "stages": {stage.name: _stage(stage, staff=staff) for stage in drawn},
+            # Apart, because a service may have the name of a stage: payments is both.
+            "stages": {stage.name: _stage(stage, staff=staff) for stage in picture.stages},
+            "lanes": {lane.name: _stage(lane, staff=staff) for lane in picture.lanes},
             "notices": render_to_string("dashboard/parts/notices.html", {"notices": picture.notices}),
         },
     )

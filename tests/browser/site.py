@@ -18,7 +18,7 @@ PASSWORD = "a-password-for-tests"
 ACCOUNTS = f"""
 from accounts.services import ensure_token, ensure_user
 for name, staff, groups in [
-    ("staff", True, []), ("first", False, ["merchant"]), ("second", False, ["merchant"]),
+    ("staff", True, ["operator"]), ("first", False, ["merchant"]), ("second", False, ["merchant"]),
     ("watcher", False, ["viewer"]), ("<script>owned=1</script>", False, ["merchant"]),
 ]:
     user = ensure_user(username=name, password="{PASSWORD}", groups=groups, is_staff=staff)

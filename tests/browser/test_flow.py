@@ -105,7 +105,7 @@ def test_merchants_see_nothing_of_each_other(site: Site, open_page: OpenPage) ->
     # Totals count everyone's events: they are for staff.
     second.goto("/")
     live(second)
-    expect(second.locator('[data-stage="orders"] [data-figure]')).to_have_count(1)
+    expect(second.locator('[data-lane="orders"] [data-figure]')).to_have_count(1)
     expect(second.locator('[data-stage="kafka"] [data-figure]')).to_have_count(0)
 
 
@@ -181,11 +181,11 @@ def test_a_click_copies_the_whole_id(open_page: OpenPage) -> None:
 
 def test_a_question_mark_explains_its_term(open_page: OpenPage) -> None:
     page = open_page("staff")
-    page.locator('[popovertarget="hint-outbox"]').click()
-    text = page.locator("#hint-outbox")
+    page.locator('[popovertarget="hint-stage-outbox"]').click()
+    text = page.locator("#hint-stage-outbox")
     expect(text).to_be_visible()
     expect(text).to_contain_text("same transaction")
-    box, button = text.bounding_box(), page.locator('[popovertarget="hint-outbox"]').bounding_box()
+    box, button = text.bounding_box(), page.locator('[popovertarget="hint-stage-outbox"]').bounding_box()
     assert box is not None
     assert button is not None
     assert abs(box["y"] - button["y"]) < 60
@@ -210,7 +210,7 @@ def test_a_dead_kafka_is_shown_and_found_again(site: Site, open_page: OpenPage) 
         site.stack.kafka.start()
     expect(page.locator("#notices")).not_to_contain_text("Kafka", timeout=60_000)
     expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=60_000)
-    expect(page.locator('[data-stage="orders"] [data-figure="lag"]')).to_contain_text("0", timeout=LONG)
+    expect(page.locator('[data-lane="orders"] [data-figure="lag"]')).to_contain_text("0", timeout=LONG)
 
 
 def test_a_dead_database_is_shown_and_found_again(site: Site, open_page: OpenPage) -> None:
@@ -237,11 +237,11 @@ def test_a_stopped_consumer_stands_still_and_catches_up(site: Site, open_page: O
     assert site.end("loyalty") == 0
     try:
         pay(page, customer="c-still")
-        lane = page.locator('[data-stage="loyalty"]')
+        lane = page.locator('[data-lane="loyalty"]')
         expect(lane.locator('[data-figure="lag"]')).to_contain_text("2", timeout=LONG)
         expect(lane).to_contain_text("standing still", timeout=LONG)
         expect(lane).to_have_attribute("data-state", "bad")
-        expect(page.locator('[data-stage="orders"]')).to_have_attribute("data-state", "ok")
+        expect(page.locator('[data-lane="orders"]')).to_have_attribute("data-state", "ok")
     finally:
         site.start("loyalty")
     expect(lane.locator('[data-figure="lag"]')).to_contain_text("0", timeout=60_000)

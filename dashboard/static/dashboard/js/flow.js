@@ -15,8 +15,9 @@ function say(state, word) {
   live.querySelector("[data-word]").textContent = word;
 }
 
-function drawStage(name, stage) {
-  const box = pipeline.querySelector(`[data-stage="${CSS.escape(name)}"]`);
+// `kind` is "stage" or "lane": a service may have the name of a stage.
+function draw(kind, name, stage) {
+  const box = pipeline.querySelector(`[data-${kind}="${CSS.escape(name)}"]`);
   if (!box) return;
   box.dataset.state = stage.state;
   box.querySelector("h3").dataset.state = stage.state;
@@ -30,7 +31,9 @@ function drawStage(name, stage) {
   }
   const curve = box.querySelector(".spark");
   if (curve) spark(curve, stage.delay);
-  if (stage.moved) move(pipeline.querySelector(`[data-wire="${CSS.escape(name)}"]`), stage.moved);
+  if (!stage.moved) return;
+  const wire = kind === "lane" ? "lane-wire" : "wire";
+  move(pipeline.querySelector(`[data-${wire}="${CSS.escape(name)}"]`), stage.moved);
 }
 
 function notice(html) {
@@ -71,7 +74,8 @@ listen(document.body.dataset.stream, {
   pipeline(message) {
     pipeline.dataset.stale = "false";
     say("ok", "live");
-    for (const [name, stage] of Object.entries(message.stages)) drawStage(name, stage);
+    for (const [name, stage] of Object.entries(message.stages)) draw("stage", name, stage);
+    for (const [name, lane] of Object.entries(message.lanes)) draw("lane", name, lane);
     notice(message.notices);
   },
   events(message) {
