@@ -205,7 +205,9 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api",
     "ENUM_NAME_OVERRIDES": {
         "PaymentStatus": "payments.models.Status",
+        "PaymentCause": "payments.models.Cause",
         "OrderStatus": "orders.models.Status",
+        "OrderCause": "orders.models.Cause",
         "Currency": "contracts.money.CODES",
         "ReceptionStatus": "outbox.serializers.RECEPTIONS",
         "ReadinessStatus": "outbox.health.STATES",

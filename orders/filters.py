@@ -2,14 +2,17 @@
 
 import django_filters
 
-from orders.models import Order
+from orders.models import Order, Status
+from rest.filters import CreatedSpan
 
 
-class OrderFilter(django_filters.FilterSet):
-    """Exact matches only."""
+class OrderFilter(CreatedSpan):
+    """Exact matches, and a span of time."""
 
     payment = django_filters.UUIDFilter(field_name="payment_id", label="The payment it was made for")
+    status = django_filters.ChoiceFilter(choices=Status.choices)
+    customer_id = django_filters.CharFilter()
 
-    class Meta:
+    class Meta(CreatedSpan.Meta):
         model = Order
-        fields = ("payment",)
+        fields = ("payment", "status", "customer_id", "created_after", "created_before")

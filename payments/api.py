@@ -1,24 +1,47 @@
 """Payments over REST."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics, status
+from rest_framework import generics
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.permissions import MerchantsAndOperatorsWrite, MerchantsWrite, signed_in
 from outbox import clock
-from payments import errors, selectors, services
+from payments import selectors, services
+from payments.errors import LinesDoNotAddUp, PaymentExpired, PaymentNotFound, TransitionForbidden
 from payments.filters import PaymentFilter
-from payments.models import Payment
-from payments.serializers import PaymentInput, PaymentOutput, PaymentWithEvent, ValidateInput
+from payments.models import Payment, Status
+from payments.serializers import (
+    PaymentInput,
+    PaymentOutput,
+    PaymentWithEvent,
+    RefundInput,
+    RejectionInput,
+    ValidateInput,
+)
 from rest.idempotency import idempotent
+from rest.pages import EitherWay
 from rest.problems import MEDIA_TYPE, Conflict
-from rest.serializers import ProblemSerializer
+from rest.schema import EXAMPLE_ID, refusal
+
+_EXAMPLE_DEADLINE = datetime(2026, 1, 3, 3, 4, 5, tzinfo=UTC)
+_NOT_FOUND = refusal(
+    HTTPStatus.NOT_FOUND, "It does not exist, or is another merchant's.", ("not_found", PaymentNotFound())
+)
+
+
+def _forbidden(status: Status, *, needed: Status, wanted: Status) -> tuple[str, TransitionForbidden]:
+    error = TransitionForbidden(EXAMPLE_ID, status=status, needed=needed, wanted=wanted)
+    return error.code, error
 
 
 class PaymentList(generics.ListAPIView[Payment]):
@@ -27,6 +50,7 @@ class PaymentList(generics.ListAPIView[Payment]):
     permission_classes = [MerchantsWrite]
     serializer_class = PaymentOutput
     filterset_class = PaymentFilter
+    pagination_class = EitherWay
     queryset = Payment.objects.none()
 
     def get_queryset(self) -> QuerySet[Payment]:
@@ -43,12 +67,12 @@ class PaymentList(generics.ListAPIView[Payment]):
             payment, event_id = services.request_payment(
                 merchant_id=signed_in(request).id, at=clock.now(), **given.validated_data
             )
-        except errors.LinesDoNotAddUp as error:
+        except LinesDoNotAddUp as error:
             raise ValidationError({"lines": str(error)}, code="lines_do_not_add_up") from error
-        return _answer(payment, event_id, status=status.HTTP_201_CREATED)
+        return _answer(payment, event_id, status=HTTPStatus.CREATED)
 
 
-@extend_schema(summary="One payment")
+@extend_schema(summary="One payment", responses={200: PaymentOutput, (404, MEDIA_TYPE): _NOT_FOUND})
 class PaymentDetail(generics.GenericAPIView[Payment]):
     """One payment as its merchant, or staff, sees it."""
 
@@ -57,43 +81,132 @@ class PaymentDetail(generics.GenericAPIView[Payment]):
 
     def get(self, request: Request, payment_id: UUID) -> Response:
         """Another merchant's payment is not found."""
-        try:
+        with _refusals_as_problems():
             payment = selectors.get_payment(
                 payment_id=payment_id, merchant_id=signed_in(request).sees_merchant
             )
-        except errors.PaymentNotFound as error:
-            raise NotFound(str(error)) from error
         return Response(PaymentOutput(payment).data)
 
 
-class PaymentValidation(generics.GenericAPIView[Payment]):
-    """Declaring a payment good."""
+class PaymentCommand(generics.GenericAPIView[Payment]):
+    """What all commands on one payment have in common."""
 
     permission_classes = [MerchantsAndOperatorsWrite]
-    serializer_class = ValidateInput
     filter_backends = []
+
+
+class PaymentValidation(PaymentCommand):
+    """Declaring a payment good."""
+
+    serializer_class = ValidateInput
 
     @extend_schema(
         summary="Validate a payment",
         request=ValidateInput,
-        responses={200: PaymentWithEvent, (409, MEDIA_TYPE): ProblemSerializer},
+        responses={
+            200: PaymentWithEvent,
+            (404, MEDIA_TYPE): _NOT_FOUND,
+            (409, MEDIA_TYPE): refusal(
+                HTTPStatus.CONFLICT,
+                "It is not pending any more, or its time is over.",
+                _forbidden(Status.REFUNDED, needed=Status.PENDING, wanted=Status.VALIDATED),
+                (PaymentExpired.code, PaymentExpired(EXAMPLE_ID, expires_at=_EXAMPLE_DEADLINE)),
+            ),
+        },
     )
     @idempotent
     def post(self, request: Request, payment_id: UUID) -> Response:
         """Declare a pending payment good: its order and points follow from the event `event_id`.
 
-        409 when the payment is not pending any more; the problem says what it is.
+        409 when the payment is not pending any more; the problem says what it is. 409 `payment_expired` from
+        `expires_at` on, also in the seconds until the payment is shown as rejected.
         """
         ValidateInput(data=request.data).is_valid(raise_exception=True)
-        try:
+        with _refusals_as_problems():
             payment, event_id = services.validate_payment(
                 payment_id=payment_id, merchant_id=signed_in(request).acts_for_merchant, at=clock.now()
             )
-        except errors.PaymentNotFound as error:
-            raise NotFound(str(error)) from error
-        except errors.TransitionForbidden as error:
-            raise Conflict(str(error), code="transition_forbidden") from error
-        return _answer(payment, event_id, status=status.HTTP_200_OK)
+        return _answer(payment, event_id, status=HTTPStatus.OK)
+
+
+class PaymentRejection(PaymentCommand):
+    """Declaring that a payment will never be good."""
+
+    serializer_class = RejectionInput
+
+    @extend_schema(
+        summary="Reject a payment",
+        request=RejectionInput,
+        responses={
+            200: PaymentWithEvent,
+            (404, MEDIA_TYPE): _NOT_FOUND,
+            (409, MEDIA_TYPE): refusal(
+                HTTPStatus.CONFLICT,
+                "It is not pending any more.",
+                _forbidden(Status.VALIDATED, needed=Status.PENDING, wanted=Status.REJECTED),
+            ),
+        },
+    )
+    @idempotent
+    def post(self, request: Request, payment_id: UUID) -> Response:
+        """Give a pending payment up, and say why. Nothing has followed from it; nothing is to be undone."""
+        given = RejectionInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        with _refusals_as_problems():
+            payment, event_id = services.reject_payment(
+                payment_id=payment_id,
+                merchant_id=signed_in(request).acts_for_merchant,
+                at=clock.now(),
+                **given.validated_data,
+            )
+        return _answer(payment, event_id, status=HTTPStatus.OK)
+
+
+class PaymentRefund(PaymentCommand):
+    """Giving the money back."""
+
+    serializer_class = RefundInput
+
+    @extend_schema(
+        summary="Refund a payment",
+        request=RefundInput,
+        responses={
+            200: PaymentWithEvent,
+            (404, MEDIA_TYPE): _NOT_FOUND,
+            (409, MEDIA_TYPE): refusal(
+                HTTPStatus.CONFLICT,
+                "It is not validated yet, or refunded already.",
+                _forbidden(Status.PENDING, needed=Status.VALIDATED, wanted=Status.REFUNDED),
+            ),
+        },
+    )
+    @idempotent
+    def post(self, request: Request, payment_id: UUID) -> Response:
+        """Give the whole amount back, and say why: its order is cancelled and its points are taken back.
+
+        Both follow from the event `event_id`, a moment later.
+        """
+        given = RefundInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        with _refusals_as_problems():
+            payment, event_id = services.refund_payment(
+                payment_id=payment_id,
+                merchant_id=signed_in(request).acts_for_merchant,
+                at=clock.now(),
+                **given.validated_data,
+            )
+        return _answer(payment, event_id, status=HTTPStatus.OK)
+
+
+@contextmanager
+def _refusals_as_problems() -> Iterator[None]:
+    """Answers what the service refuses: 404 for what is not there, 409 for what the state forbids."""
+    try:
+        yield
+    except PaymentNotFound as error:
+        raise NotFound(str(error)) from error
+    except TransitionForbidden as error:
+        raise Conflict(str(error), code=error.code) from error
 
 
 def _answer(payment: Payment, event_id: UUID, *, status: int) -> Response:

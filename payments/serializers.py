@@ -8,28 +8,20 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from contracts.errors import MoneyError, UnknownCurrency
-from contracts.fields import CUSTOMER_ID_PATTERN, LARGEST_QUANTITY, LONGEST_SKU, Line
+from contracts.fields import (
+    CUSTOMER_ID_PATTERN,
+    LARGEST_QUANTITY,
+    LONGEST_REASON,
+    LONGEST_SKU,
+    MOST_LINES,
+    Line,
+)
 from contracts.money import CODES, Money, decimals_of, minor_to_text
-from payments.models import Payment
-from rest.serializers import StrictSerializer, TextField, WholeNumberField
+from payments.models import Cause, Payment
+from rest.serializers import AmountField, StrictSerializer, TextField, WholeNumberField
 
-MOST_LINES = 100
 MOST_METADATA = 20
 LONGEST_METADATA = 500
-
-
-@extend_schema_field(
-    {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 40, "example": "12.50"}
-)
-class AmountField(TextField):
-    """A decimal string, never a JSON number: those are binary fractions to most readers."""
-
-    default_error_messages = {"invalid": 'Not a string: write amounts like "12.50".'}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            max_length=40, help_text='Like "12.50", with the decimals of its currency.', **kwargs
-        )
 
 
 @extend_schema_field({"type": "string", "enum": CODES})
@@ -140,6 +132,22 @@ class ValidateInput(StrictSerializer):
     )
 
 
+class RejectionInput(StrictSerializer):
+    """Why a payment will never be good."""
+
+    reason = TextField(
+        max_length=LONGEST_REASON, help_text="For people; kept with the payment, never sent in an event."
+    )
+
+
+class RefundInput(StrictSerializer):
+    """Why the money goes back."""
+
+    reason = TextField(
+        max_length=LONGEST_REASON, help_text="For people; kept with the payment, never sent in an event."
+    )
+
+
 class LineOutput(serializers.Serializer[Any]):
     """One line of what is sold."""
 
@@ -154,6 +162,10 @@ class PaymentOutput(serializers.ModelSerializer[Payment]):
     amount = serializers.SerializerMethodField(help_text='Exact, like "12.50".')
     lines = serializers.SerializerMethodField()
     metadata = serializers.DictField(child=serializers.CharField())
+    cause = serializers.SerializerMethodField(
+        help_text="What rejected or refunded it: a command, its deadline, or the end of its order."
+    )
+    reason = serializers.SerializerMethodField(help_text="What was written with the command, if it was one.")
 
     class Meta:
         model = Payment
@@ -166,13 +178,27 @@ class PaymentOutput(serializers.ModelSerializer[Payment]):
             "lines",
             "metadata",
             "created_at",
+            "expires_at",
             "validated_at",
+            "rejected_at",
+            "refunded_at",
+            "cause",
+            "reason",
         ]
         read_only_fields = fields
 
     def get_amount(self, payment: Payment) -> str:
         """The amount with exactly its currency's decimals."""
         return minor_to_text(payment.amount_minor, payment.currency)
+
+    @extend_schema_field(serializers.ChoiceField(choices=Cause.choices, allow_null=True))
+    def get_cause(self, payment: Payment) -> str | None:
+        """One word, or null while the payment is pending or validated."""
+        return payment.cause or None
+
+    def get_reason(self, payment: Payment) -> str | None:
+        """The text, or null when no command rejected or refunded it."""
+        return payment.reason or None
 
     @extend_schema_field(LineOutput(many=True))
     def get_lines(self, payment: Payment) -> list[dict[str, Any]]:

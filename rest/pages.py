@@ -47,3 +47,35 @@ class LatestFirst(CursorPagination):
         except (NotFound, ValueError):
             raise ValidationError({self.cursor_query_param: "Not a cursor of this list."}) from None
         return cursor  # type: ignore[no-any-return]
+
+
+class EitherWay(LatestFirst):
+    """Cursor pages by `id`, from either end: `ordering=created_at` begins with the oldest.
+
+    Ids are UUIDv7 of the time of making, and unique: no row that comes or changes moves another to a page.
+    """
+
+    ordering_query_param = "ordering"
+    orderings = {"-created_at": ("-id",), "created_at": ("id",)}
+
+    def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:
+        """The order asked for. Raises ValidationError for one that would not keep pages stable."""
+        text = request.query_params.get(self.ordering_query_param, "-created_at")
+        try:
+            return self.orderings[text]
+        except KeyError:
+            message = f"There are {' and '.join(self.orderings)}."
+            raise ValidationError({self.ordering_query_param: message}, code="invalid_choice") from None
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        """Those of pages, and the order."""
+        return [
+            *super().get_schema_operation_parameters(view),
+            {
+                "name": self.ordering_query_param,
+                "required": False,
+                "in": "query",
+                "description": "The latest first, or the oldest.",
+                "schema": {"type": "string", "enum": [*self.orderings], "default": "-created_at"},
+            },
+        ]

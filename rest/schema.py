@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
@@ -23,6 +24,21 @@ _INVALID = problem(
     ],
 )
 
+# The id in examples.
+EXAMPLE_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+def refusal(status: HTTPStatus, description: str, *examples: tuple[str, Exception]) -> OpenApiResponse:
+    """One error answer of an operation, with problems as it can say them: a code and the error behind it."""
+    return OpenApiResponse(
+        ProblemSerializer,
+        description=description,
+        examples=[
+            OpenApiExample(str(error), problem(status, code=code, detail=str(error)))
+            for code, error in examples
+        ],
+    )
+
 
 class ProblemAutoSchema(AutoSchema):
     """Every operation with the problems it can answer; `default` is what any of them can (405, 500, 503)."""
@@ -37,7 +53,7 @@ class ProblemAutoSchema(AutoSchema):
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if isinstance(serializer, StrictSerializer):
-            schema["additionalProperties"] = False
+            schema |= {"additionalProperties": False, **serializer.schema_limits}
         return schema
 
     def _problem_codes(self) -> list[str]:

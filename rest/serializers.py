@@ -2,13 +2,17 @@
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 
 class StrictSerializer(serializers.Serializer[Any]):
     """An object of exactly the declared fields: a misspelt optional field is an error, not a surprise."""
+
+    # What the OpenAPI document says of the object beside its fields.
+    schema_limits: ClassVar[dict[str, Any]] = {}
 
     def to_internal_value(self, data: Any) -> Any:
         """As Django REST framework does, and every unknown field is reported beside the other errors."""
@@ -53,6 +57,20 @@ class TextField(serializers.CharField):
         if any(unicodedata.category(character) == "Cc" for character in data):
             self.fail("control")
         return data
+
+
+@extend_schema_field(
+    {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 40, "example": "12.50"}
+)
+class AmountField(TextField):
+    """A decimal string, never a JSON number: those are binary fractions to most readers."""
+
+    default_error_messages = {"invalid": 'Not a string: write amounts like "12.50".'}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            max_length=40, help_text='Like "12.50", with the decimals of its currency.', **kwargs
+        )
 
 
 class WholeNumberField(serializers.IntegerField):

@@ -56,7 +56,12 @@ def test_an_order_is_found_by_its_payment(api: APIClient, order: dict[str, UUID]
         "currency": "EUR",
         "status": "created",
         "lines": [{"sku": "tea", "quantity": 2, "unit_price": "6.25"}],
+        "shipping_address": None,
         "created_at": "2026-01-02T03:04:05Z",
+        "modified_at": None,
+        "cancelled_at": None,
+        "cause": None,
+        "reason": None,
     }
     assert api.get(f"/api/orders/?payment={order['payment_id']}").json()["results"] == [shown]
     assert api.get(f"/api/orders/?payment={uuid4()}").json()["results"] == []

@@ -26,7 +26,12 @@ def test_a_payment_is_requested_and_shown(api: APIClient, make_payment: MakePaym
         "lines": [{"sku": "tea", "quantity": 2, "unit_price": "6.25"}],
         "metadata": {"basket": "42"},
         "created_at": made["created_at"],
+        "expires_at": made["expires_at"],
         "validated_at": None,
+        "rejected_at": None,
+        "refunded_at": None,
+        "cause": None,
+        "reason": None,
     }
     assert api.get(f"/api/payments/{made['id']}/").json() == made
     assert api.get("/api/payments/").json() == {"next": None, "previous": None, "results": [made]}
