@@ -7,6 +7,7 @@ from outbox.kafka.base import BrokerError, Placement, Record, RecordRefused
 from outbox.kafka.cluster import Cluster, TopicState
 from outbox.kafka.producer import RecordProducer
 from outbox.kafka.reader import GroupReader
+from outbox.kafka.tail import TailReader
 
 __all__ = [
     "BrokerError",
@@ -16,5 +17,6 @@ __all__ = [
     "Record",
     "RecordProducer",
     "RecordRefused",
+    "TailReader",
     "TopicState",
 ]

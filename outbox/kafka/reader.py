@@ -64,7 +64,7 @@ class GroupReader:
         for message in messages:
             fault = message.error()
             if fault is None:
-                records.append(_record(message))
+                records.append(record_from(message))
             else:
                 # A fault is of the connection or a partition, never of a record; librdkafka tries again.
                 logger.warning("kafka: %s", fault.str())
@@ -114,7 +114,8 @@ def _committed(error: KafkaError | None, parts: list[TopicPartition]) -> None:
         logger.warning("kafka: offsets not committed: %s", error.str())
 
 
-def _record(message: Message) -> Record:
+def record_from(message: Message) -> Record:
+    """librdkafka's message as the engine knows records."""
     return Record(
         topic=str(message.topic()),
         partition=known(message.partition()),
