@@ -25,6 +25,10 @@ def _processed(consumer: str, at: str, delay: float) -> dict[str, Any]:
     return {"consumer": consumer, "status": "processed", "delay_seconds": delay, "processed_at": at}
 
 
+def _unhandled(consumer: str) -> dict[str, Any]:
+    return {"consumer": consumer, "status": "unhandled", "delay_seconds": None, "processed_at": None}
+
+
 def _entry(
     event_type: str,
     event_id: str,
@@ -74,7 +78,11 @@ VALIDATED_PAYMENT: dict[str, Any] = {
             "2026-11-24T12:00:00.000000Z",
             data=_FACTS,
             place=(2, 4710, "2026-11-24T12:00:00.004000Z"),
-            consumers=[_processed("analytics", "2026-11-24T12:00:00.011000Z", 0.011)],
+            consumers=[
+                _processed("analytics", "2026-11-24T12:00:00.011000Z", 0.011),
+                _unhandled("loyalty"),
+                _unhandled("orders"),
+            ],
             correlation_id=REQUESTED_ID,
         ),
         _entry(
@@ -107,14 +115,7 @@ VALIDATED_PAYMENT: dict[str, Any] = {
                 "lines": [],
             },
             place=(0, 901, "2026-11-24T12:00:00.470000Z"),
-            consumers=[
-                {
-                    "consumer": "payments",
-                    "status": "unhandled",
-                    "delay_seconds": None,
-                    "processed_at": None,
-                }
-            ],
+            consumers=[_unhandled("payments")],
             causation_id=VALIDATED_ID,
         ),
         _entry(
