@@ -1,15 +1,19 @@
 """Events and health over REST. Whoever signs in sees the events that OUTBOX["OWNER_OF"] says."""
 
+import re
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +24,12 @@ from outbox.config import config
 from outbox.filters import EventFilter
 from outbox.models import OutboxEvent
 from outbox.serializers import EventOutput, HealthOutput, ReadinessOutput
+from outbox.stopping import call_when_server_stops
+from outbox.threads import in_thread
+from outbox.waiting import watcher
+
+LONGEST_WAIT = 60
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
 def _owner(request: Request) -> str | None:
@@ -44,19 +54,62 @@ class EventList(generics.ListAPIView[Any]):
         return selectors.traces(super().paginate_queryset(queryset) or [])
 
 
-@extend_schema(summary="One event")
 class EventDetail(generics.GenericAPIView[Any]):
     """One event with where it went and what each consumer made of it."""
 
     serializer_class = EventOutput
     filter_backends = []
+    # Django asks this of the view: the method that it calls is a coroutine.
+    view_is_async = True
+    # What the first look at the event found: how long its caller would wait, and for whom.
+    wait_seconds = 0.0
+    unsettled: frozenset[str] = frozenset()
 
+    async def dispatch(  # type: ignore[override]
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Look at the event; if consumers are not done and the caller would wait, look again when they are.
+
+        Each look is Django REST framework's whole synchronous way, in a thread that is held no longer.
+        """
+        look = partial(super().dispatch, request, *args, **kwargs)
+        response = await in_thread(request, look)
+        if self.wait_seconds and self.unsettled:
+            call_when_server_stops(watcher.close)
+            await watcher.wait(kwargs["event_id"], consumers=self.unsettled, seconds=self.wait_seconds)
+            response = await in_thread(request, look)
+        return response
+
+    @extend_schema(
+        summary="One event",
+        parameters=[
+            OpenApiParameter(
+                "wait",
+                {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
+                description=(
+                    "Seconds to hold the answer for, until no subscribed consumer is pending or parked any "
+                    "more: what they made of the event can be read then."
+                ),
+            )
+        ],
+    )
     def get(self, request: Request, event_id: UUID) -> Response:
         """Another owner's event is not found."""
+        self.wait_seconds = _seconds(request.query_params.get("wait", "0"))
         trace = selectors.get_trace(event_id=event_id, owner=_owner(request))
         if trace is None:
             raise NotFound("There is no such event, or it is another merchant's.")
+        self.unsettled = frozenset(
+            reception.consumer for reception in trace.consumers if reception.status in selectors.UNSETTLED
+        )
         return Response(EventOutput(trace).data)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text) if _NUMBER.fullmatch(text) else -1.0
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise ValidationError({"wait": f"A number of seconds from 0 to {LONGEST_WAIT}."}, code="invalid")
+    return seconds
 
 
 class FromAllowedAddress(BasePermission):

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,8 @@ from outbox.models import InboxEntry, OutboxEvent, Outcome, Publication
 from outbox.registry import subscribers
 
 PENDING = "pending"
+# Not the end of it: the event is still to come, or waits for an earlier one.
+UNSETTLED = frozenset({PENDING, Outcome.PARKED.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,7 @@ def traces(events: Iterable[OutboxEvent]) -> list[Trace]:
     publications: dict[UUID, list[Publication]] = defaultdict(list)
     for publication in Publication.objects.filter(event_id__in=ids).order_by("published_at"):
         publications[publication.event_id].append(publication)
-    entries: dict[UUID, dict[str, InboxEntry]] = defaultdict(dict)
-    # The newest generation of a consumer speaks for it.
-    for entry in InboxEntry.objects.filter(event_id__in=ids).order_by("generation"):
-        entries[entry.event_id][entry.consumer] = entry
+    entries = _entries(ids)
     return [
         Trace(
             event=event,
@@ -72,6 +71,22 @@ def traces(events: Iterable[OutboxEvent]) -> list[Trace]:
         )
         for event in events
     ]
+
+
+def settled(event_ids: Collection[UUID]) -> dict[UUID, set[str]]:
+    """The consumers that are done with each of these events: by its effect, or for good without one."""
+    return {
+        event_id: {consumer for consumer, entry in entries.items() if entry.outcome not in UNSETTLED}
+        for event_id, entries in _entries(event_ids).items()
+    }
+
+
+def _entries(event_ids: Collection[UUID]) -> dict[UUID, dict[str, InboxEntry]]:
+    """What consumers made of these events, by event and consumer. The newest generation speaks for one."""
+    entries: dict[UUID, dict[str, InboxEntry]] = defaultdict(dict)
+    for entry in InboxEntry.objects.filter(event_id__in=event_ids).order_by("generation"):
+        entries[entry.event_id][entry.consumer] = entry
+    return entries
 
 
 def _reception(consumer: str, entry: InboxEntry | None) -> Reception:

@@ -7,13 +7,16 @@ from pytest_django import Settings
 
 from outbox import clock, wake
 from outbox.config import config
+from outbox.waiting import watcher
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Wake-up threads hold a connection for a while; the test database is dropped without them."""
+    """Some threads hold a connection for a while; the test database is dropped without them."""
     yield
     wake.stop()
+    watcher.close()
+    watcher.join()
 
 
 @pytest.fixture

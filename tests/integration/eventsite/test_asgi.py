@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.utils.module_loading import import_string
 from pytest_django import Settings
 
 from eventsite.asgi import CONCURRENT, Application
@@ -111,3 +113,8 @@ async def test_an_asynchronous_view_runs_in_the_event_loop() -> None:
 async def test_what_does_not_exist_is_not_found() -> None:
     status, _ = await get(Application(), "/nowhere/")
     assert status == 404
+
+
+@pytest.mark.parametrize("name", settings.MIDDLEWARE)
+def test_no_middleware_holds_a_thread_while_an_asynchronous_view_takes_its_time(name: str) -> None:
+    assert import_string(name).async_capable
