@@ -7,10 +7,11 @@ Contracts need no Django: `publish` and `atomic` are loaded when first used.
 
 from typing import TYPE_CHECKING, Any
 
+from outbox.context import following
 from outbox.delivery import Delivery
 from outbox.errors import NonRecoverable, OutboxError
 from outbox.events import Event
-from outbox.registry import Consumer, handles
+from outbox.registry import Consumer, handles, handles_batch
 from outbox.topics import Topic
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ __all__ = [
     "OutboxError",
     "Topic",
     "atomic",
+    "following",
     "handles",
+    "handles_batch",
     "publish",
 ]
 

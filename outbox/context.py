@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+from outbox.delivery import Delivery
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -44,3 +47,14 @@ def caused_by(
         yield
     finally:
         _cause.reset(token)
+
+
+@contextmanager
+def following(delivery: Delivery[Any]) -> Iterator[None]:
+    """Events published inside name this one as their cause, and continue its story."""
+    with caused_by(
+        correlation_id=delivery.correlation_id,
+        causation_id=delivery.id,
+        traceparent=delivery.traceparent,
+    ):
+        yield

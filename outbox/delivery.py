@@ -18,6 +18,7 @@ class Delivery(Generic[E]):
     id           the CloudEvents id; the same however often it is delivered
     number       place within its key, from 1 without gaps; None for foreign events that carry none
     occurred_at  when the fact happened, not when it was delivered
+    generation   which building of the consumer's effect this is for; 1 until a projection is rebuilt
     """
 
     event: E
@@ -33,3 +34,4 @@ class Delivery(Generic[E]):
     correlation_id: UUID
     causation_id: UUID | None
     traceparent: str | None = None
+    generation: int = 1

@@ -65,7 +65,7 @@ class Item:
             occurred_at=self.occurred_at,
         )
 
-    def delivery(self) -> Delivery[Any]:
+    def delivery(self, *, generation: int) -> Delivery[Any]:
         """What its handler is given."""
         assert self.envelope is not None  # noqa: S101  (it has a route)
         assert self.event is not None  # noqa: S101
@@ -83,6 +83,7 @@ class Item:
             correlation_id=self.envelope.correlation_id,
             causation_id=self.envelope.causation_id,
             traceparent=self.envelope.traceparent,
+            generation=generation,
         )
 
     def copy(self) -> dict[str, Any]:

@@ -3,21 +3,23 @@
 import hashlib
 import logging
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from outbox import clock
 from outbox.buffer import atomic
-from outbox.context import caused_by
+from outbox.context import following
+from outbox.delivery import Delivery
 from outbox.errors import LateEvent
 from outbox.inbox import Claim, Inbox, Key
 from outbox.item import Item, decode_headers, read_item
 from outbox.kafka import Record
 from outbox.models import DeadLetter, InboxEntry, Outcome, ParkCause, ParkedKey, WaitingEvent
-from outbox.registry import Consumer
+from outbox.registry import Consumer, Route
 
 GENERATION = 1
 
@@ -83,10 +85,14 @@ class Batch:
         self._numbers: dict[Key, int] = {}
         self._moved: set[Key] = set()
         self._parked: dict[Key, ParkCause] = {}
+        self._gathered: dict[Callable[[Any], None], list[Delivery[Any]]] = {}
+        self._gatherers: dict[Key, Callable[[Any], None]] = {}
+        self._alone = False
         self.handling: UUID | None = None
 
     def run(self, items: list[Item]) -> None:
         """Lock, handle each new event in order, claim."""
+        self._alone = len(items) == 1
         keys = {item.key for item in items if item.key is not None}
         self._numbers = self._inbox.lock_keys(keys)
         self._parked = self._inbox.parked(keys)
@@ -94,6 +100,7 @@ class Batch:
         for item in items:
             if item.inbox_id not in known:
                 self._take(item)
+        self._hand_over()
         self._inbox.advance({key: self._numbers[key] for key in self._moved})
         self._inbox.claim([*self._claims.values()])
 
@@ -139,15 +146,33 @@ class Batch:
             self._moved.add(item.key)
         if item.route is None:
             return Outcome.UNHANDLED
-        delivery, self.handling = item.delivery(), item.inbox_id
-        with caused_by(
-            correlation_id=delivery.correlation_id,
-            causation_id=delivery.id,
-            traceparent=delivery.traceparent,
-        ):
-            item.route.handler(delivery)
-        self.handling = None
+        self._call(item, item.route)
         return Outcome.PROCESSED
+
+    def _call(self, item: Item, route: Route) -> None:
+        """Give the event to its handler, or put it on the handler's list."""
+        delivery = item.delivery(generation=self._inbox.generation)
+        if item.key is not None and self._gatherers.get(item.key, route.handler) != route.handler:
+            self._hand_over()  # an earlier event of the key is on another handler's list
+        if route.batched and not self._alone:
+            self._gathered.setdefault(route.handler, []).append(delivery)
+            if item.key is not None:
+                self._gatherers[item.key] = route.handler
+            return
+        self.handling = item.inbox_id
+        if route.batched:  # by itself, so that a failure has one event to blame, also of those a gap releases
+            route.handler([delivery])
+        else:
+            with following(delivery):
+                route.handler(delivery)
+        self.handling = None
+
+    def _hand_over(self) -> None:
+        """Call the handlers that take lists with what was gathered for them."""
+        gathered, self._gathered = self._gathered, {}
+        self._gatherers.clear()
+        for handler, deliveries in gathered.items():
+            handler(deliveries)
 
     def _is_late(self, item: Item) -> bool:
         """Whether its place in the key has been passed, without its id being known."""

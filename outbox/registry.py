@@ -11,16 +11,21 @@ from outbox.events import Event
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Delivery[E]], None]
+BatchHandler = Callable[[list[Delivery[E]]], None]
 
 _consumers: dict[str, "Consumer"] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One event type of a consumer, its contract and its handler."""
+    """One event type of a consumer, its contract and its handler.
+
+    batched  the handler takes a list of deliveries, of this type and of others that it handles
+    """
 
     event: type[Event]
-    handler: Callable[[Delivery[Any]], None]
+    handler: Callable[[Any], None]
+    batched: bool = False
 
 
 @dataclass(eq=False)
@@ -44,11 +49,11 @@ class Consumer:
             )
         _consumers[self.name] = self
 
-    def add(self, event: type[Event], handler: Callable[[Delivery[Any]], None]) -> None:
+    def add(self, event: type[Event], handler: Callable[[Any], None], *, batched: bool = False) -> None:
         """Have `handler` called for every event of this type. Raises ConsumerMisdeclared at a second one."""
         if event.type in self.routes:
             raise ConsumerMisdeclared(f"Consumer {self.name!r} handles {event.type} twice; keep one handler.")
-        self.routes[event.type] = Route(event, handler)
+        self.routes[event.type] = Route(event, handler, batched)
 
     @property
     def topics(self) -> list[str]:
@@ -66,6 +71,26 @@ def handles(consumer: Consumer, event: type[E]) -> Callable[[Handler[E]], Handle
 
     def register(handler: Handler[E]) -> Handler[E]:
         consumer.add(event, handler)
+        return handler
+
+    return register
+
+
+def handles_batch(consumer: Consumer, *events: type[E]) -> Callable[[BatchHandler[E]], BatchHandler[E]]:
+    """Register a function that takes a batch's new events of these types as one list.
+
+    For effects that the database does better set-wise. All that `handles` promises holds: the function is
+    given each event once, and those of a key in order, and its effects commit with their inbox rows or not
+    at all. It is called once per batch; more often where a key's order asks for it, because another function
+    of this consumer handles an event in between. After a failure it is given lists of one, so that only the
+    guilty event is set aside: its effect must not depend on how events are spread over lists.
+
+    What it publishes follows from no event of its own accord: `with following(delivery)` says from which.
+    """
+
+    def register(handler: BatchHandler[E]) -> BatchHandler[E]:
+        for event in events:
+            consumer.add(event, handler, batched=True)
         return handler
 
     return register
