@@ -1,3 +1,7 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from analytics.api import PaymentVolumes
+
+urlpatterns = [
+    path("api/analytics/payment-volumes/", PaymentVolumes.as_view(), name="payment-volumes"),
+]
