@@ -11,7 +11,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from accounts.permissions import signed_in
-from analytics.renderers import CsvRenderer, RowsRenderer
+from analytics.renderers import CsvRenderer, RowsRenderer, VolumeRow
 from analytics.selectors import Volume, volumes
 from analytics.serializers import VolumeOutput, VolumesQuery
 from contracts.money import minor_to_text
@@ -86,14 +86,12 @@ def _merchant_seen(request: Request, asked: UUID | None) -> UUID | None:
     return own
 
 
-def _rows(found: list[Volume]) -> list[tuple[str, str, str, int, str]]:
-    return [
-        (
-            volume.slot_start.isoformat(),
-            volume.currency,
-            volume.status,
-            volume.count,
-            minor_to_text(volume.amount_minor, volume.currency),
-        )
-        for volume in found
-    ]
+def _rows(found: list[Volume]) -> list[VolumeRow]:
+    rows = []
+    start, shown = None, ""
+    for volume in found:
+        if volume.slot_start is not start:  # the next slot: its rows share it
+            start, shown = volume.slot_start, volume.slot_start.isoformat()
+        amount = minor_to_text(volume.amount_minor, volume.currency)
+        rows.append(VolumeRow(shown, volume.currency, volume.status, volume.count, amount))
+    return rows

@@ -23,14 +23,14 @@ class SlotQuerySet(models.QuerySet["Slot"]):
 class Slot(models.Model):
     """How many payments came to one status in one slot, and their amounts together.
 
-    `width` is 1m, 5m, 1h or 1d; slots begin at whole multiples of it in UTC. `amount_minor` counts the
+    `width` is one of WIDTHS; slots begin at whole multiples of it in UTC. `amount_minor` counts the
     currency's minor unit; a sum of bigints need not fit one. `generation` is the building of the projection
     that the row belongs to. `dirty` rows have changed since their totals were last looked at.
     """
 
     pk = models.CompositePrimaryKey("generation", "width", "merchant_id", "slot_start", "currency", "status")
     generation = models.SmallIntegerField()
-    width = models.CharField(max_length=2)
+    width = models.CharField(max_length=3)
     merchant_id = models.UUIDField()
     slot_start = models.DateTimeField()
     currency = models.CharField(max_length=3)

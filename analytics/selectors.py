@@ -1,19 +1,18 @@
 """Reads of volumes."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from django.db import connection
 
 from analytics.models import EVERYONE
-from analytics.slots import Span, stored_width
+from analytics.slots import WIDTHS, Span, stored_width
 
 GENERATION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(msgspec.Struct, frozen=True):
     """One status of one currency in one slot, which begins at `slot_start` by a clock of the asked zone."""
 
     slot_start: datetime
@@ -23,16 +22,20 @@ class Volume:
     amount_minor: int
 
 
-_STORED = """
-SELECT width_bucket(slot_start, %(boundaries)s::timestamptz[]) AS slot, currency, status,
-    sum(count)::bigint, sum(amount_minor)
-FROM analytics_slot
+_WHERE = """
 WHERE generation = %(generation)s AND width = %(width)s AND merchant_id = %(merchant)s
     AND slot_start >= %(first)s AND slot_start < %(last)s
     AND (%(currency)s::text IS NULL OR currency = %(currency)s)
-    AND (%(status)s::text IS NULL OR status = %(status)s)
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
+    AND (%(status)s::text IS NULL OR status = %(status)s)"""
+# In the order of the primary key: nothing is sorted, nothing is added up.
+_STORED = f"""
+SELECT (extract(epoch FROM slot_start - %(first)s) / %(seconds)s)::integer, currency, status,
+    count, amount_minor::text
+FROM analytics_slot {_WHERE} ORDER BY slot_start, currency, status"""
+_ADDED_UP = f"""
+SELECT width_bucket(slot_start, %(boundaries)s::timestamptz[]) - 1, currency, status,
+    sum(count)::bigint, sum(amount_minor)::text
+FROM analytics_slot {_WHERE} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
 
 
 def volumes(
@@ -40,19 +43,22 @@ def volumes(
 ) -> list[Volume]:
     """The volumes of one merchant, or of all together for None, in order of slot, currency and status.
 
-    Slots without any payment are left out. They are added up from the widest stored slots that the asked
-    ones do not cut: for most zones an answer by day reads 24 rows for each of its own, for UTC one.
+    Slots without any payment are left out. What is not stored as it is asked for is added up from the widest
+    stored slots that the asked ones do not cut: a day of most zones from 24 hours, of the others from
+    quarters of an hour.
     """
     boundaries = span.boundaries()
     if len(boundaries) < 2:
         return []
+    width = stored_width(boundaries)
     with connection.cursor() as cursor:
         cursor.execute(
-            _STORED,
+            _STORED if width == span.slot else _ADDED_UP,
             {
                 "boundaries": boundaries,
+                "seconds": WIDTHS[width].total_seconds(),
                 "generation": GENERATION,
-                "width": stored_width(boundaries),
+                "width": width,
                 "merchant": EVERYONE if merchant_id is None else merchant_id,
                 "first": boundaries[0],
                 "last": boundaries[-1],
@@ -62,6 +68,6 @@ def volumes(
         )
         starts = [boundary.astimezone(span.zone) for boundary in boundaries]
         return [
-            Volume(starts[slot - 1], code, state, count, int(amount))
+            Volume(starts[slot], code, state, count, int(amount))
             for slot, code, state, count, amount in cursor.fetchall()
         ]

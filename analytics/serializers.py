@@ -8,12 +8,11 @@ from rest_framework import serializers
 
 from analytics.errors import AnalyticsError, UnknownZone
 from analytics.models import STATUSES
-from analytics.slots import MOST_SLOTS, SLOTS_BY_DEFAULT, WIDTHS, Span, span_of, zone_named
+from analytics.slots import MOST_SLOTS, SLOTS, SLOTS_BY_DEFAULT, Span, span_of, zone_named
 from contracts.money import CODES
 from outbox import clock
 from rest.serializers import StrictSerializer, TextField
 
-SLOTS = [*reversed(WIDTHS)]
 UTC = zone_named("UTC")
 MOMENT = "A date or time of ISO 8601; read in `tz` when it has no offset of its own."
 

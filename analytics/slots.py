@@ -16,7 +16,10 @@ DAY = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What is stored, the widest first. All begin at whole multiples of their length since 1970, in UTC.
-WIDTHS = {"1d": DAY, "1h": HOUR, "5m": 5 * MINUTE, "1m": MINUTE}
+# Quarters are there for the days and hours of zones that are half or three quarters of an hour off.
+WIDTHS = {"1d": DAY, "1h": HOUR, "15m": QUARTER, "5m": 5 * MINUTE, "1m": MINUTE}
+# What can be asked for.
+SLOTS = ("1m", "5m", "1h", "1d")
 MOST_SLOTS = 10_000
 SLOTS_BY_DEFAULT = 60
 # Offsets from UTC of all zones are multiples of QUARTER since 1972; datetime ends with 9999.

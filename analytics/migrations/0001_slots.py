@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("generation", models.SmallIntegerField()),
-                ("width", models.CharField(max_length=2)),
+                ("width", models.CharField(max_length=3)),
                 ("merchant_id", models.UUIDField()),
                 ("slot_start", models.DateTimeField()),
                 ("currency", models.CharField(max_length=3)),
@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("width__in", ["1d", "1h", "1m", "5m"])),
+                        condition=models.Q(("width__in", ["15m", "1d", "1h", "1m", "5m"])),
                         name="analytics_slot_width_is_known",
                     ),
                     models.CheckConstraint(

@@ -37,6 +37,7 @@ def test_an_event_counts_in_every_width_for_its_merchant_and_for_everyone() -> N
         for width, start in {
             "1m": datetime(2026, 11, 24, 14, 34, tzinfo=UTC),
             "5m": datetime(2026, 11, 24, 14, 30, tzinfo=UTC),
+            "15m": datetime(2026, 11, 24, 14, 30, tzinfo=UTC),
             "1h": datetime(2026, 11, 24, 14, tzinfo=UTC),
             "1d": datetime(2026, 11, 24, tzinfo=UTC),
         }.items()
