@@ -102,6 +102,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
+AUTHENTICATION_BACKENDS = ["rest.signing_in.PasswordBackend"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
@@ -171,6 +172,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 5},
     },
     "kept-answers": {"task": "rest.prune_kept_answers", "schedule": timedelta(days=1)},
+    "budgets": {"task": "rest.prune_budgets", "schedule": timedelta(hours=1)},
 }
 
 LOGGING = logs.logging_settings(
@@ -180,10 +182,11 @@ LOGGING = logs.logging_settings(
 REST_FRAMEWORK = {
     # The token first: it is what an anonymous caller is told to bring (401, not 403).
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
+        "rest.signing_in.BoundedTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["rest.throttling.SharedThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest.parsers.BoundedJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "rest.pages.LatestFirst",
@@ -192,6 +195,10 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+# What each user may ask of the API: so much at once, and then so much a second. One client that runs wild is
+# not to take the site from the others; the load that one is meant to carry is far below.
+API_RATE_PER_SECOND = env.float("API_RATE_PER_SECOND", default=500.0)
+API_BURST = env.int("API_BURST", default=20_000)
 DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_HANDLER_CLASS": "rest.problems.ProblemHandler",
     "EXCEPTION_FORMATTER_CLASS": "rest.problems.ProblemFormatter",

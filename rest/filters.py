@@ -54,6 +54,9 @@ class StrictFilterBackend(DjangoFilterBackend):
 class MomentField(forms.CharField):
     """A time with its offset from UTC; without one it would be a guess."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **kwargs)
+
     def to_python(self, value: Any) -> Any:
         """The moment in UTC, or None."""
         text = super().to_python(value)
@@ -63,8 +66,8 @@ class MomentField(forms.CharField):
             return parse_moment(text)
         except ValueError:
             raise exceptions.ValidationError(
-                "A time of ISO 8601 with its offset, like 2026-01-02T03:04:05Z or 2026-01-02T03:04:05%2B01:00"
-                " (in an address, + must be written %2B).",
+                "A time of ISO 8601 with its offset, like 2026-01-02T03:04:05Z or 2026-01-02T04:04:05%%2B01:00:"
+                " in an address + is written %%2B.",
                 code="invalid",
             ) from None
 

@@ -35,3 +35,16 @@ class KeptAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.answer_status}"
+
+
+class SpentBudget(models.Model):
+    """When a budget will be full again; without a row it is (`rest.throttling`). Unlogged: see 0002."""
+
+    spender = models.TextField(primary_key=True)
+    full_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "rest_budget"
+
+    def __str__(self) -> str:
+        return f"{self.spender} until {self.full_at}"

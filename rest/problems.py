@@ -19,6 +19,7 @@ from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
 from rest_framework.exceptions import APIException, ErrorDetail
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
@@ -64,7 +65,10 @@ class ProblemFormatter(ExceptionFormatter):
     def format_error_response(self, error_response: ErrorResponse) -> dict[str, Any]:
         """One error that is about no field is the problem itself; others are listed."""
         status = int(self.exc.status_code)
-        errors = [replace(error, attr=_place(error.attr)) for error in error_response.errors]
+        errors = [
+            replace(error, attr=_place(error.attr), detail=_writable(error.detail))
+            for error in error_response.errors
+        ]
         if error_response.type != "validation_error":
             return problem(status, code=errors[0].code, detail=errors[0].detail)
         listed = [{"field": error.attr, "code": error.code, "detail": error.detail} for error in errors]
@@ -73,7 +77,12 @@ class ProblemFormatter(ExceptionFormatter):
 
 def _place(attr: str | None) -> str | None:
     """What is wrong about a whole list or object is said of its own name; of the whole body, of none."""
-    return (attr or "").removesuffix(api_settings.NON_FIELD_ERRORS_KEY).rstrip(".") or None
+    return _writable(attr or "").removesuffix(api_settings.NON_FIELD_ERRORS_KEY).rstrip(".") or None
+
+
+def _writable(text: str) -> str:
+    """What the caller sent may be repeated, but lone surrogates have no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _summary(errors: list[Error]) -> str:
@@ -105,6 +114,10 @@ class ProblemHandler(ExceptionHandler):
         """The problem under its own media type."""
         response = super().get_response(exc, data)
         response.content_type = MEDIA_TYPE
+        # A problem is JSON, also where YAML or CSV was asked for.
+        request = self.context["request"]
+        if request is not None:
+            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
         return response
 
 

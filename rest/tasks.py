@@ -5,10 +5,9 @@ import logging
 from celery import shared_task
 from django.db import OperationalError
 
-from rest import idempotency
+from rest import idempotency, throttling
 
 BATCH = 5_000
-
 logger = logging.getLogger(__name__)
 
 
@@ -31,3 +30,17 @@ def prune_kept_answers() -> None:
             break
     if pruned:
         logger.info("forgot %d answers", pruned)
+
+
+@shared_task(
+    name="rest.prune_budgets",
+    ignore_result=True,
+    acks_late=True,
+    autoretry_for=(OperationalError,),
+    max_retries=None,
+    retry_backoff=True,
+    retry_backoff_max=60,
+)
+def prune_budgets() -> None:
+    """Forget the budgets of callers that are gone. May run at any time, twice, and beside itself."""
+    throttling.prune()

@@ -96,8 +96,8 @@ def test_a_list_of_orders_asks_the_database_as_often_as_one(
             lines=[Line(sku="tea", quantity=2, unit_price_minor=625)],
             at=AT,
         )
-    # The token with its user, its groups, the orders, their lines.
-    with django_assert_max_num_queries(4):
+    # The token with its user, its budget, its groups, the orders, their lines.
+    with django_assert_max_num_queries(5):
         assert len(api.get("/api/orders/").json()["results"]) == 10
 
 
@@ -266,8 +266,8 @@ def test_a_page_of_events_asks_the_database_as_often_as_one(
 ) -> None:
     for _ in range(10):
         make_payment()
-    # The token with its user, its groups, the events, their publications, their inbox rows.
-    with django_assert_max_num_queries(5):
+    # The token with its user, its budget, its groups, the events, their publications, their inbox rows.
+    with django_assert_max_num_queries(6):
         assert len(api.get("/api/events/").json()["results"]) == 10
 
 
