@@ -66,8 +66,8 @@ class MomentField(forms.CharField):
             return parse_moment(text)
         except ValueError:
             raise exceptions.ValidationError(
-                "A time of ISO 8601 with its offset, like 2026-01-02T03:04:05Z or 2026-01-02T04:04:05%%2B01:00:"
-                " in an address + is written %%2B.",
+                "A time in ISO 8601 with an offset, like 2026-01-02T03:04:05Z or 2026-01-02T04:04:05%%2B01:00"
+                " (in an address + is written %%2B).",
                 code="invalid",
             ) from None
 
