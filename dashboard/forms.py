@@ -1,4 +1,4 @@
-"""The form that makes a payment."""
+"""The forms that make a payment, and that say why one is undone."""
 
 from typing import Any
 from uuid import UUID
@@ -9,14 +9,22 @@ from django.core.validators import RegexValidator
 from accounts.models import User
 from accounts.roles import MERCHANT
 from contracts.errors import MoneyError
-from contracts.fields import CUSTOMER_ID_PATTERN
+from contracts.fields import CUSTOMER_ID_PATTERN, LONGEST_REASON
 from contracts.money import Money
 
 MOST_MERCHANTS = 200
 
+no_controls = RegexValidator(r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)", "Control characters are not accepted.")
+
+
+def merchant_choices() -> list[tuple[str, str]]:
+    """Merchants by name, for a select."""
+    merchants = User.objects.filter(groups__name=MERCHANT, is_active=True).order_by("username")
+    return [(str(pk), name) for pk, name in merchants.values_list("id", "username")[:MOST_MERCHANTS]]
+
 
 class PaymentForm(forms.Form):
-    """A payment by a merchant for itself, or by staff for the merchant they pick."""
+    """A payment by a merchant for itself, or by an operator for the merchant they pick."""
 
     merchant = forms.ChoiceField(required=False)
     customer_id = forms.CharField(
@@ -35,19 +43,18 @@ class PaymentForm(forms.Form):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
-        if not user.is_staff:
+        if not user.may_operate:
             del self.fields["merchant"]
             return
-        merchants = User.objects.filter(groups__name=MERCHANT, is_active=True).order_by("username")
         field = self.fields["merchant"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101
         field.required = True
-        field.choices = list(merchants.values_list("id", "username")[:MOST_MERCHANTS])
+        field.choices = merchant_choices()
 
     @property
     def merchant_id(self) -> UUID:
         """For whom the payment is made."""
-        return UUID(self.cleaned_data["merchant"]) if self.user.is_staff else self.user.id
+        return UUID(self.cleaned_data["merchant"]) if self.user.may_operate else self.user.id
 
     @property
     def money(self) -> Money:
@@ -69,3 +76,9 @@ class PaymentForm(forms.Form):
             except MoneyError as error:
                 self.add_error("amount", str(error))
         return data
+
+
+class ReasonForm(forms.Form):
+    """Why something is undone, in words that stay in the service's own row."""
+
+    reason = forms.CharField(max_length=LONGEST_REASON, validators=[no_controls])

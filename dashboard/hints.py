@@ -28,6 +28,18 @@ HINTS = {
         "A service that reads events and acts on each exactly once. Lag is how many it has yet to read; sync "
         "delay is the time from an event's happening to its effect here, and should stay below the limit."
     ),
+    "timeline": (
+        "What happened to this payment, from left to right, with a lane for each service. A line leaves an "
+        "event through the lanes of the services that hear of it; a mark shows what each made of it."
+    ),
+    "expiry": (
+        "A payment that nobody validates in time is rejected by itself. From this moment on it cannot be "
+        "validated any more."
+    ),
+    "points": (
+        "What the payment earned the customer, less what a refund has taken back. Loyalty keeps them in a "
+        "ledger that is only ever added to."
+    ),
     "key": (
         "What the event is about: a payment, an order, an account. Events with one key are processed in the "
         "order in which they were written."

@@ -4,14 +4,16 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 from uuid_utils.compat import uuid7
 
+from dashboard.commands import may_act
 from dashboard.following import follow
 from dashboard.forms import PaymentForm
+from dashboard.payment_list import payment_list
 from dashboard.views import signed_in
 from outbox import clock
 from outbox.context import caused_by, current_cause
@@ -21,17 +23,25 @@ from payments.selectors import get_payment
 from payments.services import request_payment, validate_payment
 
 
+@require_http_methods(["GET", "POST"])
+def payments(request: HttpRequest) -> HttpResponseBase:
+    """The list of payments; a POST adds one."""
+    return pay(request) if request.method == "POST" else payment_list(request)
+
+
 @login_required
-@require_POST
 def pay(request: HttpRequest) -> HttpResponse:
-    """Request a payment and validate it at once, as two commands of one story."""
+    """Request a payment, and validate it at once unless told not to: two commands of one story."""
     user = signed_in(request)
-    if not (user.is_staff or user.is_merchant):
-        raise PermissionDenied("Only a merchant or staff may make payments.")
+    if not may_act(user):
+        raise PermissionDenied("Only a merchant or an operator may make payments.")
     form = PaymentForm(request.POST, user=user)
     if not form.is_valid():
-        return render(request, "dashboard/parts/pay.html", {"form": form, "may_pay": True}, status=422)
-    payment = _pay(form)
+        return _refused(request, form)
+    validate = request.POST.get("validate") != "later"
+    payment = _pay(form, validate=validate)
+    if not validate:
+        return _elsewhere(request, reverse("payment", args=[payment.id]))
     address = f"{reverse('flow')}?payment={payment.id}"
     if "HX-Request" not in request.headers:
         return redirect(address)
@@ -41,7 +51,22 @@ def pay(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _pay(form: PaymentForm) -> Payment:
+def _refused(request: HttpRequest, form: PaymentForm) -> HttpResponse:
+    page = {"form": form, "may_pay": True}
+    template = "parts/pay.html" if "HX-Request" in request.headers else "pay_alone.html"
+    return render(request, f"dashboard/{template}", page, status=422)
+
+
+def _elsewhere(request: HttpRequest, address: str) -> HttpResponse:
+    """Another page, for htmx as for any browser."""
+    if "HX-Request" not in request.headers:
+        return redirect(address)
+    response = HttpResponse(status=204)
+    response["HX-Redirect"] = address
+    return response
+
+
+def _pay(form: PaymentForm, *, validate: bool) -> Payment:
     cause = current_cause()
     story = cause.correlation_id or uuid7()
     with caused_by(correlation_id=story, traceparent=cause.traceparent):
@@ -51,7 +76,8 @@ def _pay(form: PaymentForm) -> Payment:
             money=form.money,
             at=clock.now(),
         )
-        payment, _ = validate_payment(payment_id=payment.id, merchant_id=form.merchant_id, at=clock.now())
+        if validate:
+            payment, _ = validate_payment(payment_id=payment.id, merchant_id=form.merchant_id, at=clock.now())
     return payment
 
 

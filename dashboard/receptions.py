@@ -12,6 +12,8 @@ _SHOWN = {
     Outcome.DISCARDED: ("none", "discarded"),
 }
 
+_SHORT = {Outcome.UNHANDLED: "passed", Outcome.DEAD: "dead"}
+
 
 def state_of(status: str) -> str:
     """The state that the page's marks are drawn by."""
@@ -21,3 +23,8 @@ def state_of(status: str) -> str:
 def word_of(status: str) -> str:
     """The status as a reader knows it."""
     return _SHOWN[status][1]
+
+
+def short_word_of(status: str) -> str:
+    """The status in one short word, for a narrow column."""
+    return _SHORT.get(status, word_of(status))

@@ -1,15 +1,18 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from dashboard import paying, stream, views
+from dashboard import acting, paying, payment_page, stream, views
 
 urlpatterns = [
     path("", views.flow, name="flow"),
     path("flow/stream/", stream.flow_stream, name="flow-stream"),
     path("events/find/", views.find, name="find"),
     path("events/<uuid:event_id>/", views.event, name="event"),
-    path("payments/", paying.pay, name="pay"),
+    path("payments/", paying.payments, name="payments"),
+    path("payments/<uuid:payment_id>/", payment_page.payment, name="payment"),
+    path("payments/<uuid:payment_id>/now/", payment_page.payment_now, name="payment-now"),
     path("payments/<uuid:payment_id>/following/", paying.following, name="following"),
+    path("payments/<uuid:payment_id>/<slug:command>/", acting.act, name="payment-command"),
     path(
         "login/",
         LoginView.as_view(template_name="dashboard/login.html", redirect_authenticated_user=True),

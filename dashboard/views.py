@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from accounts.models import User
+from dashboard.commands import may_act
 from dashboard.following import follow
 from dashboard.forms import PaymentForm
 from dashboard.latest import latest_events
@@ -51,7 +52,7 @@ def flow(request: HttpRequest) -> HttpResponse:
         "events": latest_events([audience])[audience],
         "consumers": all_consumers(),
         "staff": audience is None,
-        "may_pay": user.is_staff or user.is_merchant,
+        "may_pay": may_act(user),
         "form": PaymentForm(user=user),
         "following": following,
     }

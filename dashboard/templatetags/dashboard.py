@@ -1,16 +1,19 @@
 """What the templates of this app need to show times, spans, ids and states."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from dashboard import formats, receptions
+from contracts.money import minor_to_text
+from dashboard import formats, receptions, statuses
 from dashboard.hints import HINTS
 from outbox.registry import Consumer
 from outbox.selectors import Reception, Trace
+from payments.models import Payment
 
 register = template.Library()
 register.filter("short_id", formats.short_id)
@@ -18,6 +21,8 @@ register.filter("span", formats.delay)
 register.filter("limit", formats.limit)
 register.filter("state_of", receptions.state_of)
 register.filter("word_of", receptions.word_of)
+register.filter("short_word_of", receptions.short_word_of)
+register.filter("state_of_status", statuses.state_of_status)
 
 
 @register.simple_tag
@@ -57,6 +62,18 @@ def event_name(event_type: str) -> str:
     """payments.PaymentValidated.v1 is spoken of as PaymentValidated; a foreign type as it stands."""
     parts = event_type.split(".")
     return parts[1] if len(parts) == 3 else event_type
+
+
+@register.filter
+def amount(payment: Payment) -> str:
+    """The amount without its currency, which has a column of its own."""
+    return minor_to_text(payment.amount_minor, payment.currency)
+
+
+@register.filter
+def name_in(names: Mapping[UUID, str], key: UUID) -> str:
+    """The name that a key has among these; the key itself, shortened, where it has none."""
+    return names.get(key) or formats.short_id(key)
 
 
 @register.filter

@@ -31,6 +31,11 @@ def staff(db: None) -> User:
 
 
 @pytest.fixture
+def operator(db: None) -> User:
+    return ensure_user(username="operator", password=None, groups=["operator"])
+
+
+@pytest.fixture
 def viewer(db: None) -> User:
     return ensure_user(username="viewer", password=None, groups=["viewer"])
 

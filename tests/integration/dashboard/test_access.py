@@ -25,8 +25,11 @@ def test_everything_but_the_sign_in_page_asks_who_is_there(db: None, anonymous: 
         reverse("flow"),
         reverse("find"),
         reverse("event", args=[uuid4()]),
-        reverse("pay"),
+        reverse("payments"),
         reverse("following", args=[uuid4()]),
+        reverse("payment", args=[uuid4()]),
+        reverse("payment-now", args=[uuid4()]),
+        reverse("payment-command", args=[uuid4(), "refund"]),
     ]
     for path in somewhere:
         answer = anonymous.get(path)
@@ -83,28 +86,29 @@ def test_a_payment_is_followed_by_its_merchant_and_staff_alone(
 
 
 def test_merchants_pay_for_themselves_whatever_the_form_says(first: User, second: User) -> None:
-    answer = browser_of(first).post(reverse("pay"), {**FORM, "merchant": str(second.id)})
+    answer = browser_of(first).post(reverse("payments"), {**FORM, "merchant": str(second.id)})
     assert answer.status_code == 302
     assert Payment.objects.get().merchant_id == first.id
 
 
-def test_staff_pay_for_merchants_and_nobody_else(first: User, viewer: User, staff: User) -> None:
-    client = browser_of(staff)
+def test_operators_pay_for_merchants_and_nobody_else(first: User, viewer: User, operator: User) -> None:
+    client = browser_of(operator)
     for nobody in ("", str(viewer.id), str(uuid4()), "nonsense"):
-        assert client.post(reverse("pay"), {**FORM, "merchant": nobody}).status_code == 422
-    assert client.post(reverse("pay"), {**FORM, "merchant": str(first.id)}).status_code == 302
+        assert client.post(reverse("payments"), {**FORM, "merchant": nobody}).status_code == 422
+    assert client.post(reverse("payments"), {**FORM, "merchant": str(first.id)}).status_code == 302
     assert Payment.objects.get().merchant_id == first.id
 
 
-def test_who_is_no_merchant_pays_nothing(viewer: User) -> None:
-    assert browser_of(viewer).post(reverse("pay"), FORM).status_code == 403
+def test_who_is_no_merchant_and_no_operator_pays_nothing(viewer: User, staff: User) -> None:
+    for user in (viewer, staff):
+        assert browser_of(user).post(reverse("payments"), FORM).status_code == 403
     assert not Payment.objects.exists()
 
 
 def test_a_form_from_elsewhere_is_refused(first: User) -> None:
     client = Client(enforce_csrf_checks=True, headers={"host": "localhost"})
     client.force_login(first)
-    assert client.post(reverse("pay"), FORM).status_code == 403
+    assert client.post(reverse("payments"), FORM).status_code == 403
     assert not Payment.objects.exists()
 
 
@@ -124,12 +128,12 @@ def test_a_form_from_elsewhere_is_refused(first: User) -> None:
     ],
 )
 def test_bad_input_makes_no_payment(first: User, given: dict[str, str]) -> None:
-    assert browser_of(first).post(reverse("pay"), {**FORM, **given}).status_code == 422
+    assert browser_of(first).post(reverse("payments"), {**FORM, **given}).status_code == 422
     assert not Payment.objects.exists()
 
 
 def test_one_payment_is_one_story(first: User) -> None:
-    browser_of(first).post(reverse("pay"), FORM)
+    browser_of(first).post(reverse("payments"), FORM)
     assert OutboxEvent.objects.count() == 2
     assert OutboxEvent.objects.values("correlation_id").distinct().count() == 1
 

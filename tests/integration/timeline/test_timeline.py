@@ -198,7 +198,7 @@ def test_causes_and_numbers_order_what_clocks_disagree_about() -> None:
 
     def event(number: int, *, key: str, at: datetime, cause: OutboxEvent | None = None) -> OutboxEvent:
         return OutboxEvent(
-            id=new_id(at), topic="t", key=key, number=number, occurred_at=at, causation_id=cause and cause.id
+            id=new_id(at), topic="t", key=key, number=number, occurred_at=at, causation_id=cause.id if cause else None
         )
 
     first = event(1, key="a", at=now)

@@ -1,0 +1,132 @@
+"""The commands of the payment page: each goes through its service, and the page shows what came of it."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from accounts.models import User
+from dashboard.commands import may_act
+from dashboard.forms import ReasonForm
+from dashboard.order_form import OrderForm
+from dashboard.payment_page import render_payment
+from dashboard.views import signed_in
+from orders import errors as order_errors
+from orders.models import Order
+from orders.selectors import orders_seen_by
+from orders.services import cancel_order, modify_order
+from outbox import clock
+from payments import errors as payment_errors
+from payments.models import Payment
+from payments.selectors import get_payment
+from payments.services import refund_payment, reject_payment, validate_payment
+
+
+class NoOrderYet(Exception):
+    """The payment has no order yet."""
+
+
+REFUSALS = (payment_errors.TransitionForbidden, order_errors.TransitionForbidden, NoOrderYet)
+
+
+@login_required
+@require_POST
+def act(request: HttpRequest, payment_id: UUID, command: str) -> HttpResponse:
+    """Carry a command out.
+
+    What is wrong with its form is said in it (422). What the state does not allow any more is said above the
+    page as it is now (409): so a command that is sent twice is carried out once.
+    """
+    user = signed_in(request)
+    if not may_act(user):
+        raise PermissionDenied("Only a merchant or an operator may do this.")
+    if command not in _COMMANDS:
+        raise Http404("There is no such command.")
+    try:
+        payment = get_payment(payment_id=payment_id, merchant_id=user.acts_for_merchant)
+        form = _COMMANDS[command](payment, user, request.POST)
+    except payment_errors.PaymentNotFound as error:
+        raise Http404(str(error)) from error
+    except REFUSALS as error:
+        said = str(error) or str(type(error).__doc__)
+        return render_payment(request, payment_id, notice=said, status=409)
+    if form.errors:
+        return render_payment(request, payment_id, forms={command: form}, status=422)
+    if "HX-Request" not in request.headers:
+        return redirect("payment", payment_id=payment_id)
+    return render_payment(request, payment_id)
+
+
+def _validate(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+    validate_payment(payment_id=payment.id, merchant_id=user.acts_for_merchant, at=clock.now())
+    return forms.Form(data)
+
+
+def _reject(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+    form = ReasonForm(data)
+    if form.is_valid():
+        reject_payment(
+            payment_id=payment.id,
+            merchant_id=user.acts_for_merchant,
+            reason=form.cleaned_data["reason"],
+            at=clock.now(),
+        )
+    return form
+
+
+def _refund(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+    form = ReasonForm(data)
+    if form.is_valid():
+        refund_payment(
+            payment_id=payment.id,
+            merchant_id=user.acts_for_merchant,
+            reason=form.cleaned_data["reason"],
+            at=clock.now(),
+        )
+    return form
+
+
+def _modify(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+    order = _order_of(payment)
+    form = OrderForm(data, order=order)
+    if form.is_valid():
+        try:
+            modify_order(
+                order_id=order.id, merchant_id=user.acts_for_merchant, at=clock.now(), **form.cleaned_data
+            )
+        except order_errors.LinesDoNotAddUp as error:
+            form.add_error(None, str(error))
+    return form
+
+
+def _cancel(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+    order, form = _order_of(payment), ReasonForm(data)
+    if form.is_valid():
+        cancel_order(
+            order_id=order.id,
+            merchant_id=user.acts_for_merchant,
+            reason=form.cleaned_data["reason"],
+            at=clock.now(),
+        )
+    return form
+
+
+def _order_of(payment: Payment) -> Order:
+    order = orders_seen_by(merchant_id=payment.merchant_id).filter(payment_id=payment.id).first()
+    if order is None:
+        raise NoOrderYet
+    return order
+
+
+_COMMANDS: dict[str, Callable[[Payment, User, QueryDict], forms.Form]] = {
+    "validate": _validate,
+    "reject": _reject,
+    "refund": _refund,
+    "modify": _modify,
+    "cancel": _cancel,
+}
