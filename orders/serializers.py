@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from contracts.errors import MoneyError
@@ -15,6 +15,7 @@ from contracts.fields import (
     Line,
 )
 from contracts.money import Money, minor_to_text
+from orders import examples
 from orders.models import Cause, Order, OrderLine
 from rest.serializers import AmountField, StrictSerializer, TextField, WholeNumberField
 
@@ -39,6 +40,7 @@ class OrderLineInput(StrictSerializer):
     unit_price = AmountField()
 
 
+@extend_schema_serializer(examples=[OpenApiExample("Another address and other lines", examples.CHANGE)])
 class OrderChange(StrictSerializer):
     """What is to be different. Prices are in the order's currency, which `context` names."""
 
@@ -77,6 +79,7 @@ class OrderChange(StrictSerializer):
             raise serializers.ValidationError({"lines": {str(index): {"unit_price": detail}}}) from None
 
 
+@extend_schema_serializer(examples=[OpenApiExample("A reason", examples.REASON)])
 class CancellationInput(StrictSerializer):
     """Why nothing is to be delivered."""
 
@@ -100,6 +103,7 @@ class OrderLineOutput(serializers.ModelSerializer[OrderLine]):
         return minor_to_text(line.unit_price_minor, line.order.currency)
 
 
+@extend_schema_serializer(examples=[OpenApiExample("A new order", examples.CREATED)])
 class OrderOutput(serializers.ModelSerializer[Order]):
     """An order as its merchant sees it."""
 
@@ -146,6 +150,9 @@ class OrderOutput(serializers.ModelSerializer[Order]):
         return order.reason or None
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("A cancelled order and its event", examples.CANCELLED | examples.EVENT)]
+)
 class OrderWithEvent(OrderOutput):
     """An order and the event that tells of what was just done to it."""
 
@@ -156,6 +163,9 @@ class OrderWithEvent(OrderOutput):
         read_only_fields = fields
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("A modified order and its event", examples.MODIFIED | examples.EVENT)]
+)
 class ChangedOrder(OrderOutput):
     """An order and the event that tells of its change, if anything was different."""
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from outbox import examples
 from outbox.health import STATES
 from outbox.models import Outcome
 from outbox.selectors import PENDING, Trace, shown_data
@@ -39,6 +40,7 @@ class ReceptionOutput(serializers.Serializer[Any]):
     processed_at = serializers.DateTimeField(allow_null=True)
 
 
+@extend_schema_serializer(examples=[OpenApiExample("One consumer is done, another is not", examples.EVENT)])
 class EventOutput(serializers.Serializer[Trace]):
     """An event, where it went, and what each consumer made of it."""
 
@@ -91,12 +93,14 @@ class PartOutput(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+@extend_schema_serializer(examples=[OpenApiExample("It answers", {"status": "ok"})])
 class HealthOutput(serializers.Serializer[Any]):
     """The process answers."""
 
     status = serializers.CharField()
 
 
+@extend_schema_serializer(examples=[OpenApiExample("Ready", examples.READY)])
 class ReadinessOutput(serializers.Serializer[Any]):
     """Whether requests can be served, and what that rests on."""
 

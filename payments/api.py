@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -44,6 +44,7 @@ def _forbidden(status: Status, *, needed: Status, wanted: Status) -> tuple[str, 
     return error.code, error
 
 
+@extend_schema_view(get=extend_schema(summary="Payments, the latest first"))
 class PaymentList(generics.ListAPIView[Payment]):
     """A merchant's payments."""
 

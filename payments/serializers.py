@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 from django.core.validators import RegexValidator
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from contracts.errors import MoneyError, UnknownCurrency
@@ -17,6 +17,7 @@ from contracts.fields import (
     Line,
 )
 from contracts.money import CODES, Money, decimals_of, minor_to_text
+from payments import examples
 from payments.models import Cause, Payment
 from rest.serializers import AmountField, StrictSerializer, TextField, WholeNumberField
 
@@ -77,6 +78,7 @@ class LineInput(StrictSerializer):
     unit_price = AmountField()
 
 
+@extend_schema_serializer(examples=[OpenApiExample("A payment with lines", examples.REQUEST)])
 class PaymentInput(StrictSerializer):
     """A payment to be requested. Lines, when there are any, must add up to the amount."""
 
@@ -121,6 +123,7 @@ def _money(text: str, currency: str, *, where: list[str]) -> Money:
         raise serializers.ValidationError(detail) from None
 
 
+@extend_schema_serializer(examples=[OpenApiExample("The default", {"flow": "choreography"})])
 class ValidateInput(StrictSerializer):
     """How the rest is to follow from the validation."""
 
@@ -132,6 +135,7 @@ class ValidateInput(StrictSerializer):
     )
 
 
+@extend_schema_serializer(examples=[OpenApiExample("A reason", examples.REASON)])
 class RejectionInput(StrictSerializer):
     """Why a payment will never be good."""
 
@@ -140,6 +144,7 @@ class RejectionInput(StrictSerializer):
     )
 
 
+@extend_schema_serializer(examples=[OpenApiExample("A reason", examples.REASON)])
 class RefundInput(StrictSerializer):
     """Why the money goes back."""
 
@@ -156,6 +161,7 @@ class LineOutput(serializers.Serializer[Any]):
     unit_price = serializers.CharField(help_text='Like "12.50".')
 
 
+@extend_schema_serializer(examples=[OpenApiExample("A validated payment", examples.VALIDATED)])
 class PaymentOutput(serializers.ModelSerializer[Payment]):
     """A payment as its merchant sees it."""
 
@@ -213,6 +219,9 @@ class PaymentOutput(serializers.ModelSerializer[Payment]):
         ]
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("A payment and its event", examples.VALIDATED | examples.EVENT)]
+)
 class PaymentWithEvent(PaymentOutput):
     """A payment and the event that tells of what was just done to it."""
 
