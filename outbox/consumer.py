@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.db import connections
 
@@ -21,18 +21,38 @@ CONTENTION_RETRIES = 10
 logger = logging.getLogger(__name__)
 
 
+def group_of(consumer: str, *, building: int | None = None) -> str:
+    """The Kafka group in which a consumer reads; the one that builds a generation reads in its own."""
+    return consumer if building is None else f"{consumer}.generation-{building}"
+
+
 class ConsumerWorker:
     """One instance of a consumer. `run()` returns after `stop` is set, with the batch in hand finished.
 
     Polling goes on whatever fails, so that the instance stays a member of its group. What is away is
     waited for as long as it takes; what fails alone is tried again alone, a bounded number of times.
+
+    building  the generation of a projection to build, in a group of its own; None works on the live one
+    reached   the next offset of each partition whose records up to there are done
+    done      called with records that have just been done
     """
 
-    def __init__(self, consumer: Consumer, *, stop: threading.Event, settings: Config | None = None) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        stop: threading.Event,
+        settings: Config | None = None,
+        building: int | None = None,
+        done: Callable[[list[Record]], None] | None = None,
+    ) -> None:
         self._consumer = consumer
+        self._heard = done
         self._stop = stop
         self._settings = settings or config()
-        self._processor = Processor(consumer)
+        self._processor = Processor(consumer, building=building)
+        self.group = group_of(consumer.name, building=building)
+        self.reached: dict[Placement, int] = {}
         self._pending: list[Record] = []
         self._alone = 0  # how many of the pending records are run one at a time, after their batch failed
         self._attempts = 0  # of the first pending record, when it is run alone
@@ -42,12 +62,16 @@ class ConsumerWorker:
         self._retry_at: float | None = None
         self._delays: Iterator[float] = backoff()
         self._reader = GroupReader(
-            self._settings.kafka, group=consumer.name, topics=consumer.topics, on_lost=self._drop
+            self._settings.kafka,
+            group=self.group,
+            topics=consumer.topics,
+            on_lost=self._drop,
+            mark_ends=building is not None,
         )
 
     def run(self) -> None:
         """Consume until stopped, then leave the group. Raises BrokerError when Kafka shuts it out."""
-        logger.info("consumer %s reads %s", self._consumer.name, ", ".join(self._consumer.topics))
+        logger.info("consumer %s reads %s", self.group, ", ".join(self._consumer.topics))
         try:
             while not self._stop.is_set():
                 # Not `self._pending += ...`: a rebalance inside poll() replaces the list.
@@ -58,6 +82,9 @@ class ConsumerWorker:
                     self._go_on()  # what was waited for went to another member
                 if self._retry_at is None or time.monotonic() >= self._retry_at:
                     self._work()
+                if not self._pending:
+                    for place, end in self._reader.take_ends().items():
+                        self.reached[place] = max(end, self.reached.get(place, 0))
         finally:
             self._reader.close()
             connections[self._consumer.using].close()
@@ -88,13 +115,19 @@ class ConsumerWorker:
         del self._pending[: len(batch)]
         self._alone = max(0, self._alone - len(batch))
         self._go_on()
-        self._reader.commit({(record.topic, record.partition): record.offset + 1 for record in batch})
+        offsets = {(record.topic, record.partition): record.offset + 1 for record in batch}
+        self.reached.update(offsets)
+        if self._heard is not None:
+            self._heard(batch)
+        self._reader.commit(offsets)
 
     def _must_wait(self, batch: list[Record], error: Exception) -> bool:
         """Decide what a failed batch needs: False when it can be run again at once, in another way."""
         family = family_of(error)
         if family is Family.RECOVERABLE:
             return self._wait(error)
+        if family is Family.FATAL:
+            raise error
         if len(batch) > 1:
             self._alone = len(batch)
             return False

@@ -30,6 +30,7 @@ class Cause:
 
 _NOTHING = Cause()
 _cause: ContextVar[Cause] = ContextVar("outbox_cause", default=_NOTHING)
+_building: ContextVar[bool] = ContextVar("outbox_building", default=False)
 
 
 def current_cause() -> Cause:
@@ -58,3 +59,18 @@ def following(delivery: Delivery[Any]) -> Iterator[None]:
         traceparent=delivery.traceparent,
     ):
         yield
+
+
+def is_building() -> bool:
+    """Whether a projection is being rebuilt here, from events whose consequences were published long ago."""
+    return _building.get()
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """publish() raises inside."""
+    token = _building.set(True)
+    try:
+        yield
+    finally:
+        _building.reset(token)

@@ -66,3 +66,23 @@ class LateEvent(NonRecoverable):
 
 class OverlappingConsumer(OutboxError):
     """Another instance has just processed an event of this batch; the batch is run again without it."""
+
+
+class NotAProjection(OutboxError):
+    """Only a consumer declared with a Projection can be rebuilt: others would act a second time."""
+
+
+class RebuildUnderWay(OutboxError):
+    """This projection is being rebuilt by another process: wait for it, or stop it first."""
+
+
+class NothingToAbandon(OutboxError):
+    """No half-built generation of this projection exists."""
+
+
+class PublishWhileBuilding(OutboxError):
+    """A projection being rebuilt may not publish: its events have been published when they were live."""
+
+
+class GenerationEnded(OutboxError):
+    """The generation that was being built has become live, or was abandoned."""

@@ -34,11 +34,16 @@ class Claim:
 
 
 class Inbox:
-    """The inbox of one consumer's generation."""
+    """The inbox of one consumer's generation.
 
-    def __init__(self, *, consumer: str, generation: int, using: str) -> None:
+    inherits  generations that it replaced, whose rows have not been handed over to it yet: what only they
+              know is of records that Kafka no longer had when it was built
+    """
+
+    def __init__(self, *, consumer: str, generation: int, using: str, inherits: tuple[int, ...] = ()) -> None:
         self.consumer = consumer
         self.generation = generation
+        self._speaking = [generation, *inherits]
         self._using = using
         self._who: list[Any] = [consumer, generation]
 
@@ -74,8 +79,8 @@ class Inbox:
         with connections[self._using].cursor() as sql:
             sql.execute(
                 "SELECT event_id FROM outbox_inbox"
-                " WHERE event_id = ANY(%s) AND consumer = %s AND generation = %s",
-                [list(event_ids), *self._who],
+                " WHERE event_id = ANY(%s) AND consumer = %s AND generation = ANY(%s)",
+                [list(event_ids), self.consumer, self._speaking],
             )
             return {event_id for (event_id,) in sql.fetchall()}
 

@@ -7,6 +7,8 @@ consumer's. Today both are one.
 import uuid
 
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 
 
 class OutboxEvent(models.Model):
@@ -160,6 +162,48 @@ class InboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.consumer}: {self.event_id} {self.outcome}"
+
+
+class GenerationState(models.TextChoices):
+    """What a generation is for."""
+
+    LIVE = "live"
+    BUILDING = "building"
+    RETIRED = "retired"
+    ABANDONED = "abandoned"
+
+
+class Generation(models.Model):
+    """One building of a projection's effect from its events. Without a row, generation 1 is live.
+
+    A retired one has been replaced, an abandoned one will never be live; their rows go with the last of what
+    they left behind.
+    """
+
+    pk = models.CompositePrimaryKey("consumer", "generation")
+    consumer = models.TextField()
+    generation = models.SmallIntegerField()
+    state = models.TextField(choices=GenerationState)
+    started_at = models.DateTimeField(db_default=Now())
+    live_at = models.DateTimeField(null=True)
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "outbox_generation"
+        constraints = [
+            models.UniqueConstraint(
+                name="outbox_one_live_generation", fields=["consumer"], condition=Q(state="live")
+            ),
+            models.UniqueConstraint(
+                name="outbox_one_generation_is_built", fields=["consumer"], condition=Q(state="building")
+            ),
+            models.CheckConstraint(
+                name="outbox_generation_state_is_known", condition=Q(state__in=GenerationState.values)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: generation {self.generation}, {self.state}"
 
 
 class ConsumerKey(models.Model):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,26 +13,28 @@ from django.db.models import Q, QuerySet
 
 from outbox import clock
 from outbox.buffer import atomic
-from outbox.context import following
+from outbox.context import building, following
 from outbox.delivery import Delivery
 from outbox.errors import LateEvent
+from outbox.generations import Held, hold
 from outbox.inbox import Claim, Inbox, Key
 from outbox.item import Item, decode_headers, read_item
 from outbox.kafka import Record
 from outbox.models import DeadLetter, InboxEntry, Outcome, ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import Consumer, Route
 
-GENERATION = 1
-
 logger = logging.getLogger(__name__)
 
 
 class Processor:
-    """Runs the records of one consumer, each event's effect once, in order per key."""
+    """Runs the records of one consumer, each event's effect once, in order per key.
 
-    def __init__(self, consumer: Consumer, *, generation: int = GENERATION) -> None:
+    building  the generation to build; None works on the one that is live, asked in each transaction
+    """
+
+    def __init__(self, consumer: Consumer, *, building: int | None = None) -> None:
         self.consumer = consumer
-        self._inbox = Inbox(consumer=consumer.name, generation=generation, using=consumer.using)
+        self._building = building
         self._condemned: dict[UUID, tuple[Exception, int]] = {}
         self._suspect: UUID | None = None
 
@@ -48,15 +51,18 @@ class Processor:
             item = self.read(record, now=now)
             items.setdefault(item.inbox_id, item)
         self._suspect = next(iter(items), None)
-        batch = Batch(self._inbox, self.consumer, self._condemned)
+        batch = Batch(self.consumer, self._condemned)
         try:
-            with atomic(using=self.consumer.using):
-                batch.run([*items.values()])
+            with atomic(using=self.consumer.using), self._publishing():
+                batch.run([*items.values()], hold(self.consumer, building=self._building))
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.
             self._suspect = batch.handling or self._suspect
             raise
         self.pardon()
+
+    def _publishing(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._building is None else building()
 
     def read(self, record: Record, *, now: datetime | None = None) -> Item:
         """A record as this consumer understands it."""
@@ -75,10 +81,7 @@ class Processor:
 class Batch:
     """The state of one transaction: locked progress, parked keys, and the inbox rows to be."""
 
-    def __init__(
-        self, inbox: Inbox, consumer: Consumer, condemned: dict[UUID, tuple[Exception, int]]
-    ) -> None:
-        self._inbox = inbox
+    def __init__(self, consumer: Consumer, condemned: dict[UUID, tuple[Exception, int]]) -> None:
         self._consumer = consumer
         self._condemned = condemned
         self._claims: dict[UUID, Claim] = {}
@@ -90,8 +93,14 @@ class Batch:
         self._alone = False
         self.handling: UUID | None = None
 
-    def run(self, items: list[Item]) -> None:
+    def run(self, items: list[Item], generation: Held) -> None:
         """Lock, handle each new event in order, claim."""
+        self._inbox = Inbox(
+            consumer=self._consumer.name,
+            generation=generation.number,
+            using=self._consumer.using,
+            inherits=generation.inherits,
+        )
         self._alone = len(items) == 1
         keys = {item.key for item in items if item.key is not None}
         self._numbers = self._inbox.lock_keys(keys)

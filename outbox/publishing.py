@@ -10,13 +10,14 @@ from psycopg.errors import CheckViolation
 
 from outbox import buffer, clock, wake
 from outbox.config import config
-from outbox.context import current_cause
+from outbox.context import current_cause, is_building
 from outbox.envelope import FUTURE_LIMIT, LONGEST_KEY, is_text
 from outbox.errors import (
     ContractViolation,
     EventTooLarge,
     NoPartition,
     PublishOutsideTransaction,
+    PublishWhileBuilding,
     UnknownTopic,
 )
 from outbox.events import Event
@@ -60,11 +61,14 @@ def publish(
     at     when the fact happened; the database's clock when left out
     owner  for whom the API may show the event
 
-    Raises PublishOutsideTransaction, ContractViolation, EventTooLarge, UnknownTopic, NoPartition.
+    Raises PublishOutsideTransaction, ContractViolation, EventTooLarge, UnknownTopic, NoPartition; and
+    PublishWhileBuilding in a handler that rebuilds its projection.
     """
     connection = connections[using]
     if not connection.in_atomic_block:
         raise PublishOutsideTransaction
+    if is_building():
+        raise PublishWhileBuilding(f"{event.type} was published in rebuilding a projection, which may not.")
     row = _row(event, at=at, owner=owner, using=using)
     pending = buffer.pending(using)
     if pending is None:

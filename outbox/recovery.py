@@ -10,7 +10,14 @@ from enum import Enum
 from django.db import Error as DjangoDatabaseError
 from django.db import InterfaceError, OperationalError
 
-from outbox.errors import NonRecoverable, NoPartition, OverlappingConsumer, UnknownTopic
+from outbox.errors import (
+    GenerationEnded,
+    NonRecoverable,
+    NoPartition,
+    OverlappingConsumer,
+    PublishWhileBuilding,
+    UnknownTopic,
+)
 from outbox.kafka import BrokerError
 
 # 08 connection, 53 resources (disk full, too many connections), 57P the server is going down or starting,
@@ -27,10 +34,14 @@ class Family(Enum):
     CONTENTION = "contention"
     NON_RECOVERABLE = "non-recoverable"
     UNKNOWN = "unknown"
+    # Of the worker, not of any event: it cannot go on.
+    FATAL = "fatal"
 
 
 def family_of(error: BaseException) -> Family:
     """The family of an error, by its type and, for the database's errors, its SQLSTATE."""
+    if isinstance(error, GenerationEnded | PublishWhileBuilding):
+        return Family.FATAL
     if isinstance(error, NonRecoverable):
         return Family.NON_RECOVERABLE
     if isinstance(error, OverlappingConsumer):

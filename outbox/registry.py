@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
 
 from outbox.delivery import Delivery
 from outbox.errors import ConsumerMisdeclared, UnknownConsumer
@@ -28,6 +28,24 @@ class Route:
     batched: bool = False
 
 
+class Projection(Protocol):
+    """What a consumer declares whose whole effect is rows that can be built again from its events.
+
+    Its handlers keep the rows of `Delivery.generation` apart from those of others, and readers show those of
+    the live one (`outbox.generations.live_generation`). They publish nothing.
+    """
+
+    def take_over(self, *, old: int, new: int, before: datetime | None) -> None:
+        """Called in the transaction in which the generation `new` replaces `old`.
+
+        Kafka keeps records for a finite time. What happened before `before`, the beginning of a day of UTC,
+        cannot be built again: `new` gets the rows of `old` in the place of its own. None: all was there.
+        """
+
+    def discard(self, *, generation: int, limit: int) -> int:
+        """Remove up to `limit` rows of a generation that nobody reads any more; return how many they were."""
+
+
 @dataclass(eq=False)
 class Consumer:
     """A service's reader of events: a Kafka consumer group, an inbox, and handlers by event type.
@@ -35,11 +53,13 @@ class Consumer:
     name              also the Kafka group; unique in the project
     sync_delay_limit  how late an effect may be, from the event's occurred_at, before it is alarming
     using             the database of its inbox and effects
+    projection        how its effect is rebuilt; None for one that cannot be, because it acts
     """
 
     name: str
     sync_delay_limit: timedelta
     using: str = "default"
+    projection: Projection | None = None
     routes: dict[str, Route] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:

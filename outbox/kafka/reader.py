@@ -16,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class GroupReader:
-    """A member of a consumer group. Offsets are committed only when told; partitions move cooperatively."""
+    """A member of a consumer group. Offsets are committed only when told; partitions move cooperatively.
+
+    mark_ends  notice where partitions end, for take_ends()
+    """
 
     def __init__(
         self,
@@ -25,8 +28,10 @@ class GroupReader:
         group: str,
         topics: list[str],
         on_lost: Callable[[set[Placement]], None],
+        mark_ends: bool = False,
     ) -> None:
         self._on_lost = on_lost
+        self._ends: dict[Placement, int] = {}
         self._held = False
         self._client = Client(
             client_options(
@@ -46,6 +51,7 @@ class GroupReader:
                     "topic.metadata.refresh.interval.ms": 30_000,
                     # Of each partition, fetched ahead: bounds memory under a huge lag.
                     "queued.max.messages.kbytes": 16_384,
+                    "enable.partition.eof": mark_ends,
                     "on_commit": _committed,
                 },
             )
@@ -65,10 +71,20 @@ class GroupReader:
             fault = message.error()
             if fault is None:
                 records.append(record_from(message))
+            elif fault.code() == KafkaError._PARTITION_EOF:
+                self._ends[str(message.topic()), known(message.partition())] = known(message.offset())
             else:
                 # A fault is of the connection or a partition, never of a record; librdkafka tries again.
                 logger.warning("kafka: %s", fault.str())
         return records
+
+    def take_ends(self) -> dict[Placement, int]:
+        """The offsets at which partitions ended since the last call, after the records polled by now.
+
+        Beyond its last record a partition may hold marks of transactions, which are never polled.
+        """
+        ends, self._ends = self._ends, {}
+        return ends
 
     def commit(self, offsets: dict[Placement, int]) -> None:
         """Record how far each partition has been processed; `offset` is the next one to read.
