@@ -25,11 +25,33 @@ class OrderLineInline(ReadOnlyInline):
 class OrderAdmin(ReadOnlyAdmin):
     """Orders of all merchants."""
 
-    list_display = ("id", "payment_id", "merchant_id", "customer_id", "total", "shown_status", "created_at")
-    list_filter = ("status", "currency", "created_at")
+    list_display = (
+        "id",
+        "payment_id",
+        "merchant_id",
+        "customer_id",
+        "total",
+        "shown_status",
+        "cause",
+        "created_at",
+    )
+    list_filter = ("status", "cause", "currency", "created_at")
     search_fields = ("id__exact", "payment_id__exact", "merchant_id__exact", "customer_id__exact")
     search_help_text = "The whole id of an order, a payment, a merchant or a customer"
-    fields = ("id", "payment_id", "merchant_id", "customer_id", "total", "shown_status", "created_at")
+    fields = (
+        "id",
+        "payment_id",
+        "merchant_id",
+        "customer_id",
+        "total",
+        "shown_status",
+        "cause",
+        "reason",
+        "shipping_address",
+        "created_at",
+        "modified_at",
+        "cancelled_at",
+    )
     inlines = (OrderLineInline,)
 
     @admin.display(description="total", ordering="total_minor")

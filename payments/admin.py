@@ -22,10 +22,11 @@ class PaymentAdmin(ReadOnlyAdmin):
         "customer_id",
         "amount",
         "shown_status",
+        "cause",
         "created_at",
-        "validated_at",
+        "expires_at",
     )
-    list_filter = ("status", "currency", "created_at")
+    list_filter = ("status", "cause", "currency", "created_at")
     search_fields = ("id__exact", "merchant_id__exact", "customer_id__exact")
     search_help_text = "The whole id of a payment, a merchant or a customer"
     fields = (
@@ -34,8 +35,13 @@ class PaymentAdmin(ReadOnlyAdmin):
         "customer_id",
         "amount",
         "shown_status",
+        "cause",
+        "reason",
         "created_at",
+        "expires_at",
         "validated_at",
+        "rejected_at",
+        "refunded_at",
         "shown_lines",
         "shown_metadata",
     )

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client
@@ -12,8 +12,8 @@ from accounts.services import ensure_user
 from contracts.fields import Line
 from contracts.money import Money
 from loyalty.services import earn_points
-from orders.services import instantiate_order
-from payments.services import request_payment
+from orders.services import cancel_order, instantiate_order, modify_order
+from payments.services import reject_payment, request_payment
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LINES = [Line(sku="<b>tea</b>", quantity=2, unit_price_minor=625)]
@@ -58,6 +58,22 @@ def test_rows_are_listed_searched_and_shown(browser: Client, rows: dict[str, str
     assert shown.status_code == 200
     assert "<script>alert(1)" not in shown.content.decode()
     assert "<b>tea" not in shown.content.decode()
+
+
+def test_how_rows_ended_is_listed_and_shown(browser: Client, rows: dict[str, str]) -> None:
+    payment, order = UUID(rows["payments/payment"]), UUID(rows["orders/order"])
+    reject_payment(payment_id=payment, merchant_id=None, reason="<b>no</b> money", at=AT)
+    modify_order(order_id=order, merchant_id=None, shipping_address="<b>Here</b>\nand there", at=AT)
+    cancel_order(order_id=order, merchant_id=None, reason="<b>no</b> stock", at=AT)
+    for kind, words in (
+        ("payments/payment", ["rejected", "Command", "&lt;b&gt;no&lt;/b&gt; money", "2026-01-03 03:04:05"]),
+        ("orders/order", ["cancelled", "Command", "&lt;b&gt;no&lt;/b&gt; stock", "&lt;b&gt;Here&lt;/b&gt;"]),
+    ):
+        shown = browser.get(f"/admin/{kind}/{rows[kind]}/change/").content.decode()
+        assert [word for word in words if word not in shown] == []
+        for query, count in (("cause__exact=command", 1), ("cause__exact=nonsense", 0)):
+            page = browser.get(f"/admin/{kind}/?{query}").content.decode()
+            assert (rows[kind] in page) == bool(count)
 
 
 @pytest.mark.parametrize("kind", KINDS[:-1])
