@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from contracts.money import Money
-from demo.traffic import CURRENCIES, purchase
+from demo.traffic import CURRENCIES, WAYS, after, other_lines, purchase
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -26,3 +26,17 @@ def test_every_currency_is_met() -> None:
     met = {purchase(chance)["currency"] for _ in range(500)}
     assert met == set(CURRENCIES)
     assert Decimal(purchase(chance)["amount"]) > 0
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_other_lines_cost_the_same(seed: int) -> None:
+    body = purchase(random.Random(seed))
+    lines = other_lines(body)
+    assert lines != body["lines"]
+    assert sum(line["quantity"] * Decimal(line["unit_price"]) for line in lines) == Decimal(body["amount"])
+
+
+def test_customers_go_every_way() -> None:
+    chance = random.Random(0)
+    assert {after(chance) for _ in range(1_000)} == set(WAYS)
+    assert sum(WAYS.values()) == 100
