@@ -1,0 +1,247 @@
+"""Every address of the site, asked by everyone: a new one that is not in the table fails here."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts.models import User
+from accounts.services import ensure_user
+from contracts.money import Money
+from orders.models import Order
+from outbox import clock
+from payments.services import request_payment, validate_payment
+from tests.integration.settling import settle
+
+PEOPLE = ("nobody", "owner", "other", "guest", "viewer", "staff", "operator", "admin")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+# What everyone is answered, in the order of PEOPLE.
+READ = "401 200 404 404 200 200 200 200"
+LIST = "401 200 200 200 200 200 200 200"
+ACT = "401 200 404 403 403 403 200 200"
+REQUEST = "401 201 201 403 403 403 403 403"
+OPEN = "200 200 200 200 200 200 200 200"
+PAGE = "302 200 200 200 200 200 200 200"
+OWN_PAGE = "302 200 404 404 200 200 200 200"
+FORM = "302 302 404 403 403 403 302 302"
+
+REASON = {"reason": "Called off."}
+CUSTOMER = {"customer_id": "c-1", "amount": "12.50", "currency": "EUR"}
+Body = dict[str, Any] | None
+
+# By the name of a route and the method: who is answered what, and with which body. The other methods reach
+# nobody: 401, 403 or 405.
+TABLE: dict[str, dict[str, tuple[str, Body]]] = {
+    "payment-list": {"GET": (LIST, None), "POST": (REQUEST, CUSTOMER)},
+    "payment-detail": {"GET": (READ, None)},
+    "payment-validate": {"POST": (ACT, {})},
+    "payment-reject": {"POST": (ACT, REASON)},
+    "payment-refund": {"POST": (ACT, REASON)},
+    "payment-timeline": {"GET": (READ, None)},
+    "order-list": {"GET": (LIST, None)},
+    "order-detail": {"GET": (READ, None), "PATCH": (ACT, {"shipping_address": "1 Main Street"})},
+    "order-cancel": {"POST": (ACT, REASON)},
+    "loyalty-account": {"GET": (READ, None)},
+    "payment-volumes": {"GET": (LIST, None)},
+    "event-list": {"GET": (LIST, None)},
+    "event-detail": {"GET": (READ, None)},
+    "api-schema": {"GET": (OPEN, None)},
+    "api-docs": {"GET": (OPEN, None)},
+    "healthz": {"GET": (OPEN, None)},
+    "readyz": {"GET": (OPEN, None)},
+    "flow": {"GET": (PAGE, None)},
+    "flow-stream": {"HEAD": ("401 200 200 200 200 200 200 200", None)},
+    "find": {"GET": ("302 302 404 404 302 302 302 302", None)},
+    "event": {"GET": (OWN_PAGE, None)},
+    "payments": {
+        "GET": (PAGE, None),
+        "POST": ("302 302 302 403 403 403 422 422", CUSTOMER),  # an operator names the merchant
+    },
+    "payment": {"GET": (OWN_PAGE, None)},
+    "payment-now": {"GET": (OWN_PAGE, None)},
+    "following": {"GET": (OWN_PAGE, None)},
+    "payment-command": {"POST": (FORM, REASON)},
+    "volumes": {"GET": (PAGE, None)},
+    "volumes-stream": {"HEAD": ("401 200 200 200 200 200 200 200", None)},
+    "login": {"GET": ("200 302 302 302 302 302 302 302", None)},
+    "logout": {"POST": ("302 302 302 302 302 302 302 302", None)},
+}
+# The bodies of these pages are forms, not JSON.
+FORMS = {"payments", "payment-command", "logout"}
+ANSWERED_TO_NOBODY = {302, 401, 403, 404, 405}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One entry of the URL table. Placeholders are filled by `things`."""
+
+    name: str
+    pattern: str
+
+    def address(self, things: dict[str, str]) -> str:
+        pattern = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: things[found[1]], self.pattern)
+        return f"/{pattern}"
+
+
+def routes() -> list[Route]:
+    """All of them but the admin's, found by walking the table."""
+    return [route for route in _walk(get_resolver(), "") if not route.pattern.startswith("admin/")]
+
+
+def admin_routes() -> list[Route]:
+    return [route for route in _walk(get_resolver(), "") if route.pattern.startswith("admin/")]
+
+
+def _walk(resolver: URLResolver, prefix: str) -> Iterator[Route]:
+    for entry in resolver.url_patterns:
+        pattern = prefix + str(entry.pattern)
+        if isinstance(entry, URLPattern):
+            yield Route(entry.name or pattern, pattern)
+        else:
+            yield from _walk(entry, pattern)
+
+
+def test_every_route_is_in_the_table() -> None:
+    # Under api/ nothing else is there, which tests of problems look at.
+    assert {route.name for route in routes()} - {"^api/"} == set(TABLE)
+
+
+@pytest.fixture
+def people(db: None) -> dict[str, User | None]:
+    return {
+        "nobody": None,
+        "owner": ensure_user(username="owner", password=None, groups=["merchant"]),
+        "other": ensure_user(username="other", password=None, groups=["merchant"]),
+        "guest": ensure_user(username="guest", password=None),
+        "viewer": ensure_user(username="viewer", password=None, groups=["viewer"]),
+        "staff": ensure_user(username="staff", password=None, is_staff=True),
+        "operator": ensure_user(username="operator", password=None, groups=["operator"]),
+        "admin": ensure_user(username="admin", password=None, is_staff=True, is_superuser=True),
+    }
+
+
+@pytest.fixture
+def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
+    """What stands in the addresses, all of it the owner's: a payment that the route's command fits."""
+    owner = people["owner"]
+    assert owner is not None
+    made = [
+        request_payment(merchant_id=owner.id, customer_id="c-1", money=Money(1250, "EUR"), at=clock.now())
+        for _ in range(2)
+    ]
+    (pending, _), (validated, event_id) = made
+    validate_payment(payment_id=validated.id, merchant_id=owner.id, at=clock.now())
+    settle()
+    order = Order.objects.get(payment_id=validated.id)
+
+    def choose(name: str) -> dict[str, str]:
+        needs_validated = name in {"payment-refund", "payment-command"}
+        return {
+            "payment_id": str(validated.id if needs_validated else pending.id),
+            "order_id": str(order.id),
+            "event_id": str(event_id),
+            "customer_id": "c-1",
+            "command": "refund",
+        }
+
+    return choose
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_everyone_is_answered_what_the_table_says(
+    who: str,
+    people: dict[str, User | None],
+    things: Callable[[str], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The stream gives its thread's connection back, which here is the test's own.
+    monkeypatch.setattr("dashboard.stream.connections.close_all", lambda: None)
+    wrong = []
+    client = _client(people[who])
+    for route in routes():
+        if route.name == "^api/":
+            continue
+        chosen = things(route.name)
+        address = route.address(chosen)
+        if route.name == "find":
+            address += f"?q={chosen['event_id']}"
+        for method in {*METHODS, *TABLE[route.name]}:
+            answers, body = TABLE[route.name].get(method, ("", None))
+            status = _ask(client, method, address, body, form=route.name in FORMS)
+            allowed = {int(answers.split()[PEOPLE.index(who)])} if answers else ANSWERED_TO_NOBODY
+            # A page answers HEAD and, where it is one of Django's, other methods as it does GET and POST.
+            if not answers and route.name in {"login", "logout", "find", "flow"}:
+                allowed |= {200}
+            if status not in allowed:
+                wrong.append((route.name, method, status, sorted(allowed)))
+    assert not wrong, wrong
+
+
+def _client(user: User | None) -> Client:
+    client = Client(raise_request_exception=False)
+    if user is not None:
+        client.force_login(user)
+    return client
+
+
+def _ask(client: Client, method: str, address: str, body: Body = None, *, form: bool = False) -> int:
+    """The status of the answer; what was done is undone, and who signed out is signed in again."""
+    cookies = client.cookies.output()
+    with transaction.atomic():
+        if form:
+            answer = client.generic(
+                method, address, urlencode(body or {}), content_type="application/x-www-form-urlencoded"
+            )
+        else:
+            text = "" if body is None else json.dumps(body)
+            answer = client.generic(method, address, text, content_type="application/json")
+        transaction.set_rollback(True)
+    client.cookies.load(cookies.replace("Set-Cookie: ", ""))
+    return int(answer.status_code)
+
+
+def _fill(pattern: str) -> str:
+    """An address of the admin that this pattern matches."""
+    pattern = re.sub(r"\(\?P<app_label>(\w+)[^)]*\)", r"\1", pattern)
+    pattern = pattern.replace("(?P<url>.*)$", "nowhere/").replace("^", "").replace("$", "")
+    return "/" + re.sub(r"<(?:\w+:)?\w+>", "1", pattern)
+
+
+@pytest.mark.parametrize("who", [name for name in PEOPLE if name not in {"guest", "staff", "admin"}])
+def test_the_admin_opens_to_staff_alone(who: str, people: dict[str, User | None]) -> None:
+    assert len(admin_routes()) > 50
+    own, client = {"login", "logout"}, _client(people[who])
+    for route in admin_routes():
+        if route.name in own:
+            continue
+        for method in ("GET", "POST"):
+            status = _ask(client, method, _fill(route.pattern), form=True)
+            assert status in {302, 403}, (route, method, status)
+
+
+def test_nothing_in_the_admin_fails(people: dict[str, User | None]) -> None:
+    client = _client(people["admin"])
+    for route in admin_routes():
+        if route.name == "logout":
+            continue
+        status = _ask(client, "GET", _fill(route.pattern))
+        assert status in {200, 302, 403, 404, 405}, (route, status)
+
+
+def test_plain_staff_open_the_admin_and_are_shown_nothing_they_have_no_permission_for(
+    people: dict[str, User | None],
+) -> None:
+    client = _client(people["staff"])
+    assert _ask(client, "GET", "/admin/") == 200
+    lists = [route for route in admin_routes() if route.name.endswith("_changelist")]
+    assert len(lists) > 10
+    for route in lists:
+        assert _ask(client, "GET", _fill(route.pattern)) == 403, route
