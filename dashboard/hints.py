@@ -40,6 +40,10 @@ HINTS = {
         "What the payment earned the customer, less what a refund has taken back. Loyalty keeps them in a "
         "ledger that is only ever added to."
     ),
+    "volumes": (
+        "Counted from events alone, each in the slot in which it happened, however late it came. A payment "
+        "counts once in every status that it came to, so statuses and currencies are never added up."
+    ),
     "key": (
         "What the event is about: a payment, an order, an account. Events with one key are processed in the "
         "order in which they were written."

@@ -12,7 +12,7 @@ _SHOWN = {
     Outcome.DISCARDED: ("none", "discarded"),
 }
 
-_SHORT = {Outcome.UNHANDLED: "passed", Outcome.DEAD: "dead"}
+_SHORT: dict[str, str] = {Outcome.UNHANDLED: "passed", Outcome.DEAD: "dead"}
 
 
 def state_of(status: str) -> str:

@@ -40,7 +40,12 @@ async def flow_stream(request: HttpRequest) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
     call_when_server_stops(sampler.close)
-    response = StreamingHttpResponse(_stream(audience), content_type="text/event-stream")
+    return event_stream(_stream(audience))
+
+
+def event_stream(messages: AsyncIterator[str]) -> StreamingHttpResponse:
+    """An answer that goes on, which no proxy in between may hold back."""
+    response = StreamingHttpResponse(messages, content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
@@ -65,7 +70,7 @@ async def _stream(audience: Audience) -> AsyncIterator[str]:
 def pipeline_message(flow: Flow, staff: bool) -> str:
     """The state of every stage, and its figures."""
     picture = pipeline(flow, staff=staff)
-    return _message(
+    return message(
         "pipeline",
         {
             "at": flow.at.isoformat(timespec="milliseconds"),
@@ -82,12 +87,12 @@ def _stage(stage: Stage, *, staff: bool) -> dict[str, object]:
         figure.key: {"value": figure.text.value, "unit": figure.text.unit, "known": figure.text.known}
         for figure in stage.figures
     }
-    message: dict[str, object] = {"state": stage.state, "word": stage.word, "figures": figures}
+    shown: dict[str, object] = {"state": stage.state, "word": stage.word, "figures": figures}
     if staff:
-        message["moved"] = stage.moved
+        shown["moved"] = stage.moved
     if stage.consumer is not None:
-        message["delay"] = None if stage.delay is None else round(stage.delay.total_seconds(), 4)
-    return message
+        shown["delay"] = None if stage.delay is None else round(stage.delay.total_seconds(), 4)
+    return shown
 
 
 @lru_cache(maxsize=64)
@@ -96,7 +101,7 @@ def events_message(flow: Flow, audience: Audience) -> str | None:
     sample = flow.database.value
     if sample is None or audience not in sample.events:
         return None
-    return _message("events", {"html": event_rows(sample.events[audience])})
+    return message("events", {"html": event_rows(sample.events[audience])})
 
 
 def event_rows(events: tuple[Trace, ...]) -> str:
@@ -104,5 +109,6 @@ def event_rows(events: tuple[Trace, ...]) -> str:
     return render_to_string("dashboard/parts/events.html", {"events": events, "consumers": all_consumers()})
 
 
-def _message(name: str, data: object) -> str:
+def message(name: str, data: object) -> str:
+    """One server-sent event, with its data as JSON."""
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"

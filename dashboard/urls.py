@@ -1,7 +1,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from dashboard import acting, paying, payment_page, stream, views
+from dashboard import acting, paying, payment_page, stream, views, volumes_page, volumes_stream
 
 urlpatterns = [
     path("", views.flow, name="flow"),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("payments/<uuid:payment_id>/now/", payment_page.payment_now, name="payment-now"),
     path("payments/<uuid:payment_id>/following/", paying.following, name="following"),
     path("payments/<uuid:payment_id>/<slug:command>/", acting.act, name="payment-command"),
+    path("volumes/", volumes_page.volumes, name="volumes"),
+    path("volumes/stream/", volumes_stream.volumes_stream, name="volumes-stream"),
     path(
         "login/",
         LoginView.as_view(template_name="dashboard/login.html", redirect_authenticated_user=True),

@@ -65,6 +65,12 @@ def event_name(event_type: str) -> str:
 
 
 @register.filter
+def slot_time(start: datetime, slot: str) -> str:
+    """Where a slot begins by the clock it was asked for: its day, or its day and time."""
+    return f"{start:%a %d %b %Y}" if slot == "1d" else f"{start:%d %b %H:%M}"
+
+
+@register.filter
 def amount(payment: Payment) -> str:
     """The amount without its currency, which has a column of its own."""
     return minor_to_text(payment.amount_minor, payment.currency)

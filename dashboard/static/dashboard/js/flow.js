@@ -1,5 +1,6 @@
 // The live flow: figures and rows from the server's event stream.
 import { move } from "./moving.js";
+import { cutNotice } from "./notices.js";
 import { replaceRows } from "./rows.js";
 import { spark } from "./spark.js";
 import { listen } from "./stream.js";
@@ -43,31 +44,9 @@ function notice(html) {
   showTimes(notices);
 }
 
-// What the page says by itself, when there is no server to say it.
-function cutNotice(words, since, link) {
-  const line = document.createElement("p");
-  line.className = "notice";
-  line.dataset.state = "bad";
-  line.role = "status";
-  const mark = document.createElement("span");
-  mark.className = "mark";
-  const text = document.createElement("span");
-  text.append(words);
-  if (since) {
-    const time = document.createElement("time");
-    time.dateTime = since;
-    time.dataset.form = "clock";
-    text.append(" ", time, ".");
-  }
-  if (link) {
-    const anchor = document.createElement("a");
-    [anchor.href, anchor.textContent] = link;
-    text.append(" ", anchor);
-  }
-  line.append(mark, text);
-  notices.replaceChildren(line);
+function cut(...said) {
+  cutNotice(notices, ...said);
   told = null;
-  showTimes(notices);
 }
 
 listen(document.body.dataset.stream, {
@@ -86,11 +65,11 @@ listen(document.body.dataset.stream, {
   cut(since) {
     pipeline.dataset.stale = "true";
     say("bad", "no live figures");
-    cutNotice("The server does not answer; trying again every few seconds. The figures are from", since);
+    cut("The server does not answer; trying again every few seconds. The figures are from", since);
   },
   signedOut() {
     pipeline.dataset.stale = "true";
     say("bad", "signed out");
-    cutNotice("You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
+    cut("You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
   },
 });

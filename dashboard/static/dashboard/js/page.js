@@ -4,3 +4,4 @@ import "./hints.js";
 import "./keys.js";
 import "./switch.js";
 import "./times.js";
+import "./zone.js";

@@ -1,4 +1,5 @@
-// An event stream that notices silence as well as errors, and comes back by itself.
+// An event stream that notices silence as well as errors, and comes back by itself. `on` has a function for
+// each kind of message, and two more: cut(since) and signedOut().
 const silence = 4000;
 const retry = 2000;
 
@@ -26,7 +27,7 @@ export function listen(url, on) {
     clearTimeout(timer);
     timer = setTimeout(lost, silence);
     source = new EventSource(url);
-    for (const name of ["pipeline", "events"]) {
+    for (const name of Object.keys(on).filter((each) => each !== "cut" && each !== "signedOut")) {
       source.addEventListener(name, (event) => {
         const message = JSON.parse(event.data);
         heard(message);

@@ -1,0 +1,216 @@
+"""Volumes as they grow: one reader of the totals per web process, however many watch.
+
+Closed slots come from the topic `payment-volumes`. What they say is everyone's: a merchant's own, and days
+and hours of zones that are not UTC's, are read from the table when a slot closes. The slot that is still open
+is read from the table once a second, once for all who ask the same.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import msgspec
+from django.db import connections
+
+from analytics.slots import WIDTHS, Span
+from contracts.analytics import SlotTotalled
+from contracts.topics import PAYMENT_VOLUMES
+from dashboard.sampler import Part, Reading
+from dashboard.volumes import Question, Row, answered_by_totals, rows_of, rows_told
+from outbox.config import config
+from outbox.kafka import Record, TailReader
+
+INTERVAL = 1.0
+MOST_RECORDS = 2_000
+# What closed while a page was made, or while its stream was broken, is told again for so long.
+RECALL = timedelta(seconds=30)
+LAST_TOTALS = 64
+# Of slots that are read again one by one, so many in a moment.
+MOST_CHANGED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The rows that may be different from before, and the last two slots that have begun."""
+
+    rows: list[Row] = field(default_factory=list)
+    slots: list[datetime] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One published moment. Compared by identity, so that what is made of it can be kept for all viewers."""
+
+    at: datetime
+    changes: Mapping[Question, Change]
+    away_since: datetime | None = None
+
+
+class TotalsProbe:
+    """Reads what was appended to the topic since the last look."""
+
+    def __init__(self) -> None:
+        self._reader: TailReader | None = None
+
+    def measure(self) -> list[SlotTotalled]:
+        """The totals in their order. Raises BrokerError when Kafka does not answer."""
+        if self._reader is None:
+            self._reader = TailReader(config().kafka, topics=[PAYMENT_VOLUMES.name], last=LAST_TOTALS)
+        records = self._reader.poll(limit=MOST_RECORDS, timeout=INTERVAL / 2)
+        return [total for total in map(_total, records) if total is not None]
+
+    def close(self) -> None:
+        """Let go of the reader."""
+        if self._reader is not None:
+            self._reader.close()
+
+
+def _total(record: Record) -> SlotTotalled | None:
+    """What a record says; None for another type, and for what nobody here could have written."""
+    if dict(record.headers).get("ce_type") != SlotTotalled.type.encode() or record.value is None:
+        return None
+    try:
+        return msgspec.json.decode(record.value, type=SlotTotalled)
+    except msgspec.DecodeError:
+        return None
+
+
+class TableProbe:
+    """Reads open slots, and those that have closed, on a connection of its thread."""
+
+    def measure(
+        self, *, now: datetime, questions: Collection[Question], totals: list[SlotTotalled]
+    ) -> dict[Question, Change]:
+        """What may have changed for each question."""
+        return {question: self._look(question, now, totals) for question in questions}
+
+    def _look(self, question: Question, now: datetime, totals: list[SlotTotalled]) -> Change:
+        recent = Span(
+            question.slot, now - 3 * WIDTHS[question.slot], now + timedelta.resolution, question.zone_info
+        )
+        boundaries = recent.boundaries()
+        begun = [start for start in boundaries if start <= now][-2:]
+        rows = []
+        if answered_by_totals(question, boundaries):
+            rows = rows_told(question, totals)
+            changed = {begun[-1]}
+        else:
+            # A total names no merchant and no zone: it says that the slot around it has changed.
+            around = {_slot_around(question, total.slot_start) for total in totals if total.slot == "1m"}
+            changed = {*sorted(around)[-MOST_CHANGED:], begun[-1]}
+        for start in changed:
+            slot = Span(question.slot, start, start + timedelta.resolution, question.zone_info)
+            rows += rows_of(question, slot, now=now)
+        return Change(rows, begun)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connections.close_all()
+
+
+def _slot_around(question: Question, moment: datetime) -> datetime:
+    """The beginning of the slot that a moment lies in. A day may last an hour longer than a day."""
+    width = WIDTHS[question.slot]
+    around = Span(question.slot, moment - 2 * width, moment + timedelta.resolution, question.zone_info)
+    return [start for start in around.boundaries() if start <= moment][-1]
+
+
+class LiveVolumes:
+    """Publishes what changes every INTERVAL seconds while anyone watches; nothing runs while nobody does."""
+
+    def __init__(
+        self, *, totals: Callable[[], TotalsProbe] = TotalsProbe, interval: float = INTERVAL
+    ) -> None:
+        self._make_totals = totals
+        self._interval = interval
+        self._viewers: Counter[Question] = Counter()
+        self._task: asyncio.Task[None] | None = None
+        self._published = asyncio.Event()
+        self._told: Told | None = None
+        self._closed = False
+
+    @property
+    def running(self) -> bool:
+        """Whether anything is being read."""
+        return self._task is not None
+
+    def close(self) -> None:
+        """Let every viewer go, and those who still come: the process is about to end."""
+        self._closed = True
+        self._published.set()
+
+    async def watch(self, question: Question) -> AsyncGenerator[Told, None]:
+        """What changes from now on. Ends when the process does; raises what went wrong in the reading."""
+        self._viewers[question] += 1
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="dashboard-volumes")
+            self._task.add_done_callback(self._ended)
+        seen = self._told
+        try:
+            while not self._closed:
+                published, told = self._published, self._told
+                if told is not None and told is not seen:
+                    seen = told
+                    yield told
+                else:
+                    await published.wait()
+                if self._task is not None and self._task.done():
+                    self._task.result()
+                    return
+        finally:
+            self._viewers[question] -= 1
+            if not self._viewers.total():
+                self._stop()
+
+    def _stop(self) -> None:
+        self._viewers.clear()
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._told = None
+
+    async def _run(self) -> None:
+        totals_probe, table_probe = self._make_totals(), TableProbe()
+        totals, table = Part[list[SlotTotalled]]("totals"), Part[dict[Question, Change]]("slots")
+        loop = asyncio.get_running_loop()
+        recent: list[tuple[datetime, SlotTotalled]] = []
+        try:
+            while True:
+                due, now, before = loop.time() + self._interval, datetime.now(UTC), totals.reading
+                await totals.ask(totals_probe.measure, patience=self._interval)
+                if totals.reading is not before and not totals.reading.away_since:
+                    recent += [(now, total) for total in totals.reading.value or []]
+                recent = [(read_at, total) for read_at, total in recent if now - read_at < RECALL]
+                look = partial(
+                    table_probe.measure,
+                    now=now,
+                    questions=frozenset(+self._viewers),
+                    totals=[total for _, total in recent],
+                )
+                await table.ask(look, patience=self._interval)
+                self._publish(now, totals.reading, table.reading)
+                await asyncio.sleep(due - loop.time())
+        finally:
+            totals.stop(totals_probe.close)
+            table.stop(table_probe.close)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # Whoever still watches must learn that nothing will come any more.
+        if task is self._task:
+            self._published.set()
+
+    def _publish(
+        self,
+        now: datetime,
+        totals: Reading[list[SlotTotalled]],
+        table: Reading[dict[Question, Change]],
+    ) -> None:
+        away = [since for since in (totals.away_since, table.away_since) if since]
+        self._told = Told(now, table.value or {}, min(away, default=None))
+        published, self._published = self._published, asyncio.Event()
+        published.set()
+
+
+live_volumes = LiveVolumes()
