@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 from analytics import services
+from analytics.models import CONSUMER
+from analytics.projection import SlotsOverTime
 from analytics.services import Occurrence
 from contracts.payments import (
     PaymentEvent,
@@ -13,7 +15,7 @@ from contracts.payments import (
 )
 from outbox import Consumer, Delivery, handles_batch
 
-consumer = Consumer(name="analytics", sync_delay_limit=timedelta(seconds=5))
+consumer = Consumer(name=CONSUMER, sync_delay_limit=timedelta(seconds=5), projection=SlotsOverTime())
 
 STATUS_OF = {
     PaymentRequested.type: "pending",

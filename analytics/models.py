@@ -7,6 +7,9 @@ from django.db.models import Q
 
 from analytics.slots import WIDTHS
 
+# Whose generations the rows are of.
+CONSUMER = "analytics"
+
 # Stands for all merchants together, beside the rows of each.
 EVERYONE = uuid.UUID(int=0)
 
@@ -46,7 +49,7 @@ class Slot(models.Model):
             # Those that have to be looked at are few: almost all rows are in slots long closed.
             models.Index(
                 name="analytics_slot_dirty_idx",
-                fields=["slot_start"],
+                fields=["generation", "slot_start"],
                 condition=Q(dirty=True, merchant_id=EVERYONE),
             )
         ]
@@ -62,3 +65,24 @@ class Slot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.width} from {self.slot_start}: {self.count} {self.status} in {self.currency}"
+
+
+class PublishedTotal(models.Model):
+    """The totals of a slot as they were last published, whichever generation they came from.
+
+    totals  as in SlotTotalled: a list of {status, count, amount_minor}, by status
+    """
+
+    pk = models.CompositePrimaryKey("width", "slot_start", "currency")
+    width = models.CharField(max_length=2)
+    slot_start = models.DateTimeField()
+    currency = models.CharField(max_length=3)
+    totals = models.JSONField()
+    event_id = models.UUIDField()
+    published_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "analytics_published_total"
+
+    def __str__(self) -> str:
+        return f"{self.width} from {self.slot_start}: {self.currency}"

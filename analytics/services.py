@@ -3,13 +3,25 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+import msgspec
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 
-from analytics.models import EVERYONE
+import outbox
+from analytics.models import CONSUMER, EVERYONE, PublishedTotal, Slot
 from analytics.slots import SLOTS, WIDTHS, floor
+from contracts.analytics import SlotName, SlotTotalled, StatusTotal
+from outbox.generations import hold_live
+
+# How long after its end a slot is left alone: most of its last events have been counted by then.
+GRACE = timedelta(seconds=3)
+
+# What slots come to, by width, start and currency.
+SlotKey = tuple[SlotName, datetime, str]
+Totals = dict[SlotKey, tuple[StatusTotal, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +72,121 @@ def add_to_slots(*, occurrences: Iterable[Occurrence], generation: int) -> None:
         cursor.execute(
             _ADD, [generation, EVERYONE, [*SLOTS], *columns, [*counts.values()], [*amounts.values()]]
         )
+
+
+# In the order of the index, so that a sweep reads no more than it takes. Everyone's id is written out: the
+# planner must know at once that the index of dirty rows is enough.
+_DUE = """
+SELECT DISTINCT slot_start, width, currency FROM analytics_slot
+WHERE dirty AND merchant_id = '00000000-0000-0000-0000-000000000000' AND generation = %s
+    AND slot_start <= CASE width WHEN '1m' THEN %s WHEN '5m' THEN %s WHEN '1h' THEN %s ELSE %s END
+ORDER BY slot_start, width, currency LIMIT %s
+"""
+_LOCK = """
+SELECT width, slot_start, currency, status, count, amount_minor, dirty FROM analytics_slot
+WHERE generation = %s AND merchant_id = %s
+    AND (width, slot_start, currency) IN (SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[]))
+ORDER BY width, merchant_id, slot_start, currency, status FOR UPDATE
+"""
+# Exactly the rows that were read: another status of the slot may have been counted since, and stays dirty.
+_CLEAN = """
+UPDATE analytics_slot AS slot SET dirty = false
+FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[])
+    AS seen (width, slot_start, currency, status)
+WHERE slot.generation = %s AND slot.merchant_id = %s AND slot.width = seen.width
+    AND slot.slot_start = seen.slot_start AND slot.currency = seen.currency AND slot.status = seen.status
+"""
+
+
+def close_slots(*, at: datetime, limit: int) -> int:
+    """Publish the totals of up to `limit` slots that had ended GRACE before `at` and have changed since they
+    were last looked at; return how many there were.
+
+    A SlotTotalled says what all merchants together came to, for each currency by itself. Totals that are what
+    was last published are not published again. One transaction; it may run beside itself and beside those who
+    count, for all lock the rows of slots in one order.
+    """
+    with outbox.atomic():
+        generation = hold_live(CONSUMER).number
+        totals = _totals_of_changed(generation, _due(generation, at, limit))
+        published = _published(totals)
+        for slot in sorted(totals):
+            if totals[slot] != published.get(slot):
+                _publish(slot, totals[slot], at=at)
+    return len(totals)
+
+
+def publish_emptied(*, generation: int, at: datetime) -> None:
+    """Publish that nothing was paid in the slots that were published and have no row in this generation.
+
+    A rebuild leaves such when rows were there that never should have been. In a transaction of the caller's.
+    """
+    rows = Slot.objects.of(None).filter(
+        generation=generation,
+        width=OuterRef("width"),
+        slot_start=OuterRef("slot_start"),
+        currency=OuterRef("currency"),
+    )
+    for total in PublishedTotal.objects.exclude(totals=[]).filter(~Exists(rows)).order_by("pk"):
+        _publish((_slot_name(total.width), total.slot_start, total.currency), (), at=at)
+
+
+def _due(generation: int, at: datetime, limit: int) -> list[SlotKey]:
+    latest = {name: at - GRACE - width for name, width in WIDTHS.items()}
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, [generation, *(latest[name] for name in ("1m", "5m", "1h", "1d")), limit])
+        return [(width, start, currency) for start, width, currency in cursor.fetchall()]
+
+
+def _totals_of_changed(generation: int, due: list[SlotKey]) -> Totals:
+    """What these slots come to, locked, without those that another closer has just been through."""
+    if not due:
+        return {}
+    columns = [list(column) for column in zip(*due, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, [generation, EVERYONE, *columns])
+        rows = cursor.fetchall()
+        changed = [row[:4] for row in rows if row[6]]
+        if changed:
+            seen = [list(column) for column in zip(*changed, strict=True)]
+            cursor.execute(_CLEAN, [*seen, generation, EVERYONE])
+    slots = {row[:3] for row in changed}
+    totals: dict[SlotKey, list[StatusTotal]] = defaultdict(list)
+    for width, start, currency, status, count, amount_minor, _ in rows:
+        if (width, start, currency) in slots:
+            totals[width, start, currency].append(
+                StatusTotal(status=status, count=count, amount_minor=int(amount_minor))
+            )
+    return {slot: tuple(found) for slot, found in totals.items()}
+
+
+def _published(totals: Totals) -> Totals:
+    """What was last published of these slots."""
+    return {
+        (_slot_name(row.width), row.slot_start, row.currency): msgspec.convert(
+            row.totals, tuple[StatusTotal, ...]
+        )
+        for row in PublishedTotal.objects.filter(pk__in=[*totals])
+    }
+
+
+def _slot_name(width: str) -> SlotName:
+    name: SlotName = msgspec.convert(width, SlotName)
+    return name
+
+
+def _publish(slot: SlotKey, totals: tuple[StatusTotal, ...], *, at: datetime) -> None:
+    width, start, currency = slot
+    event_id = outbox.publish(
+        SlotTotalled(slot=width, slot_start=start, currency=currency, totals=totals), at=at
+    )
+    PublishedTotal.objects.update_or_create(
+        width=width,
+        slot_start=start,
+        currency=currency,
+        defaults={
+            "totals": msgspec.to_builtins(totals),
+            "event_id": event_id,
+            "published_at": at,
+        },
+    )

@@ -171,6 +171,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=5),
         "options": {"expires": 5},
     },
+    "ended-slots": {
+        "task": "analytics.close_slots",
+        "schedule": timedelta(seconds=2),
+        "options": {"expires": 2},
+    },
     "kept-answers": {"task": "rest.prune_kept_answers", "schedule": timedelta(days=1)},
     "budgets": {"task": "rest.prune_budgets", "schedule": timedelta(hours=1)},
 }
