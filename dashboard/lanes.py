@@ -8,7 +8,6 @@ it; where a consumer published in answer, the line turns towards that event.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 from contracts.orders import OrderCancelled, OrderCreated, OrderModified
 from contracts.payments import PaymentRefunded, PaymentRejected, PaymentRequested, PaymentValidated
@@ -147,20 +146,32 @@ def _command(box: Box, timeline: Timeline) -> Wire:
 
 
 def _event(box: Box, boxes: Iterable[Box], lanes: dict[str, Lane]) -> tuple[list[Wire], list[Stop]]:
-    wires, stops = [], []
-    for reception in _heard(box.entry):
-        lane = lanes.get(reception.consumer)
-        if lane is None or lane.y == box.y:
-            continue
-        edge = box.y + (BOX_HEIGHT // 2 if lane.y > box.y else -BOX_HEIGHT // 2)
-        title = f"{reception.consumer}: {word_of(reception.status)}"
-        stops.append(Stop(box.x, lane.y, state_of(reception.status), title))
-        wires.append(Wire("event", f"M{box.x} {edge}V{lane.y}", title))
-        wires += [
-            Wire("event", f"M{box.x} {lane.y}H{answer.left - 3}", title)
-            for answer in _answers(box.entry.event.id, boxes)
-            if answer.y == lane.y
-        ]
+    """A line up and one down through the lanes of those who hear of it, and off to the answers."""
+    stops = [
+        Stop(
+            box.x,
+            lanes[heard.consumer].y,
+            state_of(heard.status),
+            f"{heard.consumer}: {word_of(heard.status)}",
+        )
+        for heard in _heard(box.entry)
+        if heard.consumer in lanes and lanes[heard.consumer].y != box.y
+    ]
+    heights = [stop.y for stop in stops]
+    wires = []
+    if heights and min(heights) < box.y:
+        wires.append(
+            Wire("event", f"M{box.x} {box.y - BOX_HEIGHT // 2}V{min(heights)}", box.entry.event.type)
+        )
+    if heights and max(heights) > box.y:
+        wires.append(
+            Wire("event", f"M{box.x} {box.y + BOX_HEIGHT // 2}V{max(heights)}", box.entry.event.type)
+        )
+    wires += [
+        Wire("event", f"M{box.x} {answer.y}H{answer.left - 3}", f"{box.entry.event.type}, and its answer")
+        for answer in boxes
+        if answer.entry.event.causation_id == box.entry.event.id and answer.y in heights
+    ]
     return wires, stops
 
 
@@ -172,7 +183,3 @@ def _heard(entry: Entry) -> list[Reception]:
         if reception.status != "unhandled"
         and (reception.status != PENDING or entry.event.type in get_consumer(reception.consumer).routes)
     ]
-
-
-def _answers(event_id: UUID, boxes: Iterable[Box]) -> list[Box]:
-    return [box for box in boxes if box.entry.event.causation_id == event_id]

@@ -48,7 +48,7 @@ class VolumesForm(forms.Form):
     @property
     def start(self) -> str:
         """What was given as `from`."""
-        return self.data.get("from", "")
+        return str(self.data.get("from", ""))
 
     def clean_slot(self) -> str:
         """Minutes when nothing is said."""

@@ -1,0 +1,348 @@
+"""The payments' pages: who sees which, what each state offers to whom, and what a command sent there does."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from accounts.services import ensure_user
+from contracts.money import Money
+from orders.models import Order
+from outbox.ids import new_id
+from outbox.models import OutboxEvent
+from payments.models import Payment
+from payments.services import refund_payment, request_payment, validate_payment
+from tests.integration.dashboard.conftest import browser_of
+from tests.integration.settling import settle
+
+pytestmark = pytest.mark.django_db
+HTMX = {"HX-Request": "true"}
+
+
+def request(merchant: User, *, customer: str = "c-1", currency: str = "EUR") -> Payment:
+    payment, _ = request_payment(
+        merchant_id=merchant.id,
+        customer_id=customer,
+        money=Money(1_250, currency),
+        at=datetime.now(UTC),
+        metadata={"note": "<b>bold</b>"},
+    )
+    return payment
+
+
+def paid(merchant: User) -> Payment:
+    payment = request(merchant)
+    validate_payment(payment_id=payment.id, merchant_id=merchant.id, at=datetime.now(UTC))
+    settle()
+    payment.refresh_from_db()
+    return payment
+
+
+def page_of(user: User, payment: Payment) -> str:
+    answer = browser_of(user).get(reverse("payment", args=[payment.id]))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def offers(user: User, payment: Payment) -> set[str]:
+    return set(re.findall(r'id="command-(\w+)"', page_of(user, payment)))
+
+
+def send(
+    user: User, payment: Payment, command: str, headers: dict[str, str] | None = None, **form: Any
+) -> Any:
+    address = reverse("payment-command", args=[payment.id, command])
+    return browser_of(user).post(address, form, headers=headers or HTMX)
+
+
+def test_each_state_offers_what_it_allows(first: User) -> None:
+    payment = request(first)
+    assert offers(first, payment) == {"validate", "reject"}
+    assert send(first, payment, "validate").status_code == 200
+    assert offers(first, payment) == {"refund"}
+    settle()
+    assert offers(first, payment) == {"refund", "modify", "cancel"}
+    assert send(first, payment, "refund", reason="damaged").status_code == 200
+    assert offers(first, payment) == {"modify"}
+    settle()
+    assert offers(first, payment) == set()
+    assert "Nothing can be asked of it any more" in page_of(first, payment)
+
+
+def test_an_expired_payment_offers_no_validation(first: User) -> None:
+    past = datetime.now(UTC) - timedelta(days=2)
+    payment, _ = request_payment(merchant_id=first.id, customer_id="c-1", money=Money(1, "JPY"), at=past)
+    assert offers(first, payment) == {"reject"}
+
+
+def test_only_those_who_may_act_are_offered_anything(
+    first: User, second: User, staff: User, viewer: User, operator: User
+) -> None:
+    payment = request(first)
+    assert offers(operator, payment) == {"validate", "reject"}
+    for watcher in (staff, viewer):
+        assert offers(watcher, payment) == set()
+        assert send(watcher, payment, "validate").status_code == 403
+    assert browser_of(second).get(reverse("payment", args=[payment.id])).status_code == 404
+    assert browser_of(second).get(reverse("payment-now", args=[payment.id])).status_code == 404
+    assert send(second, payment, "validate").status_code == 404
+    seeing = ensure_user(username="seeing", password=None, groups=["merchant", "viewer"])
+    assert offers(seeing, payment) == set()
+    assert send(seeing, payment, "validate").status_code == 404
+    payment.refresh_from_db()
+    assert payment.status == "pending"
+    assert send(operator, payment, "validate").status_code == 200
+
+
+def test_danger_is_named_in_numbers(first: User) -> None:
+    payment = paid(first)
+    order = Order.objects.get(payment_id=payment.id)
+    said = f"{str(order.id)[:4]}…{str(order.id)[-6:]}"
+    page = page_of(first, payment)
+    assert f"Refunds 12.50 EUR to customer c-1, cancels order {said} and takes back 12 points." in page
+    assert f"Cancels order {said}, refunds 12.50 EUR to customer c-1 and takes back 12 points." in page
+
+
+def test_a_command_sent_twice_is_carried_out_once(first: User) -> None:
+    payment = paid(first)
+    assert send(first, payment, "refund", reason="damaged").status_code == 200
+    events = OutboxEvent.objects.count()
+    again = send(first, payment, "refund", reason="damaged")
+    assert again.status_code == 409
+    assert "is refunded; only a validated payment can be refunded" in again.content.decode()
+    assert 'data-state="warn" role="alert"' in again.content.decode()
+    assert OutboxEvent.objects.count() == events
+    settle()
+    assert send(first, payment, "cancel", reason="late").status_code == 409
+    assert send(first, payment, "modify", shipping_address="Elsewhere").status_code == 409
+
+
+def test_without_a_script_the_forms_lead_back_to_the_page(first: User) -> None:
+    payment = request(first)
+    plain = {"Accept": "text/html"}
+    answer = send(first, payment, "reject", plain, reason="")
+    assert answer.status_code == 422
+    assert "<!doctype html>" in answer.content.decode()
+    assert "This field is required" in answer.content.decode()
+    answer = send(first, payment, "reject", plain, reason="not ours")
+    assert (answer.status_code, answer.headers["Location"]) == (302, reverse("payment", args=[payment.id]))
+    assert "not ours" in page_of(first, payment)
+    answer = send(first, payment, "validate", plain)
+    assert answer.status_code == 409
+    assert "<!doctype html>" in answer.content.decode()
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "a" * 501, "a\x00b", "a\x07b", "a\x85b", "a\nb"])
+def test_a_bad_reason_changes_nothing(first: User, reason: str) -> None:
+    payment = paid(first)
+    for command in ("refund", "cancel"):
+        assert send(first, payment, command, reason=reason).status_code == 422
+    pending = request(first)
+    assert send(first, pending, "reject", reason=reason).status_code == 422
+    assert set(Payment.objects.values_list("status", flat=True)) == {"validated", "pending"}
+
+
+def test_an_order_is_changed_line_by_line(first: User) -> None:
+    payment = paid(first)
+    lines = {
+        "sku": ["tea", "", "<i>cup</i>"],
+        "quantity": ["2", "", "1"],
+        "unit_price": ["5", "", "2.50"],
+        "shipping_address": "Street 1\r\n12345 Town",
+    }
+    assert send(first, payment, "modify", **lines).status_code == 200
+    order = Order.objects.get(payment_id=payment.id)
+    assert order.shipping_address == "Street 1\n12345 Town"
+    assert [(line.sku, line.quantity, line.unit_price_minor) for line in order.as_lines()] == [
+        ("tea", 2, 500),
+        ("<i>cup</i>", 1, 250),
+    ]
+    page = page_of(first, payment)
+    assert "Street 1<br>12345 Town" in page
+    assert "&lt;i&gt;cup&lt;/i&gt;" in page
+    assert "<i>cup" not in page
+    assert "<b>bold" not in page
+    # Nothing different: nothing is published.
+    events = OutboxEvent.objects.count()
+    assert send(first, payment, "modify", **lines).status_code == 200
+    assert OutboxEvent.objects.count() == events
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"sku": "tea", "quantity": "1", "unit_price": "12.49"}, "add up to 12.49 EUR"),
+        ({"sku": "tea", "quantity": "0", "unit_price": "12.50"}, "quantity is a whole number"),
+        ({"sku": "tea", "quantity": "9" * 30, "unit_price": "12.50"}, "quantity is a whole number"),
+        ({"sku": "tea", "quantity": "²", "unit_price": "12.50"}, "quantity is a whole number"),
+        ({"sku": "", "quantity": "1", "unit_price": "12.50"}, "named by 1 to 100"),
+        ({"sku": "a" * 101, "quantity": "1", "unit_price": "12.50"}, "named by 1 to 100"),
+        ({"sku": "te\x00a", "quantity": "1", "unit_price": "12.50"}, "Control characters"),
+        ({"sku": "tea", "quantity": "1", "unit_price": "12.505"}, "2 decimals"),
+        ({"sku": ["tea"] * 101, "quantity": ["1"] * 101, "unit_price": ["1"] * 101}, "at most 100 lines"),
+        ({"shipping_address": "a" * 501}, "at most 500"),
+        ({"shipping_address": "a\tb"}, "control characters"),
+    ],
+)
+def test_a_bad_change_changes_nothing_and_is_kept_in_the_form(
+    first: User, given: dict[str, Any], said: str
+) -> None:
+    payment = paid(first)
+    events = OutboxEvent.objects.count()
+    answer = send(first, payment, "modify", **given)
+    assert answer.status_code == 422, answer.content
+    assert said in answer.content.decode()
+    assert OutboxEvent.objects.count() == events
+    if isinstance(given.get("sku"), str) and "\x00" not in given["sku"]:
+        assert f'value="{given["unit_price"]}"' in answer.content.decode()
+
+
+def test_lines_and_address_are_not_taken_away(first: User) -> None:
+    payment = paid(first)
+    assert send(first, payment, "modify", sku="tea", quantity="1", unit_price="12.50").status_code == 200
+    assert send(first, payment, "modify", shipping_address="Street 1").status_code == 422
+    kept = {"sku": "tea", "quantity": "1", "unit_price": "12.50"}
+    assert send(first, payment, "modify", shipping_address="Street 1", **kept).status_code == 200
+    assert send(first, payment, "modify", shipping_address="", **kept).status_code == 422
+
+
+def test_unknown_commands_and_forms_from_elsewhere(first: User) -> None:
+    payment = request(first)
+    assert send(first, payment, "explode").status_code == 404
+    assert browser_of(first).get(reverse("payment-command", args=[payment.id, "reject"])).status_code == 405
+    strict = Client(enforce_csrf_checks=True, headers={"host": "localhost"})
+    strict.force_login(first)
+    assert strict.post(reverse("payment-command", args=[payment.id, "validate"])).status_code == 403
+    assert send(first, payment, "modify", shipping_address="Street").status_code == 409
+
+
+def test_the_page_asks_again_until_nothing_follows(first: User) -> None:
+    payment = request(first)
+    validate_payment(payment_id=payment.id, merchant_id=first.id, at=datetime.now(UTC))
+    client, address = browser_of(first), reverse("payment-now", args=[payment.id])
+    page = page_of(first, payment)
+    assert "hx-trigger" in page
+    shown = re.search(r'data-token="([^"]*)"', page)
+    assert shown is not None
+    settle(but=["orders"])
+    while_waiting = client.get(address, {"offered": shown[1]}).content.decode()
+    assert 'hx-trigger="load' in while_waiting
+    settle()
+    # The order has come: other commands are on offer than those that the page shows.
+    done = client.get(address, {"offered": shown[1]}).content.decode()
+    assert "hx-trigger" not in done
+    assert 'id="command-cancel"' in done
+    fresh = re.search(r'data-token="([^"]*)"', done)
+    assert fresh is not None
+    unchanged = client.get(address, {"offered": fresh[1]}).content.decode()
+    assert "command-" not in unchanged
+
+
+def test_commands_are_drawn_solid_and_events_dashed(first: User) -> None:
+    payment = paid(first)
+    refund_payment(payment_id=payment.id, merchant_id=first.id, reason="damaged", at=datetime.now(UTC))
+    settle()
+    page = page_of(first, payment)
+    assert len(re.findall(r'<path class="command"', page)) == 3
+    assert re.findall(r'<text class="label"[^>]*>(\w+)</text>', page) == ["request", "validate", "refund"]
+    # PaymentValidated and PaymentRefunded each reach orders and loyalty, which answer both.
+    assert len(re.findall(r'<path class="event"', page)) >= 6
+    boxes = re.findall(r"<title>([\w.]+)</title><rect", page)
+    assert len(boxes) == 7
+    assert "Because</dt><dd>damaged" in page
+
+
+# The list
+
+
+def ids_in(page: str) -> list[str]:
+    return re.findall(r'data-href="/payments/([0-9a-f-]+)/"', page)
+
+
+def listed(user: User, **asked: str) -> list[str]:
+    answer = browser_of(user).get(reverse("payments"), asked)
+    assert answer.status_code == 200
+    return ids_in(answer.content.decode())
+
+
+def test_the_list_shows_each_what_it_may_see(
+    first: User, second: User, staff: User, viewer: User, operator: User
+) -> None:
+    mine, theirs = str(request(first).id), str(request(second).id)
+    assert listed(first) == [mine]
+    assert listed(second) == [theirs]
+    for everyone in (staff, viewer, operator):
+        assert listed(everyone) == [theirs, mine]
+        assert listed(everyone, merchant=str(first.id)) == [mine]
+    # To a merchant the filter means nothing: it sees its own.
+    assert listed(second, merchant=str(first.id)) == [theirs]
+
+
+def test_filters_are_in_the_address(first: User) -> None:
+    euro, yen = request(first), request(first, currency="JPY", customer="c-2")
+    validate_payment(payment_id=euro.id, merchant_id=first.id, at=datetime.now(UTC))
+    assert listed(first, status="validated") == [str(euro.id)]
+    assert listed(first, currency="JPY") == [str(yen.id)]
+    assert listed(first, customer="c-2", status="pending", currency="JPY") == [str(yen.id)]
+    assert listed(first, customer="nobody") == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"status": "lost"}, {"currency": "XXX"}, {"before": "x"}, {"customer": "\x00"}, {"after": "1" * 99}],
+)
+def test_a_filter_that_means_nothing_shows_nothing(first: User, asked: dict[str, str]) -> None:
+    request(first)
+    answer = browser_of(first).get(reverse("payments"), asked)
+    assert answer.status_code == 400
+    assert ids_in(answer.content.decode()) == []
+
+
+def test_pages_stay_right_while_payments_come_in(first: User) -> None:
+    start = datetime.now(UTC) - timedelta(hours=1)
+    made = [
+        Payment(
+            id=new_id(start + timedelta(seconds=number)),
+            merchant_id=first.id,
+            customer_id="c-1",
+            amount_minor=1,
+            currency="JPY",
+            created_at=start,
+            expires_at=start + timedelta(days=1),
+        )
+        for number in range(120)
+    ]
+    Payment.objects.bulk_create(made)
+    expected = [str(payment.id) for payment in reversed(made)]
+    client, address, seen = browser_of(first), reverse("payments") + "?currency=JPY", []
+    pages: list[str] = []
+    while address:
+        page = client.get(address).content.decode()
+        pages.append(page)
+        seen += ids_in(page)
+        request(first, currency="JPY")  # at the top, where nobody is looking
+        older = re.search(r'href="(\?[^"]*)" rel="next"', page)
+        address = reverse("payments") + older[1].replace("&amp;", "&") if older else ""
+    assert seen == expected
+    assert "currency=JPY" in pages[0]
+    newer = re.search(r'href="(\?[^"]*)" rel="prev"', pages[2])
+    assert newer is not None
+    back = client.get(reverse("payments") + newer[1].replace("&amp;", "&")).content.decode()
+    assert ids_in(back) == expected[50:100]
+
+
+def test_a_payment_may_be_left_pending(first: User) -> None:
+    client, form = browser_of(first), {"customer_id": "c-1", "amount": "1", "currency": "EUR"}
+    answer = client.post(reverse("payments"), {**form, "validate": "later"})
+    payment = Payment.objects.get()
+    assert payment.status == "pending"
+    assert answer.headers["Location"] == reverse("payment", args=[payment.id])
+    answer = client.post(reverse("payments"), {**form, "validate": "later"}, headers=HTMX)
+    assert answer.status_code == 204
+    assert UUID(answer.headers["HX-Redirect"].split("/")[2])
+    assert browser_of(first).get(reverse("payment", args=[uuid4()])).status_code == 404
