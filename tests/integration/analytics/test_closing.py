@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
 from analytics import services
 from analytics.handlers import consumer
@@ -19,7 +19,7 @@ from eventsite import settings as project
 from outbox.kafka import Record
 from outbox.models import OutboxEvent
 from outbox.processor import Processor
-from tests.engine import Writer
+from tests.engine import Writer, until
 from tests.integration.analytics.paid import OTHER, Told, record, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -162,6 +162,31 @@ def test_a_closer_waits_for_those_who_count() -> None:
         counting.end()
         closing.call(lambda: None)
     assert [total.totals[0].count for total in of_minutes()][-1] == 2
+
+
+def test_a_status_that_comes_while_a_closer_waits_stays_to_be_looked_at() -> None:
+    """The closer has read which rows there are, and waits for one of them, as another is committed."""
+    count(record(told(at=NOON)))
+    with Writer() as counting, Writer() as closing:
+        counting.begin()
+        counting.call(lambda: count_one(told(at=NOON)))
+        closing.call(lambda: close(LATER), wait=False)
+        until(lambda: waiting_for_locks() == 1)
+        count_one(told(PaymentRequested, at=NOON))
+        counting.end()
+        closing.call(lambda: None)
+    close(LATER)
+    assert [[(one.status, one.count) for one in total.totals] for total in of_minutes()] == [
+        [("validated", 2)],
+        [("pending", 1), ("validated", 2)],
+    ]
+
+
+def waiting_for_locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        [(waiting,)] = cursor.fetchall()
+    return int(waiting)
 
 
 def count_one(one: Told) -> None:
