@@ -7,6 +7,9 @@ from uuid import uuid4
 import pytest
 from rest_framework.test import APIClient
 
+from accounts.models import User
+from contracts.money import Money
+from loyalty.services import earn_points, reverse_points
 from outbox import clock
 from outbox.models import OutboxEvent
 from payments.models import Payment
@@ -143,6 +146,16 @@ def test_merchants_act_on_their_own_and_operators_on_all(
     problem_of(api.post(f"/api/payments/{uuid4()}/{ending}/", {"reason": "so"}), 404)
     assert rows() == before
     assert operator_api.post(address, {"reason": "so"}).status_code == 200
+
+
+def test_a_reversal_is_shown_beside_what_was_earned(api: APIClient, merchant: User) -> None:
+    whose: dict[str, Any] = {"payment_id": uuid4(), "merchant_id": merchant.id, "at": clock.now()}
+    earn_points(**whose, customer_id="c-1", money=Money.parse("12.50", "EUR"), points_per_unit=1)
+    reverse_points(**whose)
+    shown = api.get("/api/loyalty/accounts/c-1/").json()
+    entries = {(entry["reason"], entry["points"], entry["payment_id"]) for entry in shown["entries"]}
+    payment_id = str(whose["payment_id"])
+    assert (shown["balance"], entries) == (0, {("earned", 12, payment_id), ("reversed", -12, payment_id)})
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

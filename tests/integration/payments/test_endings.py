@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import psycopg.errors
 import pytest
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from pytest_django import Settings
 
 from contracts.fields import Line
@@ -19,6 +19,7 @@ from contracts.payments import PaymentRefunded, PaymentRejected
 from outbox import NonRecoverable
 from outbox.models import OutboxEvent
 from payments import services
+from payments.checks import check_deadline
 from payments.errors import NothingToRefund, PaymentExpired, PaymentNotFound, TransitionForbidden
 from payments.handlers import consumer, refund_cancelled_order
 from payments.models import Payment
@@ -148,6 +149,14 @@ def test_a_request_has_a_deadline_from_the_settings(settings: Settings) -> None:
     assert pending().expires_at == AT + timedelta(seconds=90)
 
 
+@pytest.mark.parametrize("seconds", [0, -1, 10**9])
+def test_a_deadline_that_cannot_be_is_noticed_before_any_payment(settings: Settings, seconds: int) -> None:
+    assert check_deadline(None) == []
+    settings.PAYMENTS_EXPIRE_AFTER = seconds
+    [error] = check_deadline(None)
+    assert (error.id, error.is_serious()) == ("payments.E001", True)
+
+
 @pytest.mark.django_db
 def test_the_deadline_binds_before_anyone_has_swept() -> None:
     payment = pending()
@@ -190,12 +199,14 @@ def test_a_sweep_takes_those_first_that_are_due_longest_and_no_more_than_its_lim
 @pytest.mark.django_db(transaction=True)
 def test_a_sweep_waits_for_nobody() -> None:
     held, free = pending(), pending()
-    with Writer() as other:
+    with Writer() as other, connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '2s'")
         other.begin()
         other.execute(f"SELECT id FROM payments_payment WHERE id = '{held.id}' FOR UPDATE")
         assert services.expire_due_payments(at=DEADLINE, limit=10) == 1
         assert (told(held), told(free)) == (["Requested"], ["Requested", "Rejected"])
         other.end(rollback=True)
+        cursor.execute("RESET lock_timeout")
     assert services.expire_due_payments(at=DEADLINE, limit=10) == 1
 
 
