@@ -1,12 +1,17 @@
-"""A client that does not give up: requests and validates payments until it is told to stop (by its stdin).
+"""A client that does not give up: it pays, refunds and cancels until it is told to stop (by its stdin).
 
-Run as a process. Each payment is one of a few customers', so that the loyalty keys are contended. When
-the database is away it tries again; which payments were committed, the database says afterwards.
+Run as a process. Each payment is one of a few customers', so that the loyalty keys are contended. Some
+payments are refunded at once, before anyone can have made their orders; of some older ones the order is
+cancelled; of some both happen. When the database is away it goes on later; what was committed, the database
+says afterwards.
 """
 
+import itertools
 import os
 import sys
 import threading
+from collections import deque
+from contextlib import suppress
 from uuid import UUID
 
 import django
@@ -18,14 +23,20 @@ from django.db import Error, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from contracts.money import Money  # noqa: E402
-from payments.services import request_payment, validate_payment  # noqa: E402
+from orders.errors import OrderError  # noqa: E402
+from orders.models import Order  # noqa: E402
+from orders.services import cancel_order  # noqa: E402
+from payments.errors import PaymentError  # noqa: E402
+from payments.services import refund_payment, request_payment, validate_payment  # noqa: E402
 
 MERCHANT = UUID(int=7)
 THREADS = 3
 CUSTOMERS = 5
+# An order is cancelled so many payments of its thread later: most exist by then.
+LATER = 20
 
 
-def pay(number: int) -> None:
+def pay(number: int) -> UUID:
     payment, _ = request_payment(
         merchant_id=MERCHANT,
         customer_id=f"customer-{number % CUSTOMERS}",
@@ -33,17 +44,38 @@ def pay(number: int) -> None:
         at=timezone.now(),
     )
     validate_payment(payment_id=payment.id, merchant_id=MERCHANT, at=timezone.now())
+    return payment.id
+
+
+def refund(payment_id: UUID) -> None:
+    with suppress(PaymentError):  # its order was cancelled meanwhile, or is just being
+        refund_payment(payment_id=payment_id, merchant_id=MERCHANT, reason="sorry", at=timezone.now())
+
+
+def cancel(payment_id: UUID) -> None:
+    order = Order.objects.filter(payment_id=payment_id).first()
+    if order is not None:
+        with suppress(OrderError):  # its payment was refunded meanwhile
+            cancel_order(order_id=order.id, merchant_id=MERCHANT, reason="sorry", at=timezone.now())
 
 
 def work(stop: threading.Event, seed: int) -> None:
-    number = seed
-    while not stop.wait(0.02):
+    paid: deque[UUID] = deque(maxlen=LATER)
+    for turn in itertools.count():
+        if stop.wait(0.02):
+            return
         try:
-            pay(number)
+            payment_id = pay(seed + turn * THREADS)
+            if turn % 6 == 0:
+                refund(payment_id)
+            if turn % 6 in {1, 2} and len(paid) == LATER:
+                cancel(paid[0])
+            if turn % 6 == 2 and len(paid) == LATER:
+                refund(paid[0])
+            paid.append(payment_id)
         except Error:
             connections.close_all()
             stop.wait(0.2)
-        number += THREADS
 
 
 if __name__ == "__main__":

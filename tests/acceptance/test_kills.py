@@ -23,8 +23,8 @@ from outbox.kafka import Cluster, GroupReader, Record
 from tests.engine import until
 from tests.servers import PROJECT
 
-CONSUMERS = ("orders", "loyalty")
-WORKERS = ("relay", "orders-1", "orders-2", "loyalty-1")
+CONSUMERS = {"orders": "payments", "loyalty": "payments", "analytics": "payments", "payments": "orders"}
+WORKERS = ("relay", "orders-1", "orders-2", "loyalty-1", "payments-1", "analytics-1", "analytics-2")
 TOPICS = ("payments", "orders", "loyalty")
 STEP = 60  # events that each consumer must have moved on before the next kill
 
@@ -145,40 +145,87 @@ def test_nothing_is_lost_doubled_or_reordered_whatever_is_killed(site: Site) -> 
 
 
 def _wait_until_all_is_processed(site: Site) -> None:
+    """Events cause events: everything is sent and processed at one and the same moment."""
     unpublished = "outbox_event e WHERE NOT EXISTS (SELECT FROM outbox_publication WHERE event_id = e.id)"
-    until(lambda: site.count(unpublished) == 0, seconds=90)
-    payments = site.count("outbox_event WHERE topic = 'payments'")
-    until(lambda: site.moved_past() == payments, seconds=90)
-    until(lambda: site.count(unpublished) == 0, seconds=90)
+
+    def done() -> bool:
+        if site.count(unpublished):
+            return False
+        return all(
+            site.count(f"outbox_inbox WHERE consumer = '{consumer}'")
+            == site.count(f"outbox_event WHERE topic = '{topic}'")
+            for consumer, topic in CONSUMERS.items()
+        )
+
+    until(done, seconds=120)
 
 
 def _check_effects(site: Site) -> None:
-    """Every committed payment has what follows from it, once."""
-    validated = site.count("payments_payment WHERE status = 'validated'")
+    """Every committed payment has what follows from it, once; every refund undid all of it, once."""
     requested = site.count("payments_payment")
-    assert requested >= validated > 5 * STEP / 2
+    refunded = site.count("payments_payment WHERE status = 'refunded'")
+    validated = site.count("payments_payment WHERE status = 'validated'") + refunded
+    assert requested >= validated > refunded > STEP / 4
     types: dict[object, object] = _pairs(site.query("SELECT type, count(*) FROM outbox_event GROUP BY type"))
     assert types == {
         "payments.PaymentRequested.v1": requested,
         "payments.PaymentValidated.v1": validated,
+        "payments.PaymentRefunded.v1": refunded,
         "orders.OrderCreated.v1": validated,
+        "orders.OrderCancelled.v1": refunded,
         "loyalty.PointsEarned.v1": validated,
+        "loyalty.PointsReversed.v1": refunded,
     }
-    assert site.count("orders_order") == validated
-    assert site.count("loyalty_ledgerentry") == validated
-    assert (
-        site.count(
-            "payments_payment p JOIN orders_order o ON o.payment_id = p.id"
-            " JOIN loyalty_ledgerentry l ON l.payment_id = p.id WHERE p.status = 'validated'"
+    # Both ways round: an order was cancelled first, or a payment was refunded first.
+    causes = _pairs(
+        site.query(
+            "SELECT convert_from(payload, 'UTF8')::json->>'cause', count(*) FROM outbox_event"
+            " WHERE type = 'payments.PaymentRefunded.v1' GROUP BY 1"
         )
-        == validated
     )
-    outcomes: dict[object, object] = _pairs(
-        site.query("SELECT outcome, count(*) FROM outbox_inbox GROUP BY outcome")
+    assert set(causes) == {"command", "order_cancelled"}
+    assert site.count("orders_order") == validated
+    pairs = "payments_payment p JOIN orders_order o ON o.payment_id = p.id"
+    assert site.count(pairs) == validated
+    assert site.count(f"{pairs} WHERE (p.status = 'refunded') <> (o.status = 'cancelled')") == 0
+    assert site.count("loyalty_ledgerentry") == validated + refunded
+    [(points,)] = site.query("SELECT sum(points) FROM loyalty_ledgerentry")
+    [(earned,)] = site.query(
+        "SELECT sum(amount_minor / 100) FROM payments_payment WHERE status = 'validated'"
     )
-    assert outcomes == {"processed": 2 * validated, "unhandled": 2 * requested}
+    assert points == earned
+    _check_volumes(site)
+    outcomes = site.query("SELECT consumer, outcome, count(*) FROM outbox_inbox GROUP BY 1, 2 ORDER BY 1, 2")
+    assert outcomes == [
+        ("analytics", "processed", requested + validated + refunded),
+        ("loyalty", "processed", validated + refunded),
+        ("loyalty", "unhandled", requested),
+        ("orders", "processed", validated + refunded),
+        ("orders", "unhandled", requested),
+        ("payments", "processed", refunded),
+        ("payments", "unhandled", validated),
+    ]
     for table in ("outbox_dead_letter", "outbox_parked_key", "outbox_waiting_event", "outbox_refusal"):
         assert site.count(table) == 0, table
+
+
+def _check_volumes(site: Site) -> None:
+    """In every width and for everyone as for the merchant: what the payments add up to."""
+    truth = site.query(
+        "SELECT status, count(*), sum(amount_minor)::bigint FROM ("
+        " SELECT 'pending' AS status, amount_minor FROM payments_payment"
+        " UNION ALL SELECT 'validated', amount_minor FROM payments_payment WHERE validated_at IS NOT NULL"
+        " UNION ALL SELECT 'refunded', amount_minor FROM payments_payment WHERE status = 'refunded'"
+        ") AS told GROUP BY status ORDER BY status"
+    )
+    found = site.query(
+        "SELECT width, merchant_id, status, sum(count)::bigint, sum(amount_minor)::bigint FROM analytics_slot"
+        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    series = {row[:2] for row in found}
+    assert len(series) == 10
+    for one in series:
+        assert [row[2:] for row in found if row[:2] == one] == truth
 
 
 def _pairs(rows: list[tuple[object, ...]]) -> dict[object, object]:
