@@ -120,7 +120,8 @@ def _points(payment: Payment) -> tuple[str, UUID | None]:
     return f"{points:,} points, {balance_of(account=account):,} in all", None
 
 
-_EFFECTS: dict[str, tuple[str, Callable[[Payment], tuple[str, UUID | None]]]] = {
+_EFFECTS: dict[str, tuple[str, Callable[[Payment], tuple[str, UUID | None]] | None]] = {
     "orders": ("Order created", _order),
     "loyalty": ("Points earned", _points),
+    "analytics": ("Counted in the volumes", None),
 }

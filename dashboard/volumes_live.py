@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import msgspec
 from django.db import connections
 
 from analytics.slots import WIDTHS, Span
 from contracts.analytics import SlotTotalled
+from contracts.money import DECIMALS
 from contracts.topics import PAYMENT_VOLUMES
 from dashboard.sampler import Part, Reading
 from dashboard.volumes import Question, Row, answered_by_totals, rows_of, rows_told
 from outbox.config import config
+from outbox.errors import ContractViolation
 from outbox.kafka import Record, TailReader
 
 INTERVAL = 1.0
@@ -34,10 +35,14 @@ MOST_CHANGED = 20
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The rows that may be different from before, and the last two slots that have begun."""
+    """The rows that may be different from before, and the last two slots that have begun.
+
+    whole  slots, by their beginning and currency, of which `rows` has all rows there are: others are gone
+    """
 
     rows: list[Row] = field(default_factory=list)
     slots: list[datetime] = field(default_factory=list)
+    whole: list[tuple[datetime, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +57,15 @@ class Told:
 class TotalsProbe:
     """Reads what was appended to the topic since the last look."""
 
+    topics: tuple[str, ...] = (PAYMENT_VOLUMES.name,)
+
     def __init__(self) -> None:
         self._reader: TailReader | None = None
 
     def measure(self) -> list[SlotTotalled]:
         """The totals in their order. Raises BrokerError when Kafka does not answer."""
         if self._reader is None:
-            self._reader = TailReader(config().kafka, topics=[PAYMENT_VOLUMES.name], last=LAST_TOTALS)
+            self._reader = TailReader(config().kafka, topics=self.topics, last=LAST_TOTALS)
         records = self._reader.poll(limit=MOST_RECORDS, timeout=INTERVAL / 2)
         return [total for total in map(_total, records) if total is not None]
 
@@ -73,9 +80,11 @@ def _total(record: Record) -> SlotTotalled | None:
     if dict(record.headers).get("ce_type") != SlotTotalled.type.encode() or record.value is None:
         return None
     try:
-        return msgspec.json.decode(record.value, type=SlotTotalled)
-    except msgspec.DecodeError:
+        total = SlotTotalled.from_json(record.value)
+    except ContractViolation:
         return None
+    known = isinstance(total, SlotTotalled) and total.slot_start.tzinfo and total.currency in DECIMALS
+    return total if isinstance(total, SlotTotalled) and known else None
 
 
 class TableProbe:
@@ -93,9 +102,11 @@ class TableProbe:
         )
         boundaries = recent.boundaries()
         begun = [start for start in boundaries if start <= now][-2:]
-        rows = []
+        rows: list[Row] = []
+        whole: list[tuple[datetime, str]] = []
         if answered_by_totals(question, boundaries):
             rows = rows_told(question, totals)
+            whole = [(each.slot_start, each.currency) for each in totals if each.slot == question.slot]
             changed = {begun[-1]}
         else:
             # A total names no merchant and no zone: it says that the slot around it has changed.
@@ -104,7 +115,7 @@ class TableProbe:
         for start in changed:
             slot = Span(question.slot, start, start + timedelta.resolution, question.zone_info)
             rows += rows_of(question, slot, now=now)
-        return Change(rows, begun)
+        return Change(rows, begun, whole)
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -61,6 +61,7 @@ def volumes_message(told: Told, question: Question) -> str:
         {
             "at": told.at.isoformat(timespec="milliseconds"),
             "slots": [int(start.timestamp()) for start in change.slots],
+            "whole": [[int(start.timestamp()), currency] for start, currency in change.whole],
             "html": render_to_string(
                 "dashboard/parts/volume_rows.html", {"rows": rows, "slot": question.slot}
             ),

@@ -20,10 +20,18 @@ function precedes(one, other) {
   return statuses.indexOf(a.status) < statuses.indexOf(b.status);
 }
 
-function merge(html) {
+// `whole` are slots of which the rows are all there are: of theirs, what is not among them is gone.
+function merge({ html, whole }) {
   const fresh = document.createElement("template");
   fresh.innerHTML = html;
   let changed = false;
+  const told = new Set([...fresh.content.children].map((row) => row.id));
+  const complete = new Set(whole.map((slot) => slot.join()));
+  for (const row of [...body.rows]) {
+    if (told.has(row.id) || !complete.has(`${row.dataset.slot},${row.dataset.currency}`)) continue;
+    row.remove();
+    changed = true;
+  }
   for (const row of [...fresh.content.children]) {
     if (Number(row.dataset.slot) < (slots[0] ?? 0)) continue;
     const old = document.getElementById(row.id);
@@ -63,7 +71,7 @@ if (charts?.dataset.stream) {
   listen(charts.dataset.stream, {
     volumes(message) {
       const moved = move(message.slots);
-      if (merge(message.html) || moved) draw();
+      if (merge(message) || moved) draw();
       charts.dataset.stale = "false";
       if (message.away) {
         say("warn", "late");

@@ -1,0 +1,332 @@
+"""Volumes: what the page shows to whom, what its address may ask, how closed slots reach who watches."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.urls import reverse
+
+from accounts.models import User
+from accounts.services import ensure_user
+from analytics.models import EVERYONE, Slot
+from analytics.services import Occurrence, add_to_slots
+from analytics.slots import WIDTHS, floor
+from contracts.analytics import SlotTotalled, StatusTotal
+from dashboard.volumes import Question
+from dashboard.volumes_live import LiveVolumes, Told, TotalsProbe
+from dashboard.volumes_stream import volumes_message
+from outbox.config import config
+from outbox.kafka import Cluster, RecordProducer
+from tests.engine import record_of
+from tests.integration.dashboard.conftest import browser_of
+
+MINUTE = timedelta(minutes=1)
+T = TypeVar("T")
+
+
+def count(
+    merchant_id: uuid.UUID,
+    *,
+    at: datetime,
+    currency: str = "EUR",
+    status: str = "validated",
+    minor: int = 1_250,
+) -> None:
+    one = Occurrence(merchant_id=merchant_id, currency=currency, status=status, amount_minor=minor, at=at)
+    add_to_slots(occurrences=[one], generation=1)
+
+
+def shown(user: User, **asked: str) -> list[tuple[str, ...]]:
+    """The table's rows: currency, status, count, amount, whether so far."""
+    answer = browser_of(user).get(reverse("volumes"), asked)
+    assert answer.status_code == 200, answer.content
+    return rows_in(answer.content.decode())
+
+
+def rows_in(html: str) -> list[tuple[str, ...]]:
+    found = re.findall(
+        r'<tr id="v-\d+-\w+-\w+" data-slot="\d+" data-currency="(\w+)" data-status="(\w+)" data-count="(\d+)"'
+        r' data-amount="([\d.]+)"( data-open="true")?',
+        html,
+    )
+    return [(*row[:4], "so far" if row[4] else "") for row in found]
+
+
+def test_each_sees_what_it_may(first: User, second: User, viewer: User, staff: User, db: None) -> None:
+    now = datetime.now(UTC)
+    earlier = floor(now, MINUTE) - 2 * MINUTE
+    count(first.id, at=earlier)
+    count(second.id, at=earlier, minor=100)
+    count(second.id, at=earlier, currency="JPY", minor=7)
+    assert shown(first) == [("EUR", "validated", "1", "12.50", "")]
+    assert shown(second) == [("EUR", "validated", "1", "1.00", ""), ("JPY", "validated", "1", "7", "")]
+    for everyone in (viewer, staff):
+        assert shown(everyone) == [("EUR", "validated", "2", "13.50", ""), ("JPY", "validated", "1", "7", "")]
+
+
+def test_the_open_slot_is_so_far(first: User) -> None:
+    now = datetime.now(UTC)
+    count(first.id, at=now)
+    count(first.id, at=now - timedelta(days=1))
+    [latest, earlier] = shown(first, slot="1d", tz="UTC")
+    assert (latest[4], earlier[4]) == ("so far", "")
+
+
+def test_the_address_asks(first: User) -> None:
+    noon = datetime(2026, 3, 29, 12, tzinfo=UTC)
+    count(first.id, at=noon)
+    count(first.id, at=noon, currency="JPY", status="refunded")
+    asked = {"slot": "1d", "tz": "Europe/Berlin", "from": "2026-03-28", "to": "2026-03-31"}
+    assert [row[0] for row in shown(first, **asked)] == ["EUR", "JPY"]
+    assert [row[0] for row in shown(first, **asked, currency="JPY")] == ["JPY"]
+    assert [row[0] for row in shown(first, **asked, status="validated")] == ["EUR"]
+    page = browser_of(first).get(reverse("volumes"), asked).content.decode()
+    # That day is an hour shorter there, and begins at 23:00 of UTC.
+    assert f'data-slot="{int(datetime(2026, 3, 28, 23, tzinfo=UTC).timestamp())}"' in page
+    assert "Sun 29 Mar 2026" in page
+    assert "data-stream" not in page
+    csv = re.search(r'href="(/api/analytics[^"]*)"', page)
+    assert csv is not None
+    answer = browser_of(first).get(csv[1].replace("&amp;", "&"))
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert "2026-03-29T00:00:00+01:00,EUR,validated,1,12.50" in answer.content.decode()
+
+
+def test_the_viewers_zone_is_the_default(first: User) -> None:
+    client = browser_of(first)
+    for cookie, zone in (
+        ("Asia%2FTokyo", "Asia/Tokyo"),
+        ("Nowhere/Land", "UTC"),
+        ("", "UTC"),
+        ("../etc", "UTC"),
+    ):
+        client.cookies["zone"] = cookie
+        assert f"times of {zone}" in client.get(reverse("volumes")).content.decode()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"slot": "2m"},
+        {"slot": "15m"},
+        {"tz": "Nowhere/Land"},
+        {"tz": "<script>"},
+        {"currency": "XXX"},
+        {"status": "lost"},
+        {"from": "yesterday"},
+        {"from": "2026-01-02", "to": "2026-01-01"},
+        {"slot": "1m", "from": "2020-01-01", "to": "2026-01-01"},
+        {"slot": "1m", "from": "2026-01-01T00:00", "to": "2026-01-01T07:00"},
+        {"slot": "1d", "from": "0001-01-01", "to": "9999-01-01"},
+        {"from": "9" * 41},
+        {"to": "\x00"},
+    ],
+)
+def test_what_is_wrong_with_the_address_is_said(first: User, asked: dict[str, str]) -> None:
+    answer = browser_of(first).get(reverse("volumes"), asked)
+    assert answer.status_code == 400
+    page = answer.content.decode()
+    assert 'class="errors body" role="alert"' in page
+    assert "<script>" not in page
+    assert browser_of(first).get(reverse("volumes-stream"), asked).status_code == 400
+
+
+def test_a_page_that_would_be_too_long_says_so(first: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.volumes_page.MOST_ROWS", 2)
+    at = floor(datetime.now(UTC), MINUTE)
+    for number in range(1, 5):
+        count(first.id, at=at - number * MINUTE, minor=number)
+    page = browser_of(first).get(reverse("volumes")).content.decode()
+    assert [row[3] for row in rows_in(page)] == ["0.01", "0.02"]
+    assert "2 before them are in the CSV" in page
+
+
+# Live
+
+
+class Script(TotalsProbe):
+    """Totals as a test gives them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next: list[SlotTotalled] = []
+
+    def measure(self) -> list[SlotTotalled]:
+        given, self.next = self.next, []
+        return given
+
+
+async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    def run() -> T:
+        try:
+            return work(*arguments)
+        finally:
+            connection.close()
+
+    return await sync_to_async(run)()
+
+
+@pytest.fixture
+async def script(transactional_db: None) -> Script:
+    return Script()
+
+
+@pytest.fixture
+async def live(script: Script) -> AsyncIterator[LiveVolumes]:
+    live = LiveVolumes(totals=lambda: script, interval=0.05)
+    yield live
+    assert not live.running
+    await in_thread(Slot.objects.all().delete)
+
+
+async def first_that(moments: Any, condition: Callable[[Told], bool]) -> Told:
+    async with asyncio.timeout(20):
+        async for told in moments:
+            if condition(told):
+                return told  # type: ignore[no-any-return]
+    raise AssertionError("it ended")
+
+
+def total(start: datetime, *, slot: Any = "1m", currency: str = "EUR", **counts: int) -> SlotTotalled:
+    totals = tuple(
+        StatusTotal(status=status, count=count, amount_minor=count * 100)  # type: ignore[arg-type]
+        for status, count in counts.items()
+    )
+    return SlotTotalled(slot=slot, slot_start=start, currency=currency, totals=totals)
+
+
+def said(told: Told, question: Question) -> dict[str, Any]:
+    message = volumes_message(told, question).split("data: ", 1)[1]
+    data: dict[str, Any] = json.loads(message)
+    return data
+
+
+async def test_what_closed_comes_from_the_topic_and_what_is_open_from_the_table(
+    live: LiveVolumes, script: Script
+) -> None:
+    closed = floor(datetime.now(UTC), MINUTE) - MINUTE
+    question = Question("1m", "UTC", None)
+    await in_thread(lambda: count(uuid.uuid4(), at=datetime.now(UTC) + timedelta(seconds=0)))
+    async with aclosing(live.watch(question)) as moments:
+        await first_that(moments, lambda told: bool(told.changes.get(question)))
+        script.next = [total(closed, validated=2), total(closed, validated=3, refunded=1)]
+        told = await first_that(
+            moments, lambda told: question in told.changes and len(told.changes[question].rows) >= 2
+        )
+    message = said(told, question)
+    # Told twice, the last counts; and of that slot there are no other rows.
+    assert ("EUR", "validated", "3", "3.00", "") in rows_in(message["html"])
+    assert ("EUR", "validated", "2", "2.00", "") not in rows_in(message["html"])
+    assert [int(closed.timestamp()), "EUR"] in message["whole"]
+    assert message["slots"][-1] >= int(closed.timestamp())
+    assert message["away"] is None
+
+
+async def test_merchants_and_other_zones_are_told_from_the_table(live: LiveVolumes, script: Script) -> None:
+    merchant = uuid.uuid4()
+    now = datetime.now(UTC)
+    closed = floor(now, MINUTE) - MINUTE
+    await in_thread(lambda: count(merchant, at=closed, minor=700))
+    await in_thread(lambda: count(uuid.uuid4(), at=closed, minor=999))
+    own = Question("1m", "UTC", merchant)
+    day = Question("1d", "Asia/Kolkata", None)
+    async with aclosing(live.watch(own)) as mine, aclosing(live.watch(day)) as days:
+        script.next = [total(closed, validated=500)]
+        told = await first_that(mine, lambda told: own in told.changes and bool(told.changes[own].rows))
+        assert {row.amount for row in told.changes[own].rows if row.start == closed} == {"7.00"}
+        assert told.changes[own].whole == []
+        told = await first_that(days, lambda told: day in told.changes and bool(told.changes[day].rows))
+        assert {row.amount for row in told.changes[day].rows} == {"16.99"}
+
+
+async def test_filters_hold_for_what_is_told(live: LiveVolumes, script: Script) -> None:
+    closed = floor(datetime.now(UTC), MINUTE) - MINUTE
+    question = Question("1m", "UTC", None, "JPY", "refunded")
+    async with aclosing(live.watch(question)) as moments:
+        script.next = [
+            total(closed, refunded=1),
+            total(closed, currency="JPY", refunded=2, validated=9),
+            total(closed - WIDTHS["5m"], slot="5m", currency="JPY", refunded=3),
+        ]
+        told = await first_that(
+            moments, lambda told: bool(told.changes.get(question) and told.changes[question].rows)
+        )
+    assert [(row.currency, row.status, row.count) for row in told.changes[question].rows] == [
+        ("JPY", "refunded", 2)
+    ]
+
+
+async def test_it_ends_with_the_last_viewer_and_can_begin_again(live: LiveVolumes) -> None:
+    question = Question("1h", "UTC", None)
+    for _ in range(3):
+        async with aclosing(live.watch(question)) as one, aclosing(live.watch(question)) as two:
+            async with asyncio.timeout(10):
+                await anext(one)
+                await anext(two)
+            assert live.running
+        assert not live.running
+
+
+async def test_a_reader_that_fails_is_told(transactional_db: None) -> None:
+    class Deaf(TotalsProbe):
+        def measure(self) -> list[SlotTotalled]:
+            from outbox.kafka import BrokerError
+
+            raise BrokerError("nobody answers")
+
+    question = Question("1m", "UTC", None)
+    live = LiveVolumes(totals=Deaf, interval=0.05)
+    async with aclosing(live.watch(question)) as moments:
+        told = await first_that(moments, lambda told: told.away_since is not None)
+    assert said(told, question)["away"]
+    # The open slot is read all the same.
+    assert question in told.changes
+
+
+async def test_totals_are_read_from_kafka_and_nonsense_is_passed(
+    transactional_db: None,
+) -> None:
+    topic = f"payment-volumes-{uuid.uuid4().hex[:8]}"
+    start = floor(datetime.now(UTC), MINUTE) - MINUTE
+
+    def prepare() -> None:
+        Cluster(config().kafka).create_topic(topic, partitions=1, replication=1, config={})
+        producer = RecordProducer(config().kafka, max_bytes=100_000)
+        good = record_of(total(start, validated=4))
+        for value, headers in (
+            (b"{", good.headers),
+            (b'{"slot": "1m"}', good.headers),
+            (good.value, [("ce_type", b"other.Type.v1")]),
+            (total(start, currency="ABC", validated=1).to_json(), good.headers),
+            (good.value, good.headers),
+        ):
+            producer.send(topic, 0, key=b"k", value=value, headers=headers, done=lambda *_: None)  # type: ignore[arg-type]
+        producer.flush(timeout=20)
+
+    await in_thread(prepare)
+
+    class Reader(TotalsProbe):
+        topics = (topic,)
+
+    live, question = LiveVolumes(totals=Reader, interval=0.05), Question("1m", "UTC", None)
+    async with aclosing(live.watch(question)) as moments:
+        told = await first_that(
+            moments, lambda told: bool(told.changes.get(question) and told.changes[question].rows)
+        )
+    assert [(row.count, row.amount, row.currency) for row in told.changes[question].rows] == [
+        (4, "4.00", "EUR")
+    ]
+
+
+def test_everyones_rows_are_never_a_merchants(first: User) -> None:
+    assert first.sees_merchant not in (None, EVERYONE)
+    assert ensure_user(username="v", password=None, groups=["viewer"]).sees_merchant is None
