@@ -12,6 +12,8 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from outbox.context import current_cause
 
+TASK_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+
 _COLOURS = {"debug": "2", "warning": "33", "error": "31", "critical": "1;31"}
 _FIGURES = re.compile(r"\d+")
 _SHOWN = {"event", "level", "logger", "timestamp", "exception"}
@@ -55,6 +57,8 @@ def logging_settings(*, style: str, level: str) -> dict[str, Any]:
             # Every request, served or made, is not worth a line.
             "uvicorn.access": {"handlers": [], "propagate": True, "level": "WARNING"},
             "httpx": {"level": "WARNING"},
+            # Neither is every run of a task: some are due every second. Tasks say what they have done.
+            **{name: {"level": "WARNING"} for name in TASK_LOGGERS},
         },
     }
 
