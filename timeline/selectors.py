@@ -2,11 +2,13 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from contracts.topics import LOYALTY, ORDERS, PAYMENTS
@@ -66,10 +68,27 @@ class Timeline:
 def get_timeline(*, payment_id: UUID, merchant_id: UUID | None) -> Timeline:
     """The timeline as this merchant, or whoever sees all (None), sees it. Raises PaymentNotFound.
 
-    At most eleven queries, each by an index; their cost is that of the payment's own events, however many
-    its customer has.
+    All of it as of one moment: what a consumer has processed is never told without what it did. At most
+    twelve queries, each by an index; their cost is that of the payment's own events, however many its
+    customer has.
     """
-    payment = get_payment(payment_id=payment_id, merchant_id=merchant_id)
+    with _one_moment():
+        return _timeline(get_payment(payment_id=payment_id, merchant_id=merchant_id))
+
+
+@contextmanager
+def _one_moment() -> Iterator[None]:
+    """Reads inside see one snapshot; inside a transaction, what that one sees."""
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def _timeline(payment: Payment) -> Timeline:
     order = orders_seen_by(merchant_id=payment.merchant_id).filter(payment_id=payment.id).first()
     told = events_seen_by(owner=str(payment.merchant_id)).order_by("-number")
     changes, omitted = _events_of_order(told, order) if order else ([], 0)

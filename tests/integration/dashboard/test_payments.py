@@ -53,9 +53,7 @@ def offers(user: User, payment: Payment) -> set[str]:
     return set(re.findall(r'id="command-(\w+)"', page_of(user, payment)))
 
 
-def send(
-    user: User, payment: Payment, command: str, headers: dict[str, str] | None = None, **form: Any
-) -> Any:
+def send(user: User, payment: Payment, command: str, headers: Any = None, **form: Any) -> Any:
     address = reverse("payment-command", args=[payment.id, command])
     return browser_of(user).post(address, form, headers=headers or HTMX)
 

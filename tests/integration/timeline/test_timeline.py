@@ -19,7 +19,9 @@ from outbox.context import caused_by
 from outbox.ids import new_id
 from outbox.models import OutboxEvent
 from outbox.registry import all_consumers
+from outbox.selectors import traces
 from payments.services import refund_payment, reject_payment, request_payment, validate_payment
+from tests.engine import Writer
 from tests.integration.settling import settle
 from timeline import selectors
 from timeline.examples import VALIDATED_PAYMENT
@@ -198,7 +200,12 @@ def test_causes_and_numbers_order_what_clocks_disagree_about() -> None:
 
     def event(number: int, *, key: str, at: datetime, cause: OutboxEvent | None = None) -> OutboxEvent:
         return OutboxEvent(
-            id=new_id(at), topic="t", key=key, number=number, occurred_at=at, causation_id=cause.id if cause else None
+            id=new_id(at),
+            topic="t",
+            key=key,
+            number=number,
+            occurred_at=at,
+            causation_id=cause.id if cause else None,
         )
 
     first = event(1, key="a", at=now)
@@ -211,6 +218,26 @@ def test_causes_and_numbers_order_what_clocks_disagree_about() -> None:
     lost = event(1, key="d", at=now)
     lost.causation_id = lost.id
     assert in_causal_order([lost]) == [lost]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_processed_is_never_told_without_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    merchant = ensure_user(username="alone", password=None)
+    payment_id = pay(merchant)
+    look = traces
+
+    def settle_first(events: Any) -> Any:
+        """Everything happens between the reading of the events and that of what became of them."""
+        with Writer() as others:
+            others.call(settle)
+        return look(events)
+
+    monkeypatch.setattr(selectors, "traces", settle_first)
+    during = get_timeline(payment_id=payment_id, merchant_id=merchant.id)
+    assert (during.order, during.under_way) == (None, True)
+    monkeypatch.undo()
+    after = get_timeline(payment_id=payment_id, merchant_id=merchant.id)
+    assert (after.order is None, after.under_way, len(after.entries)) == (False, False, 4)
 
 
 def rows_read(plan: dict[str, Any]) -> int:
@@ -242,7 +269,7 @@ def test_a_customer_with_very_many_events_costs_nothing(merchant: User) -> None:
     with CaptureQueriesContext(connection) as captured:
         timeline = get_timeline(payment_id=payment_id, merchant_id=merchant.id)
     assert len(timeline.entries) == 4
-    assert len(captured) <= 11
+    assert len(captured) <= 12
     plans = []
     with connection.cursor() as cursor:
         for query in captured.captured_queries:
