@@ -39,6 +39,12 @@ def live_generation(consumer: str, *, using: str = DEFAULT_DB_ALIAS) -> int:
     return FIRST if number is None else number
 
 
+def generations_of(consumer: Consumer) -> list[tuple[int, str]]:
+    """Every generation of a consumer that there is anything of, with its state."""
+    rows = Generation.objects.using(consumer.using).filter(consumer=consumer.name).order_by("generation")
+    return list(rows.values_list("generation", "state")) or [(FIRST, GenerationState.LIVE.value)]
+
+
 def hold_live(consumer: str, *, using: str = DEFAULT_DB_ALIAS) -> Held:
     """The live generation of a projection; nothing replaces it before this transaction ends."""
     with connections[using].cursor() as sql:

@@ -100,8 +100,14 @@ class Cluster:
 
     def watermarks(self, placements: Iterable[Placement]) -> dict[Placement, int]:
         """The offset after the last record of each partition."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(topic, partition): latest for topic, partition in placements}
+        return self._offsets(placements, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def log_starts(self, placements: Iterable[Placement]) -> dict[Placement, int]:
+        """The offset of the first record that each partition still has; 0 when none was ever deleted."""
+        return self._offsets(placements, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def _offsets(self, placements: Iterable[Placement], which: OffsetSpec) -> dict[Placement, int]:
+        wanted = {TopicPartition(topic, partition): which for topic, partition in placements}
         if not wanted:
             return {}
         futures = self._admin.list_offsets(wanted, request_timeout=self._timeout)
@@ -121,6 +127,17 @@ class Cluster:
             member.client_id: {(part.topic, part.partition) for part in member.assignment.topic_partitions}
             for member in self._result(future).members
         }
+
+    def delete_group(self, group: str) -> None:
+        """Forget a group and how far it has come, unless there is none. It must have no members."""
+        future = self._admin.delete_consumer_groups([group], request_timeout=self._timeout)[group]
+        try:
+            future.result(timeout=self._timeout + 1)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise BrokerError(f"group {group}: {error.args[0].str()}") from error
+        except TimeoutError as error:
+            raise BrokerError("Kafka did not answer in time") from error
 
     def _result(self, future: Any) -> Any:
         try:

@@ -1,0 +1,55 @@
+"""manage.py consumers list|rebuild"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from outbox.errors import OutboxError
+from outbox.generations import generations_of
+from outbox.rebuild import Progress, Rebuild, abandon
+from outbox.registry import all_consumers, get_consumer
+from outbox.stopping import stop_on_signals
+
+
+class Command(BaseCommand):
+    help = "List the consumers, or build a projection again from the beginning of its topics."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        actions.add_parser("list", help="what they read, and which generations there are")
+        rebuild = actions.add_parser("rebuild", help="build a projection anew beside the live one, and swap")
+        rebuild.add_argument("name", help="the consumer, as declared in a handlers.py")
+        rebuild.add_argument("--abandon", action="store_true", help="remove a half-built one instead")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["action"] == "list":
+            self._list()
+            return
+        try:
+            consumer = get_consumer(options["name"])
+            if options["abandon"]:
+                self.stdout.write(f"Generation {abandon(consumer)} is removed.")
+                return
+            done = Rebuild(consumer, stop=stop_on_signals(), report=self._show).run()
+        except OutboxError as error:
+            raise CommandError(str(error)) from error
+        if not done:
+            raise CommandError("Stopped before the swap: the same command goes on with it.", returncode=1)
+        self.stdout.write(self.style.SUCCESS("The new generation is live."))
+
+    def _list(self) -> None:
+        for consumer in all_consumers():
+            kind = "projection, " if consumer.projection is not None else ""
+            known = ", ".join(f"generation {number} {state}" for number, state in generations_of(consumer))
+            self.stdout.write(f"{consumer.name}: reads {', '.join(consumer.topics)}; {kind}{known}")
+
+    _shown: Progress | None = None
+
+    def _show(self, progress: Progress) -> None:
+        if progress == self._shown:
+            return
+        self._shown = progress
+        share = 100 if progress.read >= progress.records else 100 * progress.read // progress.records
+        self.stdout.write(
+            f"generation {progress.generation}: {progress.read:,} of {progress.records:,} records, {share} %"
+        )

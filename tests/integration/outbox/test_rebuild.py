@@ -1,0 +1,447 @@
+"""A projection is built again beside the live one and replaces it: nothing lost, nothing counted twice."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from outbox import Consumer, Delivery, NonRecoverable, Topic, handles_batch, publish, registry
+from outbox.config import config
+from outbox.consumer import ConsumerWorker
+from outbox.errors import NotAProjection, NothingToAbandon, PublishWhileBuilding, RebuildUnderWay
+from outbox.generations import generations_of, hold_live, live_generation
+from outbox.kafka import Cluster, Record
+from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, ParkedKey, WaitingEvent
+from outbox.rebuild import Progress, Rebuild, abandon
+from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, until
+from tests.integration.outbox.test_consumer import send
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+
+class Refused(NonRecoverable):
+    """The domain says no."""
+
+
+class Tally:
+    """A projection: how often each day's events said each text."""
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+        self.event = noted_on(topic)
+        self.bad: set[str] = set()
+        self.publishes = False
+        self.gate = threading.Event()
+        self.gate.set()
+        self.consumer = Consumer(
+            name=f"tally-{uuid4().hex[:8]}", sync_delay_limit=timedelta(seconds=5), projection=self
+        )
+        handles_batch(self.consumer, self.event)(self.count)
+
+    def count(self, deliveries: list[Delivery[Noted]]) -> None:
+        for delivery in deliveries:
+            if delivery.generation > 1:
+                self.gate.wait(30)
+            if delivery.event.text in self.bad:
+                raise Refused(delivery.event.text)
+            if self.publishes:
+                publish(Noted(about="answer"))
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO tally VALUES (%s, %s, %s, 1) ON CONFLICT (generation, day, text)"
+                    " DO UPDATE SET count = tally.count + 1",
+                    [delivery.generation, delivery.occurred_at.date(), delivery.event.text],
+                )
+
+    def take_over(self, *, old: int, new: int, before: datetime | None) -> None:
+        if before is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM tally WHERE generation = %s AND day < %s", [new, before.date()])
+                cursor.execute(
+                    "INSERT INTO tally SELECT %s, day, text, count FROM tally"
+                    " WHERE generation = %s AND day < %s",
+                    [new, old, before.date()],
+                )
+
+    def discard(self, *, generation: int, limit: int) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM tally WHERE ctid = ANY(ARRAY("
+                "SELECT ctid FROM tally WHERE generation = %s LIMIT %s))",
+                [generation, limit],
+            )
+            return int(cursor.rowcount)
+
+    def counts(self, generation: int | None = None) -> dict[str, int]:
+        """What is shown: the live generation's counts by text."""
+        if generation is None:
+            generation = live_generation(self.consumer.name)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT text, sum(count)::int FROM tally WHERE generation = %s GROUP BY 1", [generation]
+            )
+            return dict(cursor.fetchall())
+
+    def states(self) -> list[tuple[int, str]]:
+        return generations_of(self.consumer)
+
+    def record(self, about: str, text: str, *, number: int = 1, partition: int = 0) -> Record:
+        return record_of(self.event(about=about, text=text), number=number, partition=partition)
+
+    def heard(self, *, generation: int = 1) -> int:
+        return InboxEntry.objects.filter(consumer=self.consumer.name, generation=generation).count()
+
+
+@pytest.fixture
+def tally() -> Iterator[Tally]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE tally (generation smallint, day date, text text, count int,"
+            " PRIMARY KEY (generation, day, text))"
+        )
+    before = dict(registry._consumers)
+    yield Tally(new_topic(partitions=2))
+    registry._consumers.clear()
+    registry._consumers.update(before)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE tally")
+
+
+def live(tally: Tally) -> Running:
+    """An instance of the live consumer."""
+    return Running(lambda stop: ConsumerWorker(tally.consumer, stop=stop))
+
+
+class Rebuilding(Running):
+    """A rebuild in a thread, as it would be in a process."""
+
+    def __init__(self, tally: Tally, *, may_fail: bool = False) -> None:
+        self.progress: list[Progress] = []
+        super().__init__(
+            lambda stop: Rebuild(tally.consumer, stop=stop, report=self.progress.append), may_fail=may_fail
+        )
+
+    def finish(self) -> None:
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+def rebuild(tally: Tally) -> list[Progress]:
+    """The whole of it; returns what was reported."""
+    told: list[Progress] = []
+    assert Rebuild(tally.consumer, stop=threading.Event(), report=told.append).run()
+    return told
+
+
+def send_and_hear(tally: Tally, *records: Record) -> None:
+    send(*records)
+    awaited = tally.heard() + len(records)
+    with live(tally):
+        until(lambda: tally.heard() == awaited)
+
+
+def test_what_was_broken_is_healed_and_the_old_is_cleared_away(tally: Tally) -> None:
+    send_and_hear(tally, *[tally.record(f"k{n}", "x", partition=n % 2) for n in range(7)])
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tally SET count = 99")
+        cursor.execute("INSERT INTO tally VALUES (1, '2020-01-01', 'never said', 5)")
+    told = rebuild(tally)
+    assert tally.counts() == {"x": 7}
+    assert tally.states() == [(2, "live")]
+    assert tally.counts(1) == {}
+    assert told[-1] == Progress(generation=2, read=7, records=7)
+    for model in (InboxEntry, KeyProgress):
+        assert {row.generation for row in model.objects.filter(consumer=tally.consumer.name)} == {2}  # type: ignore[attr-defined]
+    groups = AdminClient(config().kafka).list_consumer_groups().result().valid
+    assert f"{tally.consumer.name}.generation-2" not in {group.group_id for group in groups}
+    rebuild(tally)
+    assert (tally.counts(), tally.states()) == ({"x": 7}, [(3, "live")])
+
+
+def test_live_instances_go_on_with_the_new_generation_and_know_what_it_has_read(tally: Tally) -> None:
+    send_and_hear(tally, *[tally.record(f"k{n}", "x") for n in range(5)])
+    behind = [tally.record(f"late{n}", "y") for n in range(3)]
+    send(*behind)  # Kafka has them, the live consumer does not yet
+    rebuild(tally)
+    assert tally.counts() == {"x": 5, "y": 3}
+    with live(tally):
+        send(tally.record("new", "z"), behind[0])
+        until(lambda: tally.counts().get("z") == 1)
+    assert tally.counts() == {"x": 5, "y": 3, "z": 1}
+    committed = Cluster(config().kafka).committed(tally.consumer.name)
+    assert committed[tally.topic.name, 0] >= 9
+
+
+def test_traffic_flows_and_two_instances_consume_all_the_while(tally: Tally) -> None:
+    expected: Counter[str] = Counter()
+    done = threading.Event()
+    sent: list[Record] = []
+
+    def traffic() -> None:
+        number = 0
+        while not done.is_set():
+            batch = []
+            for _ in range(20):
+                number += 1
+                text = f"t{number % 5}"
+                batch.append(tally.record(f"k{number}", text, partition=number % 2))
+                expected[text] += 1
+            again = [sent[number % len(sent)]] if sent else []
+            send(*batch, *again)
+            sent.extend(batch)
+
+    with live(tally), live(tally):
+        thread = threading.Thread(target=traffic)
+        thread.start()
+        until(lambda: tally.heard() > 200)
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE tally SET count = count + 1000")
+        with Rebuilding(tally) as rebuilding:
+            until(lambda: live_generation(tally.consumer.name) == 2, seconds=60)
+            rebuilding.finish()
+        seen = len(sent)
+        until(lambda: len(sent) > seen + 100)
+        done.set()
+        thread.join(30)
+        until(lambda: tally.heard(generation=2) == len(sent))
+    assert tally.counts() == dict(expected)
+    assert not DeadLetter.objects.filter(consumer=tally.consumer.name).exists()
+
+
+def test_it_waits_for_a_batch_under_way_and_the_next_waits_for_it(tally: Tally) -> None:
+    """Neither is on the wrong side of the swap."""
+    send_and_hear(tally, tally.record("k", "x"))
+    with Writer() as batch:
+        batch.begin()
+        held = batch.call(lambda: hold_live(tally.consumer.name))
+        assert held.number == 1
+        with Rebuilding(tally) as rebuilding:
+            until(lambda: rebuilding.progress and rebuilding.progress[-1].read == 1)
+            until(_somebody_waits)
+            assert live_generation(tally.consumer.name) == 1
+            with Writer() as following:
+                following.begin()
+                following.call(lambda: hold_live(tally.consumer.name), wait=False)
+                batch.end()
+                rebuilding.finish()
+                # Its lock came after the swap's, and so does what it reads.
+                assert following.call(lambda: hold_live(tally.consumer.name)).number == 2
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        [(waiting,)] = cursor.fetchall()
+    return bool(waiting)
+
+
+def test_while_building_nothing_is_published(tally: Tally) -> None:
+    send_and_hear(tally, tally.record("k", "x"))
+    tally.publishes = True
+    with pytest.raises(PublishWhileBuilding):
+        rebuild(tally)
+    assert live_generation(tally.consumer.name) == 1
+    assert tally.counts(2) == {}
+    tally.publishes = False
+    rebuild(tally)
+    assert tally.counts() == {"x": 1}
+
+
+def test_one_that_was_stopped_goes_on_where_it_was(tally: Tally) -> None:
+    send_and_hear(tally, *[tally.record(f"k{n}", "x") for n in range(3)])
+    stop = threading.Event()
+    stop.set()
+    assert not Rebuild(tally.consumer, stop=stop, report=lambda _: None).run()
+    assert tally.states() == [(1, "live"), (2, "building")]
+    rebuild(tally)
+    assert (tally.counts(), tally.states()) == ({"x": 3}, [(2, "live")])
+
+
+def test_a_second_one_at_the_same_time_is_refused(tally: Tally) -> None:
+    send_and_hear(tally, tally.record("k", "x"))
+    tally.gate.clear()
+    with Rebuilding(tally) as rebuilding:
+        until(lambda: (2, "building") in tally.states())
+        with pytest.raises(RebuildUnderWay):
+            rebuild(tally)
+        with pytest.raises(RebuildUnderWay):
+            abandon(tally.consumer)
+        tally.gate.set()
+        rebuilding.finish()
+    assert tally.states() == [(2, "live")]
+
+
+def test_a_half_built_one_can_be_removed(tally: Tally) -> None:
+    send_and_hear(tally, tally.record("k", "x"))
+    with pytest.raises(NothingToAbandon):
+        abandon(tally.consumer)
+    tally.publishes = True
+    with pytest.raises(PublishWhileBuilding):
+        rebuild(tally)
+    tally.publishes = False
+    assert tally.states() == [(1, "live"), (2, "building")]
+    assert abandon(tally.consumer) == 2
+    assert (tally.states(), tally.counts(), tally.counts(2)) == ([(1, "live")], {"x": 1}, {})
+    assert tally.heard(generation=2) == 0
+    rebuild(tally)
+    assert tally.counts() == {"x": 1}
+
+
+def test_an_event_that_is_refused_is_set_aside_in_the_new_generation_too(tally: Tally) -> None:
+    tally.bad = {"bad"}
+    send_and_hear(
+        tally, tally.record("k", "bad"), tally.record("k", "waits", number=2), tally.record("j", "flows")
+    )
+    rebuild(tally)
+    assert tally.counts() == {"flows": 1}
+    letter = DeadLetter.objects.get(consumer=tally.consumer.name)
+    assert (letter.generation, letter.error) == (2, "bad")
+    assert WaitingEvent.objects.get(consumer=tally.consumer.name).generation == 2
+    assert ParkedKey.objects.get(consumer=tally.consumer.name).generation == 2
+    tally.bad = set()
+    rebuild(tally)
+    assert tally.counts() == {"bad": 1, "waits": 1, "flows": 1}
+    assert not DeadLetter.objects.filter(consumer=tally.consumer.name).exists()
+    assert not ParkedKey.objects.filter(consumer=tally.consumer.name).exists()
+
+
+def test_only_projections_are_rebuilt(tally: Tally) -> None:
+    other = Consumer(name=f"acts-{uuid4().hex[:8]}", sync_delay_limit=timedelta(seconds=5))
+    with pytest.raises(NotAProjection):
+        Rebuild(other, stop=threading.Event(), report=lambda _: None)
+
+
+def test_the_command_rebuilds_lists_and_abandons(
+    tally: Tally, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.management.commands.consumers.stop_on_signals", threading.Event)
+    send_and_hear(tally, tally.record("k", "x"))
+    call_command("consumers", "rebuild", tally.consumer.name)
+    call_command("consumers", "list")
+    said = capsys.readouterr().out
+    assert "generation 2: 1 of 1 records, 100 %" in said
+    assert f"{tally.consumer.name}: reads {tally.topic.name}; projection, generation 2 live" in said
+    with pytest.raises(CommandError, match="No half-built"):
+        call_command("consumers", "rebuild", tally.consumer.name, "--abandon")
+    with pytest.raises(CommandError, match="No consumer is named"):
+        call_command("consumers", "rebuild", "nobody")
+
+
+# What Kafka no longer has.
+
+
+def send_at(*records: tuple[Record, datetime]) -> None:
+    """Put records into Kafka with the timestamps that they would have had."""
+    producer = Producer(config().kafka)
+    for record, at in records:
+        producer.produce(
+            record.topic,
+            record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=record.headers,
+            timestamp=int(at.timestamp() * 1000),
+        )
+    assert producer.flush(20) == 0
+
+
+def delete_before(topic: Topic, partition: int, offset: int) -> None:
+    admin = AdminClient(config().kafka)
+    for future in admin.delete_records([TopicPartition(topic.name, partition, offset)]).values():
+        future.result(10)
+
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def at(days: int, hours: int = 12) -> datetime:
+    return TODAY - timedelta(days=days) + timedelta(hours=hours)
+
+
+def said_at(
+    tally: Tally, text: str, moment: datetime, *, about: str | None = None, number: int = 1
+) -> tuple[Record, datetime]:
+    event = tally.event(about=about or uuid4().hex, text=text)
+    return record_of(event, number=number, at=moment), moment
+
+
+def hear_all(tally: Tally, *said: tuple[Record, datetime]) -> None:
+    send_at(*said)
+    awaited = tally.heard() + len(said)
+    with live(tally):
+        until(lambda: tally.heard() == awaited)
+
+
+def test_what_kafka_no_longer_has_is_taken_over_from_the_day_on_that_cannot_be_built(tally: Tally) -> None:
+    old, cut, kept, new = (
+        said_at(tally, *one) for one in [("d9", at(9)), ("d8", at(8)), ("d8", at(8, 18)), ("d5", at(5))]
+    )
+    hear_all(tally, old, cut, kept, new)
+    delete_before(tally.topic, 0, 2)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tally SET count = count * 10")
+    rebuild(tally)
+    # Of the eighth day ago half is gone from Kafka: that day is the live one's. The rest is built anew.
+    assert tally.counts() == {"d9": 10, "d8": 20, "d5": 1}
+
+
+def test_an_event_that_kafka_no_longer_has_is_known_when_it_is_sent_again(tally: Tally) -> None:
+    old, new = said_at(tally, "old", at(9)), said_at(tally, "new", at(5))
+    hear_all(tally, old, new)
+    delete_before(tally.topic, 0, 1)
+    rebuild(tally)
+    assert tally.heard(generation=2) == 2
+    with live(tally):
+        send_at(old, new, said_at(tally, "end", at(0, 0)))
+        until(lambda: tally.counts().get("end") == 1)
+    assert tally.counts() == {"old": 1, "new": 1, "end": 1}
+    assert not DeadLetter.objects.filter(consumer=tally.consumer.name).exists()
+
+
+def test_what_was_set_aside_long_ago_stays_set_aside(tally: Tally) -> None:
+    """Its record is gone from Kafka, its dead letter and what waits behind it are not."""
+    tally.bad = {"bad"}
+    hear_all(
+        tally,
+        said_at(tally, "bad", at(9), about="k"),
+        said_at(tally, "waits", at(9, 13), about="k", number=2),
+        said_at(tally, "new", at(5)),
+    )
+    delete_before(tally.topic, 0, 2)
+    tally.bad = set()
+    rebuild(tally)
+    assert tally.counts() == {"new": 1}
+    assert DeadLetter.objects.get(consumer=tally.consumer.name).generation == 2
+    assert WaitingEvent.objects.get(consumer=tally.consumer.name).generation == 2
+    assert ParkedKey.objects.get(consumer=tally.consumer.name).generation == 2
+
+
+def test_an_old_event_that_the_live_one_has_not_seen_yet_is_waited_for(tally: Tally) -> None:
+    """The new generation knows it, and takes the old one's counts for that day."""
+    hear_all(tally, said_at(tally, "d9", at(9)), said_at(tally, "d9", at(9, 18)), said_at(tally, "d5", at(5)))
+    delete_before(tally.topic, 0, 1)
+    late = record_of(tally.event(about="late", text="d9"), at=at(9))
+    send_at((late, at(0, 0)))
+    with Rebuilding(tally) as rebuilding:
+        until(lambda: tally.heard(generation=2) == 3)
+        until(lambda: len([one for one in rebuilding.progress if one.read == one.records]) > 5)
+        assert live_generation(tally.consumer.name) == 1
+        with live(tally):
+            rebuilding.finish()
+    assert live_generation(tally.consumer.name) == 2
+    assert tally.counts() == {"d9": 3, "d5": 1}
+
+
+def test_a_partition_that_is_empty_by_now_hides_nothing(tally: Tally) -> None:
+    hear_all(tally, said_at(tally, "d9", at(9)), said_at(tally, "d8", at(8)))
+    delete_before(tally.topic, 0, 2)
+    rebuild(tally)
+    assert tally.counts() == {"d9": 1, "d8": 1}
+    assert Generation.objects.get(consumer=tally.consumer.name).generation == 2
