@@ -122,15 +122,26 @@ def live(tally: Tally) -> Running:
 class Rebuilding(Running):
     """A rebuild in a thread, as it would be in a process."""
 
-    def __init__(self, tally: Tally, *, may_fail: bool = False) -> None:
+    def __init__(self, tally: Tally) -> None:
         self.progress: list[Progress] = []
-        super().__init__(
-            lambda stop: Rebuild(tally.consumer, stop=stop, report=self.progress.append), may_fail=may_fail
-        )
+        super().__init__(lambda stop: _Whole(tally, stop, self.progress))
+
+    def __enter__(self) -> "Rebuilding":
+        super().__enter__()
+        return self
 
     def finish(self) -> None:
+        """Until it has swapped."""
         self._thread.join(60)
         assert not self._thread.is_alive()
+
+
+class _Whole:
+    def __init__(self, tally: Tally, stop: threading.Event, progress: list[Progress]) -> None:
+        self._rebuild = Rebuild(tally.consumer, stop=stop, report=progress.append)
+
+    def run(self) -> None:
+        self._rebuild.run()
 
 
 def rebuild(tally: Tally) -> list[Progress]:
@@ -158,8 +169,8 @@ def test_what_was_broken_is_healed_and_the_old_is_cleared_away(tally: Tally) -> 
     assert tally.counts(1) == {}
     assert told[-1] == Progress(generation=2, read=7, records=7)
     for model in (InboxEntry, KeyProgress):
-        assert {row.generation for row in model.objects.filter(consumer=tally.consumer.name)} == {2}  # type: ignore[attr-defined]
-    groups = AdminClient(config().kafka).list_consumer_groups().result().valid
+        assert {row.generation for row in model.objects.filter(consumer=tally.consumer.name)} == {2}
+    groups = AdminClient({**config().kafka}).list_consumer_groups().result().valid
     assert f"{tally.consumer.name}.generation-2" not in {group.group_id for group in groups}
     rebuild(tally)
     assert (tally.counts(), tally.states()) == ({"x": 7}, [(3, "live")])
@@ -346,14 +357,14 @@ def send_at(*records: tuple[Record, datetime]) -> None:
             record.value,
             key=record.key,
             partition=record.partition,
-            headers=record.headers,
+            headers=[*record.headers],
             timestamp=int(at.timestamp() * 1000),
         )
     assert producer.flush(20) == 0
 
 
 def delete_before(topic: Topic, partition: int, offset: int) -> None:
-    admin = AdminClient(config().kafka)
+    admin = AdminClient({**config().kafka})
     for future in admin.delete_records([TopicPartition(topic.name, partition, offset)]).values():
         future.result(10)
 
