@@ -149,7 +149,8 @@ def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
 
 
 def processed(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) -> dict[str, Processed]:
-    """Each consumer's rate and sync delay (occurred_at to committed effect), from its inbox.
+    """Each consumer's rate and sync delay (occurred_at to committed effect), from its inbox. What a rebuild
+    of a projection reads again is not counted.
 
     The delays are those of the window of the rate, and when it has none, of the last minute.
     """
@@ -157,8 +158,13 @@ def processed(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) 
         cursor.execute(
             """
             WITH recent AS MATERIALIZED (
-                SELECT consumer, processed_at, outcome, processed_at - occurred_at AS delay FROM outbox_inbox
-                WHERE processed_at > %(delays_from)s ORDER BY processed_at DESC LIMIT %(limit)s
+                SELECT consumer, processed_at, outcome, processed_at - occurred_at AS delay
+                FROM outbox_inbox entry
+                WHERE processed_at > %(delays_from)s AND NOT EXISTS (
+                    SELECT FROM outbox_generation built WHERE built.consumer = entry.consumer
+                        AND built.generation = entry.generation
+                        AND (built.state IN ('building', 'abandoned') OR entry.processed_at < built.live_at))
+                ORDER BY processed_at DESC LIMIT %(limit)s
             )
             SELECT consumer, count(*) FILTER (WHERE processed_at > %(rates_from)s),
                 count(*) FILTER (WHERE processed_at > %(since)s),
@@ -197,10 +203,16 @@ def standing_aside(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, tuple[Bounded,
             """
             SELECT name,
                 (SELECT count(*) FROM (
-                    SELECT FROM outbox_parked_key WHERE consumer = name LIMIT %(limit)s) parked),
+                    SELECT FROM outbox_parked_key WHERE consumer = name AND generation = live
+                    LIMIT %(limit)s) parked),
                 (SELECT count(*) FROM (
-                    SELECT FROM outbox_dead_letter WHERE consumer = name LIMIT %(limit)s) dead)
-            FROM unnest(%(names)s::text[]) name
+                    SELECT FROM outbox_dead_letter WHERE consumer = name AND generation = live
+                    LIMIT %(limit)s) dead)
+            FROM (
+                SELECT name, coalesce((SELECT generation FROM outbox_generation
+                    WHERE consumer = name AND state = 'live'), 1) AS live
+                FROM unnest(%(names)s::text[]) name
+            ) consumer
             """,
             {"names": names, "limit": COUNT_LIMIT + 1},
         )
@@ -229,7 +241,9 @@ def oldest_unprocessed(
             """
             SELECT id FROM outbox_event event
             WHERE id >= %s AND topic = ANY(%s) AND NOT EXISTS (
-                SELECT FROM outbox_inbox WHERE event_id = event.id AND consumer = %s)
+                SELECT FROM outbox_inbox entry WHERE event_id = event.id AND consumer = %s AND NOT EXISTS (
+                    SELECT FROM outbox_generation built WHERE built.consumer = entry.consumer
+                        AND built.generation = entry.generation AND built.state IN ('building', 'abandoned')))
             ORDER BY id LIMIT 1
             """,
             [lowest_id(since), topics, consumer],

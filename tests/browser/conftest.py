@@ -61,12 +61,14 @@ def open_page(site: Site, browser: Browser) -> Iterator[OpenPage]:
         *,
         width: int = 1440,
         theme: str = "light",
+        script: bool = True,
         expected: tuple[str, ...] = (),
     ) -> Page:
         context = browser.new_context(
-            viewport={"width": width, "height": 900},
+            viewport={"width": width, "height": {390: 844, 1920: 1080}.get(width, 900)},
             color_scheme="dark" if theme == "dark" else "light",
             base_url=site.url,
+            java_script_enabled=script,
         )
         contexts.append(context)
         page = context.new_page()

@@ -27,7 +27,7 @@ for name, staff, groups in [
 
 
 class Site:
-    """Processes by name: web, relay, orders, loyalty. `users` maps a name to its id and token."""
+    """Processes by name: web, relay and every consumer. `users` maps a name to its id and token."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -36,14 +36,15 @@ class Site:
         self._environment = {**os.environ, **stack.environment()}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log = (stack.folder / "site.log").open("ab")
-        self._manage("migrate", "--verbosity", "0")
-        self._manage("topics", "apply")
-        lines = self._manage("shell", "--verbosity", "0", "--command", ACCOUNTS).splitlines()
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("topics", "apply")
+        lines = self.manage("shell", "--verbosity", "0", "--command", ACCOUNTS).splitlines()
         self.users = {name: (user_id, token) for name, user_id, token in map(str.split, lines)}
-        for name in ("web", "relay", "orders", "loyalty"):
+        for name in ("web", "relay", "orders", "loyalty", "payments", "analytics"):
             self.start(name)
 
-    def _manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str) -> str:
+        """Run a command of manage.py; return what it printed."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
             command, cwd=PROJECT, env=self._environment, check=True, stdout=subprocess.PIPE, text=True
