@@ -21,7 +21,7 @@ $(shell rm -f $(VENV)/installed $(VENV)/installed-dev)
 endif
 endif
 
-.PHONY: help demo test check lock clean chromium
+.PHONY: help demo test fuzz check lock clean chromium
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ demo: $(VENV)/installed ## The whole system in this terminal; ARGS=--traffic pla
 
 test: $(VENV)/installed-dev chromium ## All tests, with a PostgreSQL, a Kafka and a browser of their own
 	$(RUN) -m pytest $(ARGS)
+
+fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 minutes; ARGS="--seconds 3600" for longer
+	$(RUN) -m tests.fuzz $(ARGS)
 
 check: $(VENV)/installed-dev ## Format, lint, layers, types, migrations, deployment settings
 	$(RUN) -m ruff format --check .

@@ -23,6 +23,8 @@ from rest.serializers import AmountField, StrictSerializer, TextField, WholeNumb
 class AddressField(TextField):
     """Lines of text: of the control characters line feeds are accepted, and no other."""
 
+    schema_pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+
     default_error_messages = {"control": "Control characters other than line feeds are not accepted."}
 
     def to_internal_value(self, data: Any) -> str:

@@ -39,7 +39,9 @@ class LatestFirst(CursorPagination):
         return parameters
 
     def decode_cursor(self, request: Request) -> Cursor | None:
-        """The place in the list. A cursor that no page of ours has given is refused."""
+        """The place in the list. A cursor that no page of ours has given is refused, an empty one too."""
+        if request.query_params.get(self.cursor_query_param) == "":
+            raise ValidationError({self.cursor_query_param: "Not a cursor of this list."})
         try:
             cursor: Any = super().decode_cursor(request)
             if cursor is not None and cursor.position is not None:

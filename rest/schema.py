@@ -4,15 +4,17 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
+from django.core.validators import RegexValidator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
 
 from rest.idempotency import HEADER, REPLAYED, KeyInUse, KeyReused
 from rest.models import LONGEST_KEY
 from rest.parsers import BodyTooLarge
 from rest.problems import MEDIA_TYPE, ServiceUnavailable, problem
-from rest.serializers import ProblemSerializer, StrictSerializer
+from rest.serializers import ProblemSerializer, StrictSerializer, TextField
 
 _INVALID = problem(
     HTTPStatus.BAD_REQUEST,
@@ -136,11 +138,44 @@ class ProblemAutoSchema(AutoSchema):
                 responses.setdefault(code, self._problem(code))
         return responses
 
+    def _get_request_body(self, direction: Any = "request") -> dict[str, Any] | None:
+        """A change says what is to be different: unlike another command it has no meaning without a body."""
+        body: dict[str, Any] | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        return body | {"required": True} if body is not None and self.method == "PATCH" else body
+
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if isinstance(serializer, StrictSerializer):
             schema |= {"additionalProperties": False, **serializer.schema_limits}
         return schema
+
+    def _map_serializer_field(
+        self, field: Any, direction: Any, bypass_extensions: bool = False
+    ) -> dict[str, Any]:
+        mapped = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
+        schema: dict[str, Any] = mapped
+        if direction != "request":
+            return schema
+        # A validator's own pattern is narrower; the base class adds it later.
+        if (
+            isinstance(field, TextField)
+            and schema.keys().isdisjoint({"pattern", "enum"})
+            and not any(isinstance(validator, RegexValidator) for validator in field.validators)
+        ):
+            schema = schema | {"pattern": field.schema_pattern}
+        if isinstance(field, serializers.ListSerializer):
+            limits = {"minItems": vars(field)["min_length"], "maxItems": vars(field)["max_length"]}
+            schema = schema | {name: limit for name, limit in limits.items() if limit is not None}
+        return schema
+
+    def _get_parameters(self) -> list[dict[str, Any]]:
+        """Filters take any text but none at all, and no NUL."""
+        parameters: list[dict[str, Any]] = super()._get_parameters()
+        for parameter in parameters:
+            schema = parameter["schema"]
+            if parameter["in"] == "query" and schema.keys() <= {"type"} and schema["type"] == "string":
+                schema["pattern"] = r"^[^\u0000]+$"
+        return parameters
 
     def _problem_codes(self) -> list[str]:
         """The statuses that follow from the kind of operation."""

@@ -41,6 +41,9 @@ class StrictSerializer(serializers.Serializer[Any]):
 class TextField(serializers.CharField):
     """A JSON string, kept as it is. Control characters are refused; lone surrogates are by the base."""
 
+    # The same for the OpenAPI document.
+    schema_pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+
     default_error_messages = {
         "invalid": "Not a string.",
         "control": "Control characters are not accepted.",
