@@ -6,10 +6,9 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
-from analytics.models import EVERYONE
+from analytics.models import CONSUMER, EVERYONE
 from analytics.slots import WIDTHS, Span, stored_width
-
-GENERATION = 1
+from outbox.generations import live_generation
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -57,7 +56,7 @@ def volumes(
             {
                 "boundaries": boundaries,
                 "seconds": WIDTHS[width].total_seconds(),
-                "generation": GENERATION,
+                "generation": live_generation(CONSUMER),
                 "width": width,
                 "merchant": EVERYONE if merchant_id is None else merchant_id,
                 "first": boundaries[0],

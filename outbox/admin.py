@@ -137,6 +137,7 @@ class InboxAdmin(ListingRows[InboxListing]):
     list_display = (
         "event",
         "consumer",
+        "generation",
         "type",
         "shown_outcome",
         "key",
@@ -159,7 +160,7 @@ class InboxAdmin(ListingRows[InboxListing]):
 class ParkedKeyAdmin(ListingRows[ParkedKeyListing]):
     """Keys whose events wait."""
 
-    list_display = ("key", "topic", "consumer", "cause", "event", "parked_at")
+    list_display = ("key", "topic", "consumer", "generation", "cause", "event", "parked_at")
     list_filter = (ConsumerFilter,)
     found_by = ("key", "event_id")
     search_help_text = "A whole key or event id"
@@ -170,7 +171,7 @@ class ParkedKeyAdmin(ListingRows[ParkedKeyListing]):
 class WaitingEventAdmin(EventRows[WaitingEvent]):
     """Events behind a parked key, in the order in which they will run."""
 
-    list_display = ("event", "type", "key", "topic", "consumer", "number", "received_at")
+    list_display = ("event", "type", "key", "topic", "consumer", "generation", "number", "received_at")
     list_filter = (ConsumerFilter,)
     found_by = ("key", "event_id")
     search_help_text = "A whole key or event id"
@@ -188,7 +189,7 @@ class WaitingEventAdmin(EventRows[WaitingEvent]):
 class DeadLetterAdmin(ReadOnly[DeadLetter]):
     """What consumers could not process, and why."""
 
-    list_display = ("id", "consumer", "type", "cause", "error_line", "key", "died_at")
+    list_display = ("id", "consumer", "generation", "type", "cause", "error_line", "key", "died_at")
     list_filter = (ConsumerFilter,)
     found_by = ("id", "event_id", "key", "fingerprint")
     search_help_text = "A whole id of the dead letter or its event, a key or a fingerprint"

@@ -178,6 +178,8 @@ class Generation(models.Model):
 
     A retired one has been replaced, an abandoned one will never be live; their rows go with the last of what
     they left behind.
+
+    live_at  when it replaced another; null for the first, and for one that is being built
     """
 
     pk = models.CompositePrimaryKey("consumer", "generation")

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
-from outbox.models import InboxEntry, OutboxEvent, Outcome, Publication
+from outbox.models import Generation, GenerationState, InboxEntry, OutboxEvent, Outcome, Publication
 from outbox.registry import subscribers
 
 PENDING = "pending"
@@ -82,9 +82,19 @@ def settled(event_ids: Collection[UUID]) -> dict[UUID, set[str]]:
 
 
 def _entries(event_ids: Collection[UUID]) -> dict[UUID, dict[str, InboxEntry]]:
-    """What consumers made of these events, by event and consumer. The newest generation speaks for one."""
+    """What consumers made of these events, by event and consumer.
+
+    Of a projection the live generation speaks; where it has not come to an event, the one it replaced. One
+    that is being built does not yet.
+    """
+    built = Generation.objects.filter(
+        consumer=OuterRef("consumer"),
+        generation=OuterRef("generation"),
+        state__in=[GenerationState.BUILDING, GenerationState.ABANDONED],
+    )
+    rows = InboxEntry.objects.filter(~Exists(built), event_id__in=event_ids).order_by("generation")
     entries: dict[UUID, dict[str, InboxEntry]] = defaultdict(dict)
-    for entry in InboxEntry.objects.filter(event_id__in=event_ids).order_by("generation"):
+    for entry in rows:
         entries[entry.event_id][entry.consumer] = entry
     return entries
 

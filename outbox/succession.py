@@ -22,8 +22,8 @@ def begin(consumer: Consumer) -> int:
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
         # Waits for another that begins; the first generation is live where no row says so.
         sql.execute(
-            "INSERT INTO outbox_generation (consumer, generation, state, live_at)"
-            " VALUES (%s, %s, 'live', now()) ON CONFLICT DO NOTHING",
+            "INSERT INTO outbox_generation (consumer, generation, state) VALUES (%s, %s, 'live')"
+            " ON CONFLICT DO NOTHING",
             [consumer.name, FIRST],
         )
         sql.execute(
@@ -70,7 +70,7 @@ def replace(consumer: Consumer, *, new: int, before: datetime | None) -> None:
         )
         [(old,)] = sql.fetchall()
         sql.execute(
-            "UPDATE outbox_generation SET state = 'live', live_at = now()"
+            "UPDATE outbox_generation SET state = 'live', live_at = clock_timestamp()"
             " WHERE consumer = %s AND state = 'building' AND generation = %s",
             [consumer.name, new],
         )
