@@ -292,6 +292,18 @@ async def test_a_reader_that_fails_is_told(transactional_db: None) -> None:
     assert question in told.changes
 
 
+async def test_a_mistake_of_ours_is_not_called_an_outage(transactional_db: None) -> None:
+    class Mistaken(TotalsProbe):
+        def measure(self) -> list[SlotTotalled]:
+            raise ZeroDivisionError("a mistake")
+
+    live = LiveVolumes(totals=Mistaken, interval=0.05)
+    with pytest.raises(ZeroDivisionError):
+        async with aclosing(live.watch(Question("1m", "UTC", None))) as moments:
+            await first_that(moments, lambda told: False)
+    assert not live.running
+
+
 async def test_totals_are_read_from_kafka_and_nonsense_is_passed(
     transactional_db: None,
 ) -> None:
