@@ -202,7 +202,7 @@ def test_an_event_is_traced_from_the_outbox_to_every_consumer(
         "publications": [],
         "consumers": [
             {"consumer": name, "status": "pending", "delay_seconds": None, "processed_at": None}
-            for name in ("loyalty", "orders")
+            for name in ("analytics", "loyalty", "orders")
         ],
     }
 
@@ -213,7 +213,8 @@ def test_an_event_is_traced_from_the_outbox_to_every_consumer(
     shown = api.get(address).json()
     [place] = shown["publications"]
     assert (place["topic"], place["partition"], place["offset"]) == ("payments", 3, 17)
-    loyalty, orders = shown["consumers"]
+    analytics, loyalty, orders = shown["consumers"]
+    assert analytics["status"] == "pending"
     assert (orders["status"], orders["delay_seconds"]) == ("processed", 0.25)
     assert orders["processed_at"] is not None
     assert (loyalty["status"], loyalty["delay_seconds"], loyalty["processed_at"]) == ("unhandled", None, None)
@@ -224,7 +225,11 @@ def test_what_held_an_event_up_is_shown(api: APIClient, make_payment: MakePaymen
     made = make_payment()
     moved_past(OutboxEvent.objects.get(id=made["event_id"]), "orders", outcome)
     shown = api.get(f"/api/events/{made['event_id']}/").json()["consumers"]
-    assert {row["consumer"]: row["status"] for row in shown} == {"loyalty": "pending", "orders": outcome}
+    assert {row["consumer"]: row["status"] for row in shown} == {
+        "analytics": "pending",
+        "loyalty": "pending",
+        "orders": outcome,
+    }
 
 
 def test_events_are_filtered(api: APIClient, make_payment: MakePayment) -> None:
