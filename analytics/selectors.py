@@ -7,7 +7,7 @@ import msgspec
 from django.db import connection
 
 from analytics.models import CONSUMER, EVERYONE
-from analytics.slots import WIDTHS, Span, stored_width
+from analytics.slots import QUARTER, WIDTHS, Span, cut_hours, stored_width
 from outbox.generations import live_generation
 
 
@@ -31,6 +31,17 @@ _STORED = f"""
 SELECT (extract(epoch FROM slot_start - %(first)s) / %(seconds)s)::integer, currency, status,
     count, amount_minor::text
 FROM analytics_slot {_WHERE} ORDER BY slot_start, currency, status"""
+# Most of a day is whole hours, also where it begins between two of them: those alone are read in quarters.
+_DAYS_BETWEEN_HOURS = f"""
+SELECT width_bucket(slot_start, %(boundaries)s::timestamptz[]) - 1, currency, status,
+    sum(count)::bigint, sum(amount_minor)::text
+FROM (
+    SELECT slot_start, currency, status, count, amount_minor FROM analytics_slot
+    {_WHERE.replace("%(width)s", "'1h'")} AND slot_start <> ALL(%(cut)s::timestamptz[])
+    UNION ALL
+    SELECT slot_start, currency, status, count, amount_minor FROM analytics_slot
+    {_WHERE.replace("%(width)s", "'15m'")} AND slot_start = ANY(%(quarters)s::timestamptz[])
+) AS stored GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
 _ADDED_UP = f"""
 SELECT width_bucket(slot_start, %(boundaries)s::timestamptz[]) - 1, currency, status,
     sum(count)::bigint, sum(amount_minor)::text
@@ -43,18 +54,20 @@ def volumes(
     """The volumes of one merchant, or of all together for None, in order of slot, currency and status.
 
     Slots without any payment are left out. What is not stored as it is asked for is added up from the widest
-    stored slots that the asked ones do not cut: a day of most zones from 24 hours, of the others from
-    quarters of an hour.
+    stored slots that the asked ones do not cut: a day of most zones from 24 hours, of the others from 23 and
+    from the quarters of the two hours that it cuts.
     """
     boundaries = span.boundaries()
     if len(boundaries) < 2:
         return []
-    width = stored_width(boundaries)
+    width, cut = stored_width(boundaries), cut_hours(boundaries)
     with connection.cursor() as cursor:
         cursor.execute(
-            _STORED if width == span.slot else _ADDED_UP,
+            _statement(span, width),
             {
                 "boundaries": boundaries,
+                "cut": cut,
+                "quarters": [hour + number * QUARTER for hour in cut for number in range(4)],
                 "seconds": WIDTHS[width].total_seconds(),
                 "generation": live_generation(CONSUMER),
                 "width": width,
@@ -70,3 +83,9 @@ def volumes(
             Volume(starts[slot], code, state, count, int(amount))
             for slot, code, state, count, amount in cursor.fetchall()
         ]
+
+
+def _statement(span: Span, width: str) -> str:
+    if width == span.slot:
+        return _STORED
+    return _DAYS_BETWEEN_HOURS if span.slot == "1d" and width == "15m" else _ADDED_UP

@@ -21,6 +21,8 @@ WIDTHS = {"1d": DAY, "1h": HOUR, "15m": QUARTER, "5m": 5 * MINUTE, "1m": MINUTE}
 # What can be asked for.
 SLOTS = ("1m", "5m", "1h", "1d")
 MOST_SLOTS = 10_000
+# Of slots that are added up from four others each: no answer reads much more than the longest ones do.
+MOST_ADDED_UP = 2_500
 SLOTS_BY_DEFAULT = 60
 # Offsets from UTC of all zones are multiples of QUARTER since 1972; datetime ends with 9999.
 EARLIEST = datetime(1972, 1, 1, tzinfo=UTC)
@@ -44,11 +46,11 @@ class Span:
         """Where each slot begins, in UTC, and where the last one ends. A single one when there are none."""
         if self.slot == "1d":
             return _days(self.start, self.end, self.zone)
-        if self.slot == "1h" and not self._in_whole_hours():
+        if self.slot == "1h" and not self.in_whole_hours():
             return _hours(self.start, self.end, self.zone)
         return _multiples(self.start, self.end, WIDTHS[self.slot])
 
-    def _in_whole_hours(self) -> bool:
+    def in_whole_hours(self) -> bool:
         """Whether hours there begin where they begin in UTC, throughout the span."""
         step, moment = 7 * DAY, self.start
         while moment < self.end + step:
@@ -64,6 +66,11 @@ def stored_width(boundaries: list[datetime]) -> str:
         if all(not (boundary - EPOCH) % width for boundary in boundaries):
             return name
     return "1m"
+
+
+def cut_hours(boundaries: list[datetime]) -> list[datetime]:
+    """The hours of UTC that have a boundary within."""
+    return [floor(boundary, HOUR) for boundary in boundaries if (boundary - EPOCH) % HOUR]
 
 
 def floor(moment: datetime, width: timedelta) -> datetime:
@@ -104,7 +111,13 @@ def span_of(*, slot: str, start: str | None, end: str | None, zone: ZoneInfo, no
             f"These are {count:,} slots of {slot}, and an answer has at most {MOST_SLOTS:,}: "
             f"ask for a shorter range{'' if slot == '1d' else ' or longer slots'}."
         )
-    return Span(slot, first, last, zone)
+    span = Span(slot, first, last, zone)
+    if slot == "1h" and count > MOST_ADDED_UP and not span.in_whole_hours():
+        raise TooManySlots(
+            f"These are {count:,} hours of {zone.key}, which begin between those of UTC, and an answer has at"
+            f" most {MOST_ADDED_UP:,} of such: ask for a shorter range or longer slots."
+        )
+    return span
 
 
 def _parsed(text: str, zone: ZoneInfo, *, field: str) -> datetime:

@@ -44,6 +44,15 @@ def test_days_follow_the_clocks_of_the_zone() -> None:
     assert autumn[1] - autumn[0] == timedelta(hours=25)
 
 
+def test_hours_between_those_of_utc_are_refused_earlier() -> None:
+    def asked(zone: str) -> Span:
+        return span_of(slot="1h", start="2025-01-01", end="2026-01-01", zone=ZoneInfo(zone), now=NOW)
+
+    assert len(asked("Europe/Berlin").boundaries()) == 8_761
+    with pytest.raises(TooManySlots, match="8,760 hours of Asia/Kolkata"):
+        asked("Asia/Kolkata")
+
+
 @pytest.mark.parametrize(
     ("zone", "day", "beginning"),
     [

@@ -1,0 +1,95 @@
+"""The widest questions read what they need of the table and no more; their sums are those of the minutes."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from analytics.models import Slot
+from analytics.selectors import volumes
+from analytics.slots import MINUTE, Span, span_of, zone_named
+from benchmarks.volumes import CURRENCIES, STATUSES, fill, statements
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+START = datetime(2025, 3, 1, tzinfo=UTC)
+DAYS = 40
+SERIES = len(CURRENCIES) * len(STATUSES)
+
+
+@pytest.fixture(autouse=True)
+def _filled() -> Iterator[None]:
+    fill(start=START, end=START + timedelta(days=DAYS))
+    yield
+    Slot.objects.all().delete()
+
+
+def asked(slot: str, zone: str, start: str = "2025-03-01", end: str = "2025-04-10") -> Span:
+    return span_of(slot=slot, start=start, end=end, zone=zone_named(zone), now=START)
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """The rows that the scans of a plan came across, those that they threw away included."""
+    below = sum(rows_read(child) for child in plan.get("Plans", []))
+    if "Scan" not in plan["Node Type"] or "Relation Name" not in plan:
+        return below
+    filtered = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
+    return below + int((plan["Actual Rows"] + filtered) * plan["Actual Loops"])
+
+
+@pytest.mark.parametrize(
+    ("slot", "zone", "most"),
+    [
+        ("1d", "UTC", DAYS),
+        ("1d", "Europe/Berlin", DAYS * 24),
+        ("1d", "Asia/Kathmandu", DAYS * (23 + 8)),
+        ("1d", "Australia/Lord_Howe", DAYS * (23 + 8)),
+        ("1h", "Europe/Berlin", DAYS * 24),
+        ("1h", "Asia/Kolkata", DAYS * 24 * 4),
+        ("5m", "Asia/Kathmandu", DAYS * 24 * 12),
+    ],
+)
+def test_no_more_is_read_than_the_answer_is_made_of(slot: str, zone: str, most: int) -> None:
+    end = "2025-04-01" if slot == "5m" else "2025-04-10"
+    with statements(connection) as executed:
+        assert volumes(span=asked(slot, zone, end=end), merchant_id=None)
+    query, parameters = executed[-1]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters)
+        [(plans,)] = cursor.fetchall()
+    plan = plans[0]["Plan"]
+    assert rows_read(plan) <= most * SERIES * 1.05
+    assert "Seq Scan" not in json.dumps(plan)
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Asia/Kolkata", "Australia/Lord_Howe"]
+)
+@pytest.mark.parametrize("slot", ["1h", "1d"])
+def test_what_is_added_up_is_what_its_minutes_come_to(slot: str, zone: str) -> None:
+    """Over the changes of the clocks: Berlin's on 30 March, Lord Howe's on 6 April."""
+    Slot.objects.filter(width="1m").update(count=1, amount_minor=1250)
+    span = asked(slot, zone, start="2025-03-27T00:00", end="2025-04-08")
+    boundaries = span.boundaries()
+    expected: dict[tuple[datetime, str, str], int] = defaultdict(int)
+    for start, end in pairwise(boundaries):
+        minutes = (min(end, START + timedelta(days=DAYS)) - start) // MINUTE
+        for currency in CURRENCIES:
+            for status in STATUSES:
+                expected[start, currency, status] += minutes
+    found = volumes(span=span, merchant_id=None)
+    assert {
+        (one.slot_start.astimezone(UTC), one.currency, one.status): one.count for one in found
+    } == expected
+    assert all(one.amount_minor == one.count * 1250 for one in found)
+
+
+def test_the_live_generation_alone_is_read() -> None:
+    with transaction.atomic():
+        Slot.objects.filter(width="1d").update(generation=2)
+    assert volumes(span=asked("1d", "UTC"), merchant_id=None) == []
