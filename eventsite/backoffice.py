@@ -82,6 +82,7 @@ UNFOLD = {
                     _page("Payments", "payments", "payments.payment"),
                     _page("Orders", "package_2", "orders.order"),
                     _page("Loyalty accounts", "loyalty", "loyalty.account"),
+                    _page("Volumes", "bar_chart", "analytics.slotlisting"),
                 ],
             },
             {
