@@ -4,6 +4,7 @@ The services, the outbox and the consumers' processing are the real ones, on a r
 between outbox and consumer is ours, so that hypothesis can choose who hears of what, and when.
 """
 
+import json
 from collections import Counter, defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings as django_settings
-from django.db.models import Sum
+from django.db.models import Max, Sum
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,7 +23,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from analytics.models import Slot
+from analytics.models import PublishedTotal, Slot
+from analytics.services import close_slots
+from analytics.slots import SLOTS
 from contracts.fields import Line
 from contracts.money import Money
 from loyalty.models import LedgerEntry
@@ -41,7 +44,7 @@ from tests.integration.domain.model import Model, Payment
 CONSUMERS = sorted(consumer.name for consumer in all_consumers())
 ACTIONS = [
     "request", "validate", "validate", "reject", "refund", "modify", "cancel", "expire", "time passes",
-    *["deliver"] * 5, "deliver again",
+    "close slots", *["deliver"] * 5, "deliver again",
 ]  # fmt: skip
 STATUS = {"Requested": "pending", "Validated": "validated", "Rejected": "rejected", "Refunded": "refunded"}
 
@@ -81,6 +84,10 @@ class Domain(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.merchant = uuid4()
+        # Volumes are everyone's as well: those of the examples before are not this one's.
+        Slot.objects.all().delete()
+        PublishedTotal.objects.all().delete()
+        self.before = OutboxEvent.objects.aggregate(last=Max("position", default=0))["last"]
         self.model = Model()
         self.log = Log(str(self.merchant))
         self.now = datetime.now(UTC) - timedelta(days=60)
@@ -99,6 +106,8 @@ class Domain(RuleBasedStateMachine):
             case "expire":
                 payments.expire_due_payments(at=self.now, limit=10_000)
                 self.model.expire(at=self.now)
+            case "close slots":
+                close_slots(at=self.now, limit=1_000)
             case "validate" | "reject" | "refund":
                 getattr(self, action)(self.pick(which))
             case "modify" | "cancel" if self.ordered():
@@ -196,6 +205,7 @@ class Domain(RuleBasedStateMachine):
         self.check_orders()
         self.check_points()
         self.check_volumes()
+        self.check_totals()
         for table in (DeadLetter, ParkedKey, WaitingEvent):
             assert not table.objects.exists()
 
@@ -280,6 +290,23 @@ class Domain(RuleBasedStateMachine):
         if expected:
             assert sorted(by_width) == ["15m", "1d", "1h", "1m", "5m"]
             assert all(found == by_width["1m"] for found in by_width.values())
+
+    def check_totals(self) -> None:
+        """Everyone's slots are those of the only merchant, and what was published last of each is all of it."""
+        columns = ("width", "slot_start", "currency", "status", "count", "amount_minor")
+        everyones = set(Slot.objects.of(None).values_list(*columns))
+        assert everyones == set(Slot.objects.of(self.merchant).values_list(*columns))
+        while close_slots(at=datetime.now(UTC) + timedelta(days=2), limit=1_000):
+            pass
+        told = OutboxEvent.objects.filter(topic="payment-volumes", position__gt=self.before).order_by(
+            "number"
+        )
+        last = {event.key: json.loads(bytes(event.payload)) for event in told}
+        assert {
+            (one["slot"], datetime.fromisoformat(one["slot_start"]), one["currency"], *total.values())
+            for one in last.values()
+            for total in one["totals"]
+        } == {row for row in everyones if row[0] in SLOTS}
 
     def pick(self, which: int) -> Payment:
         return list(self.model.payments.values())[which % len(self.model.payments)]
