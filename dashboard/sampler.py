@@ -5,8 +5,7 @@ neither the other nor the event loop. What a part last said stays, with its time
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Generic, TypeVar
 
 from dashboard.latest import Audience
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe, KafkaSample
+from dashboard.watched import Watched
 from outbox.recovery import Family, family_of
 
 INTERVAL = 1.0
@@ -87,8 +87,10 @@ class Part(Generic[T]):
         self._thread.shutdown(wait=False)
 
 
-class Sampler:
-    """Publishes a Flow every INTERVAL seconds while anyone watches; nothing runs while nobody does."""
+class Sampler(Watched[Audience, Flow]):
+    """Publishes a Flow every INTERVAL seconds while anyone watches."""
+
+    name = "dashboard-sampler"
 
     def __init__(
         self,
@@ -97,61 +99,9 @@ class Sampler:
         kafka: Callable[[], KafkaProbe] = KafkaProbe,
         interval: float = INTERVAL,
     ) -> None:
+        super().__init__()
         self._make_probes = (database, kafka)
         self._interval = interval
-        self._viewers: Counter[Audience] = Counter()
-        self._task: asyncio.Task[None] | None = None
-        self._published = asyncio.Event()
-        self._flow: Flow | None = None
-        self._closed = False
-
-    @property
-    def viewers(self) -> int:
-        """How many watch now."""
-        return self._viewers.total()
-
-    @property
-    def running(self) -> bool:
-        """Whether anything is being measured."""
-        return self._task is not None
-
-    def close(self) -> None:
-        """Let every viewer go, and those who still come: the process is about to end."""
-        self._closed = True
-        self._published.set()
-
-    async def watch(self, audience: Audience) -> AsyncGenerator[Flow, None]:
-        """Every Flow from now on; the current one first, when it is about this audience too.
-
-        Close the iterator (or cancel its reader) to stop watching.
-        """
-        self._viewers[audience] += 1
-        if self._task is None:
-            self._published = asyncio.Event()
-            self._task = asyncio.create_task(self._run(), name="dashboard-sampler")
-            self._task.add_done_callback(self._ended)
-        try:
-            seen = None
-            while not self._closed:
-                published, flow = self._published, self._flow
-                if flow is not None and flow is not seen:
-                    seen = flow
-                    yield flow
-                else:
-                    await published.wait()
-                if self._task is not None and self._task.done():
-                    self._task.result()
-                    return
-        finally:
-            self._viewers[audience] -= 1
-            if not self._viewers.total():
-                self._stop()
-
-    def _stop(self) -> None:
-        self._viewers.clear()
-        if self._task is not None:
-            self._task.cancel()
-        self._task = self._flow = None
 
     async def _run(self) -> None:
         make_database, make_kafka = self._make_probes
@@ -161,7 +111,7 @@ class Sampler:
         try:
             while True:
                 due, now = loop.time() + self._interval, _now()
-                last, behind = self._flow, kafka.reading.value.since if kafka.reading.value else {}
+                last, behind = self._latest, kafka.reading.value.since if kafka.reading.value else {}
                 look = partial(
                     database_probe.measure,
                     now=now,
@@ -179,16 +129,6 @@ class Sampler:
         finally:
             database.stop(database_probe.close)
             kafka.stop(kafka_probe.close)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        # Whoever still watches must learn that nothing will come any more.
-        if task is self._task:
-            self._published.set()
-
-    def _publish(self, flow: Flow) -> None:
-        self._flow = flow
-        published, self._published = self._published, asyncio.Event()
-        published.set()
 
 
 sampler = Sampler()

@@ -6,8 +6,7 @@ is read from the table once a second, once for all who ask the same.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,8 +17,9 @@ from analytics.slots import WIDTHS, Span
 from contracts.analytics import SlotTotalled
 from contracts.money import DECIMALS
 from contracts.topics import PAYMENT_VOLUMES
-from dashboard.sampler import Part, Reading
+from dashboard.sampler import Part
 from dashboard.volumes import Question, Row, answered_by_totals, rows_of, rows_told
+from dashboard.watched import Watched
 from outbox.config import config
 from outbox.errors import ContractViolation
 from outbox.kafka import Record, TailReader
@@ -129,58 +129,17 @@ def _slot_around(question: Question, moment: datetime) -> datetime:
     return [start for start in around.boundaries() if start <= moment][-1]
 
 
-class LiveVolumes:
-    """Publishes what changes every INTERVAL seconds while anyone watches; nothing runs while nobody does."""
+class LiveVolumes(Watched[Question, Told]):
+    """Publishes what changes every INTERVAL seconds while anyone watches."""
+
+    name = "dashboard-volumes"
 
     def __init__(
         self, *, totals: Callable[[], TotalsProbe] = TotalsProbe, interval: float = INTERVAL
     ) -> None:
+        super().__init__()
         self._make_totals = totals
         self._interval = interval
-        self._viewers: Counter[Question] = Counter()
-        self._task: asyncio.Task[None] | None = None
-        self._published = asyncio.Event()
-        self._told: Told | None = None
-        self._closed = False
-
-    @property
-    def running(self) -> bool:
-        """Whether anything is being read."""
-        return self._task is not None
-
-    def close(self) -> None:
-        """Let every viewer go, and those who still come: the process is about to end."""
-        self._closed = True
-        self._published.set()
-
-    async def watch(self, question: Question) -> AsyncGenerator[Told, None]:
-        """What changes from now on. Ends when the process does; raises what went wrong in the reading."""
-        self._viewers[question] += 1
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="dashboard-volumes")
-            self._task.add_done_callback(self._ended)
-        seen = self._told
-        try:
-            while not self._closed:
-                published, told = self._published, self._told
-                if told is not None and told is not seen:
-                    seen = told
-                    yield told
-                else:
-                    await published.wait()
-                if self._task is not None and self._task.done():
-                    self._task.result()
-                    return
-        finally:
-            self._viewers[question] -= 1
-            if not self._viewers.total():
-                self._stop()
-
-    def _stop(self) -> None:
-        self._viewers.clear()
-        if self._task is not None:
-            self._task.cancel()
-        self._task = self._told = None
 
     async def _run(self) -> None:
         totals_probe, table_probe = self._make_totals(), TableProbe()
@@ -197,31 +156,16 @@ class LiveVolumes:
                 look = partial(
                     table_probe.measure,
                     now=now,
-                    questions=frozenset(+self._viewers),
+                    questions=frozenset(self._viewers),
                     totals=[total for _, total in recent],
                 )
                 await table.ask(look, patience=self._interval)
-                self._publish(now, totals.reading, table.reading)
+                away = [since for since in (totals.reading.away_since, table.reading.away_since) if since]
+                self._publish(Told(now, table.reading.value or {}, min(away, default=None)))
                 await asyncio.sleep(due - loop.time())
         finally:
             totals.stop(totals_probe.close)
             table.stop(table_probe.close)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        # Whoever still watches must learn that nothing will come any more.
-        if task is self._task:
-            self._published.set()
-
-    def _publish(
-        self,
-        now: datetime,
-        totals: Reading[list[SlotTotalled]],
-        table: Reading[dict[Question, Change]],
-    ) -> None:
-        away = [since for since in (totals.away_since, table.away_since) if since]
-        self._told = Told(now, table.value or {}, min(away, default=None))
-        published, self._published = self._published, asyncio.Event()
-        published.set()
 
 
 live_volumes = LiveVolumes()

@@ -1,6 +1,7 @@
 """Volumes: what the page shows to whom, what its address may ask, how closed slots reach who watches."""
 
 import asyncio
+import faulthandler
 import json
 import re
 import uuid
@@ -292,16 +293,32 @@ async def test_a_reader_that_fails_is_told(transactional_db: None) -> None:
     assert question in told.changes
 
 
-async def test_a_mistake_of_ours_is_not_called_an_outage(transactional_db: None) -> None:
+async def test_after_a_mistake_of_ours_it_can_begin_again(transactional_db: None) -> None:
     class Mistaken(TotalsProbe):
-        def measure(self) -> list[SlotTotalled]:
-            raise ZeroDivisionError("a mistake")
+        mistakes = 2
 
-    live = LiveVolumes(totals=Mistaken, interval=0.05)
-    with pytest.raises(ZeroDivisionError):
-        async with aclosing(live.watch(Question("1m", "UTC", None))) as moments:
-            await first_that(moments, lambda told: False)
+        def measure(self) -> list[SlotTotalled]:
+            if Mistaken.mistakes:
+                Mistaken.mistakes -= 1
+                raise ZeroDivisionError("a mistake")
+            return []
+
+    question, live = Question("1m", "UTC", None), LiveVolumes(totals=Mistaken, interval=0.05)
+    # A viewer that loops without ever waiting would never let go of the event loop: this thread would.
+    faulthandler.dump_traceback_later(60, exit=True)
+    try:
+        for _ in range(2):
+            # A mistake is not called an outage.
+            with pytest.raises(ZeroDivisionError):
+                async with aclosing(live.watch(question)) as moments:
+                    await first_that(moments, lambda told: False)
+            assert not live.running
+        async with aclosing(live.watch(question)) as moments:
+            await first_that(moments, lambda told: told.away_since is None)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     assert not live.running
+    assert live.viewers == 0
 
 
 async def test_totals_are_read_from_kafka_and_nonsense_is_passed(
