@@ -1,19 +1,41 @@
 """What every test may use."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from pytest_django import Settings
+from django.core.management.commands import flush
+from django.db import connections
+from pytest_django import DjangoDbBlocker, Settings
 
 from outbox import clock, wake
 from outbox.config import config
+from outbox.partitions import make_partitions
 from outbox.waiting import watcher
+
+# What Django makes anew after each migrate and each flush, in a fifth of a second.
+KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Some threads hold a connection for a while; the test database is dropped without them."""
-    yield
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Some threads hold a connection for a while; the test database is dropped without them.
+
+    Between two tests permissions and groups are put back from a copy.
+    """
+    copy = "".join(f"CREATE UNLOGGED TABLE kept.{name} AS TABLE {name};" for name in KEPT)
+    restore = "".join(f"INSERT INTO {name} SELECT * FROM kept.{name};" for name in KEPT)
+
+    def put_back(verbosity: int, interactive: bool, db: str, **_: Any) -> None:
+        with connections[db].cursor() as cursor:
+            cursor.execute(restore)
+        make_partitions(using=db)
+
+    with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA kept; {copy}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "emit_post_migrate_signal", put_back)
+        yield
     wake.stop()
     watcher.close()
     watcher.join()
