@@ -33,7 +33,7 @@ class ConsumerWorker:
     waited for as long as it takes; what fails alone is tried again alone, a bounded number of times.
 
     building  the generation of a projection to build, in a group of its own; None works on the live one
-    reached   the next offset of each partition whose records up to there are done
+    reached   the next offset of each partition of its own whose records up to there are done
     done      called with records that have just been done
     """
 
@@ -174,5 +174,7 @@ class ConsumerWorker:
     def _drop(self, lost: set[Placement]) -> None:
         """Leave records of partitions that went to another member to that member."""
         self._pending = [record for record in self._pending if (record.topic, record.partition) not in lost]
+        for place in lost:
+            self.reached.pop(place, None)
         self._attempts, self._condemned = 0, False
         self._processor.pardon()

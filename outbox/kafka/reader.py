@@ -32,6 +32,7 @@ class GroupReader:
     ) -> None:
         self._on_lost = on_lost
         self._ends: dict[Placement, int] = {}
+        self._gone: set[Placement] = set()
         self._held = False
         self._client = Client(
             client_options(
@@ -63,7 +64,12 @@ class GroupReader:
         try:
             # consume() waits for the last of `limit` records; poll() returns with the first.
             first = self._client.poll(timeout)
-            messages = [] if first is None else [first, *self._client.consume(limit - 1, 0)]
+            self._gone.clear()
+            messages = [] if first is None else self._client.consume(limit - 1, 0)
+            if first is not None and (str(first.topic()), first.partition()) not in self._gone:
+                messages.insert(
+                    0, first
+                )  # else its partition was lost in consume(), which leaves out its own
         except KafkaException as error:
             raise BrokerError(error.args[0].str()) from error
         records = []
@@ -121,7 +127,12 @@ class GroupReader:
             client.pause(partitions)
 
     def _lost(self, client: Client, partitions: list[TopicPartition]) -> None:
-        self._on_lost({(part.topic, part.partition) for part in partitions})
+        lost = {(part.topic, part.partition) for part in partitions}
+        self._gone |= lost
+        for place in lost:
+            # What was polled before the mark goes unprocessed with the partition.
+            self._ends.pop(place, None)
+        self._on_lost(lost)
         client.incremental_unassign(partitions)
 
 

@@ -10,15 +10,16 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
-from outbox import Consumer, Delivery, NonRecoverable, Topic, handles_batch, publish, registry
+from outbox import Consumer, Delivery, NonRecoverable, Topic, handles_batch, publish, registry, succession
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
 from outbox.errors import NotAProjection, NothingToAbandon, PublishWhileBuilding, RebuildUnderWay
 from outbox.generations import generations_of, hold_live, live_generation
-from outbox.kafka import Cluster, Record
+from outbox.kafka import Cluster, GroupReader, Record
 from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, ParkedKey, WaitingEvent
+from outbox.processor import Processor
 from outbox.rebuild import Progress, Rebuild, abandon
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, until
 from tests.integration.outbox.test_consumer import send
@@ -251,6 +252,58 @@ def _somebody_waits() -> bool:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         [(waiting,)] = cursor.fetchall()
     return bool(waiting)
+
+
+def test_a_partition_that_was_lost_with_work_in_hand_counts_as_not_reached(
+    tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end had been seen already, but not what lay before the end."""
+    send(*[tally.record(f"k{n}", "x", partition=n % 2) for n in range(4)])
+    assert succession.begin(tally.consumer) == 2
+    away = threading.Event()
+    away.set()
+    run = Processor.run
+
+    def run_or_fail(self: Processor, records: list[Record]) -> None:
+        if away.is_set():
+            raise OperationalError("the database is away")
+        run(self, records)
+
+    monkeypatch.setattr(Processor, "run", run_or_fail)
+    workers: list[ConsumerWorker] = []
+
+    def worker(stop: threading.Event) -> ConsumerWorker:
+        workers.append(ConsumerWorker(tally.consumer, stop=stop, building=2))
+        return workers[0]
+
+    both = {(tally.topic.name, 0), (tally.topic.name, 1)}
+    poll = GroupReader.poll
+
+    def poll_to_the_ends(self: GroupReader, *, limit: int, timeout: float) -> list[Record]:
+        records = poll(self, limit=limit, timeout=timeout)
+        while records and workers and self is workers[0]._reader and set(self._ends) != both:
+            records += poll(self, limit=limit, timeout=0.1)
+        return records
+
+    monkeypatch.setattr(GroupReader, "poll", poll_to_the_ends)
+    with Running(worker):
+        until(lambda: workers and set(workers[0]._reader._ends) == both)
+        monkeypatch.setattr(GroupReader, "poll", poll)
+        other = GroupReader(
+            config().kafka,
+            group=workers[0].group,
+            topics=[tally.topic.name],
+            on_lost=lambda lost: None,
+        )
+        try:
+            until(lambda: other.poll(limit=1, timeout=0.1) or other.assignment(), seconds=60)
+            [lost] = until(other.assignment)
+            [kept] = both - {lost}
+            away.clear()
+            until(lambda: workers[0].reached.get(kept) == 2)
+            assert lost not in workers[0].reached
+        finally:
+            other.close()
 
 
 def test_while_building_nothing_is_published(tally: Tally) -> None:
