@@ -7,10 +7,14 @@ from itertools import pairwise
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from analytics.models import STATUSES
 from analytics.selectors import volumes
 from analytics.slots import Span, stored_width, zone_named
 from contracts.analytics import SlotTotalled
 from contracts.money import minor_to_text
+
+# Beyond these a page would be slow and its bars too thin to see; CSV has no such limit.
+MOST_SLOTS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Question:
 
     merchant_id  one merchant's; everyone's for None
     zone         by whose clock slots begin
+    since        the first moment of a page that was asked for one; others move on with the clock
     """
 
     slot: str
@@ -26,6 +31,7 @@ class Question:
     merchant_id: UUID | None
     currency: str = ""
     status: str = ""
+    since: datetime | None = None
 
     @property
     def zone_info(self) -> ZoneInfo:
@@ -99,3 +105,8 @@ def rows_told(question: Question, totals: Iterable[SlotTotalled]) -> list[Row]:
 def answered_by_totals(question: Question, boundaries: Sequence[datetime]) -> bool:
     """Whether totals of everyone's slots in UTC are what is asked for, or only say that it has changed."""
     return question.merchant_id is None and stored_width(list(boundaries)) == question.slot
+
+
+def rows_in_page_order(rows: list[Row]) -> list[Row]:
+    """As the table shows them: the latest slot first."""
+    return sorted(rows, key=lambda row: (-row.epoch, row.currency, STATUSES.index(row.status)))

@@ -1,7 +1,7 @@
 """The page of payment volumes: its question is its address."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlencode
 
@@ -15,15 +15,14 @@ from django.views.decorators.http import require_GET
 from accounts.models import User
 from analytics.errors import AnalyticsError, UnknownZone
 from analytics.models import STATUSES
-from analytics.slots import SLOTS, Span, span_of, zone_named
+from analytics.slots import LATEST, SLOTS, Span, span_of, zone_named
 from contracts.money import CODES
 from dashboard.payment_list import ANY
 from dashboard.views import signed_in
-from dashboard.volumes import Question, Row, rows_of
+from dashboard.volumes import MOST_SLOTS, Question, rows_in_page_order, rows_of
 from outbox import clock
 
-# Beyond these the page would be slow and its bars too thin to see; CSV has no such limit.
-MOST_SLOTS = 400
+# As MOST_SLOTS.
 MOST_ROWS = 3_000
 # The viewer's zone, as the browser says it (js/zone.js).
 ZONE_COOKIE = "zone"
@@ -31,13 +30,18 @@ SLOT_WORDS = {"1m": "minute", "5m": "5 minutes", "1h": "hour", "1d": "day"}
 
 
 class VolumesForm(forms.Form):
-    """What the address may ask for. `from` and `to` are times of the zone; a page without `to` is live."""
+    """What the address may ask for. `from` and `to` are times of the zone; a page without `to` is live.
+
+    `since` is for the stream of such a page: the beginning of its range in seconds since 1970. However long
+    the page stays open, that is never too far away to go on.
+    """
 
     slot = forms.ChoiceField(required=False, choices=[(slot, SLOT_WORDS[slot]) for slot in SLOTS])
     currency = forms.ChoiceField(required=False, choices=[ANY, *((code, code) for code in CODES)])
     status = forms.ChoiceField(required=False, choices=[ANY, *((status, status) for status in STATUSES)])
     tz = forms.CharField(required=False, max_length=64)
     to = forms.CharField(required=False, max_length=40)
+    since = forms.IntegerField(required=False, min_value=0, max_value=int(LATEST.timestamp()) - 1)
 
     def __init__(self, data: Mapping[str, Any], *, zone: str) -> None:
         super().__init__(data)
@@ -89,7 +93,8 @@ class VolumesForm(forms.Form):
     def question(self, user: User) -> Question:
         """What is asked, by this user."""
         data = self.cleaned_data
-        return Question(data["slot"], data["tz"], user.sees_merchant, data["currency"], data["status"])
+        since = None if data["since"] is None else datetime.fromtimestamp(data["since"], UTC)
+        return Question(data["slot"], data["tz"], user.sees_merchant, data["currency"], data["status"], since)
 
 
 @login_required
@@ -104,6 +109,7 @@ def volumes(request: HttpRequest) -> HttpResponse:
     now, span, question = clock.now(), form.cleaned_data["span"], form.question(user)
     rows = rows_of(question, span, now=now)
     live = not form.cleaned_data["to"]
+    since = {"since": str(int(span.start.timestamp()))} if form.cleaned_data["from"] else {}
     page |= {
         "rows": rows_in_page_order(rows)[:MOST_ROWS],
         "left_out": max(len(rows) - MOST_ROWS, 0),
@@ -112,7 +118,7 @@ def volumes(request: HttpRequest) -> HttpResponse:
         "statuses": STATUSES,
         "moving": not form.cleaned_data["from"],
         "live": live,
-        "stream": f"{reverse('volumes-stream')}?{_address(question)}" if live else "",
+        "stream": f"{reverse('volumes-stream')}?{_address(question, **since)}" if live else "",
         "csv": f"{reverse('payment-volumes')}?{_csv(question, span)}",
     }
     return render(request, "dashboard/volumes.html", page)
@@ -132,16 +138,11 @@ def shown_slots(span: Span, now: datetime) -> list[datetime]:
     return [start for start in span.boundaries()[:-1] if start <= now]
 
 
-def rows_in_page_order(rows: list[Row]) -> list[Row]:
-    """As the table shows them: the latest slot first."""
-    return sorted(rows, key=lambda row: (-row.epoch, row.currency, STATUSES.index(row.status)))
-
-
-def _address(question: Question) -> str:
+def _address(question: Question, **more: str) -> str:
     asked = {"slot": question.slot, "tz": question.zone}
     asked |= {"currency": question.currency} if question.currency else {}
     asked |= {"status": question.status} if question.status else {}
-    return urlencode(asked)
+    return urlencode({**asked, **more})
 
 
 def _csv(question: Question, span: Span) -> str:

@@ -8,14 +8,14 @@ from functools import lru_cache
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
 from dashboard.stream import RETRY_MS, STREAM_LIFETIME, event_stream, message
 from dashboard.volumes import Question
-from dashboard.volumes_live import Change, Told, live_volumes
-from dashboard.volumes_page import VolumesForm, rows_in_page_order, zone_of
+from dashboard.volumes_changes import Change
+from dashboard.volumes_live import Told, live_volumes
+from dashboard.volumes_page import VolumesForm, zone_of
 from outbox.stopping import call_when_server_stops
 
 
@@ -55,16 +55,13 @@ async def _stream(question: Question) -> AsyncIterator[str]:
 def volumes_message(told: Told, question: Question) -> str:
     """The rows that may have changed, the last slots of the range, and since when a part is away."""
     change = told.changes.get(question, Change())
-    rows = rows_in_page_order(change.rows)
     return message(
         "volumes",
         {
             "at": told.at.isoformat(timespec="milliseconds"),
             "slots": [int(start.timestamp()) for start in change.slots],
             "whole": [[int(start.timestamp()), currency] for start, currency in change.whole],
-            "html": render_to_string(
-                "dashboard/parts/volume_rows.html", {"rows": rows, "slot": question.slot}
-            ),
+            "html": change.html,
             "away": told.away_since and told.away_since.isoformat(timespec="milliseconds"),
         },
     )

@@ -1,18 +1,22 @@
 """Volumes: what the page shows to whom, what its address may ask, how closed slots reach who watches."""
 
 import asyncio
-import faulthandler
+import itertools
 import json
 import re
+import signal
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection
+from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts.models import User
@@ -21,15 +25,18 @@ from analytics.models import EVERYONE, Slot
 from analytics.services import Occurrence, add_to_slots
 from analytics.slots import WIDTHS, floor
 from contracts.analytics import SlotTotalled, StatusTotal
-from dashboard.volumes import Question
-from dashboard.volumes_live import LiveVolumes, Told, TotalsProbe
+from dashboard.volumes import Question, Row
+from dashboard.volumes_changes import Change, TableProbe
+from dashboard.volumes_live import LiveVolumes, Told
 from dashboard.volumes_stream import volumes_message
+from dashboard.volumes_topic import TotalsProbe, total_in
 from outbox.config import config
 from outbox.kafka import Cluster, RecordProducer
 from tests.engine import record_of
 from tests.integration.dashboard.conftest import browser_of
 
 MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
 T = TypeVar("T")
 
 
@@ -304,8 +311,13 @@ async def test_after_a_mistake_of_ours_it_can_begin_again(transactional_db: None
             return []
 
     question, live = Question("1m", "UTC", None), LiveVolumes(totals=Mistaken, interval=0.05)
-    # A viewer that loops without ever waiting would never let go of the event loop: this thread would.
-    faulthandler.dump_traceback_later(60, exit=True)
+
+    def too_long(*_: object) -> None:
+        raise AssertionError("a viewer never lets go of the event loop")
+
+    # Where nothing ever waits, asyncio's own timeouts do not come either.
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(60)
     try:
         for _ in range(2):
             # A mistake is not called an outage.
@@ -316,7 +328,8 @@ async def test_after_a_mistake_of_ours_it_can_begin_again(transactional_db: None
         async with aclosing(live.watch(question)) as moments:
             await first_that(moments, lambda told: told.away_since is None)
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     assert not live.running
     assert live.viewers == 0
 
@@ -354,6 +367,195 @@ async def test_totals_are_read_from_kafka_and_nonsense_is_passed(
     assert [(row.count, row.amount, row.currency) for row in told.changes[question].rows] == [
         (4, "4.00", "EUR")
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("slot_start", "0001-01-01T00:00:00Z"),
+        ("slot_start", "0001-01-01T00:00:00+14:00"),
+        ("slot_start", "9999-12-31T23:59:00Z"),
+        ("slot_start", "9999-12-31T23:59:00-14:00"),
+        ("slot_start", "2026-03-01T12:00:30Z"),
+        ("slot_start", "2026-03-01T12:00:00"),
+        ("slot_start", "yesterday"),
+        ("slot", "2m"),
+        ("slot", "15m"),
+        ("currency", "ABC"),
+        ("currency", "eur"),
+        ("totals", [{"status": "lost", "count": 1, "amount_minor": 1}]),
+        ("totals", [{"status": "validated", "count": -1, "amount_minor": 1}]),
+        ("totals", [{"status": "validated", "count": 1, "amount_minor": -1}]),
+        ("totals", [{"status": "validated", "count": 1, "amount_minor": 1e300}]),
+        ("totals", [{"status": "validated", "count": 1, "amount_minor": 10**1000}]),
+        ("totals", [{"status": "validated", "count": 10**1000, "amount_minor": 1}]),
+        ("totals", None),
+        (None, None),
+    ],
+)
+def test_what_no_total_can_be_is_passed_over_and_logged(
+    field: str | None, value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = total(datetime(2026, 3, 1, 12, tzinfo=UTC), validated=1)
+    record = replace(record_of(good), value=b"{")
+    if field:
+        record = replace(record, value=json.dumps({**json.loads(good.to_json()), field: value}).encode())
+    assert total_in(record_of(good)) == good
+    assert not caplog.records
+    assert total_in(record) is None
+    assert "passed over a record of payment-volumes" in caplog.text
+
+
+def test_a_number_that_python_would_not_read_is_passed_over() -> None:
+    good = record_of(total(datetime(2026, 3, 1, 12, tzinfo=UTC), validated=1))
+    assert good.value is not None
+    for digits in (5_000, 100_000):
+        long = good.value.replace(b'"amount_minor":100', b'"amount_minor":' + b"9" * digits)
+        assert long != good.value
+        assert total_in(replace(good, value=long)) is None
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EVERYONES = Question("1m", "UTC", None)
+
+
+def told_by(probe: TableProbe, question: Question, *totals: SlotTotalled, at: datetime = NOON) -> Change:
+    for each in totals:
+        probe.heard.put(each)
+    return probe.measure(now=at, questions=[question])[question]
+
+
+def test_each_total_is_told_once_and_a_day_of_them_in_bounded_messages(db: None) -> None:
+    probe, seen = TableProbe(), list[tuple[datetime, str]]()
+    day = [
+        total(NOON - number * MINUTE, currency=currency, validated=1)
+        for number in range(1, 1440)
+        for currency in ("EUR", "JPY", "USD")
+    ]
+    change = told_by(probe, EVERYONES, *day)
+    assert 0 < len(change.html) < 60_000
+    for _ in range(4):
+        if not change.rows:
+            break
+        assert len(change.rows) <= 100
+        seen += [(row.start, row.currency) for row in change.rows]
+        assert len(rows_in(change.html)) == len(change.rows)
+        change = told_by(probe, EVERYONES)
+    # What the page shows, each once, the latest first; not the day before it.
+    assert len(seen) == len(set(seen)) == 60 * 3
+    starts = [start for start, _ in seen]
+    assert starts == sorted(starts, reverse=True)
+
+
+def test_who_comes_later_or_was_slow_is_told_again(db: None) -> None:
+    probe, closed = TableProbe(), total(NOON - MINUTE, validated=1)
+    assert len(told_by(probe, EVERYONES, closed).rows) == 1
+    assert not told_by(probe, EVERYONES).rows
+    probe.came.put(EVERYONES)
+    assert len(told_by(probe, EVERYONES, at=NOON + 29 * SECOND).rows) == 1
+    probe.came.put(EVERYONES)
+    assert not told_by(probe, EVERYONES, at=NOON + 31 * SECOND).rows
+
+
+def test_a_page_is_told_of_its_own_range(db: None) -> None:
+    since = replace(EVERYONES, since=NOON - 300 * MINUTE)
+    totals = [total(NOON - number * MINUTE, validated=1) for number in (1, 61, 300, 301, 500)]
+    for question, known in ((EVERYONES, [1]), (since, [1, 61, 300])):
+        rows = told_by(TableProbe(), question, *totals, total(NOON + MINUTE, validated=1)).rows
+        assert [(NOON - row.start) // MINUTE for row in rows] == known
+    # Whatever the address says.
+    for absurd in (datetime(1970, 1, 1, tzinfo=UTC), NOON + 5000 * MINUTE):
+        change = told_by(TableProbe(), replace(EVERYONES, since=absurd), *totals)
+        assert change.slots == [NOON - MINUTE, NOON]
+
+
+def test_the_stream_of_a_page_knows_its_beginning(first: User) -> None:
+    client = browser_of(first)
+    page = client.get(reverse("volumes"), {"from": (datetime.now(UTC) - 5 * MINUTE).isoformat()[:16] + "Z"})
+    stream = re.search(r'data-stream="([^"]*)"', page.content.decode())
+    assert stream is not None
+    assert re.search(r"since=\d{10}$", stream[1])
+    assert client.head(stream[1].replace("&amp;", "&")).status_code == 200
+    for absurd in ("-1", "x", "9" * 30):
+        assert client.head(reverse("volumes-stream"), {"since": absurd}).status_code == 400
+
+
+def test_a_total_is_never_older_than_the_table(first: User) -> None:
+    for _ in range(3):
+        count(first.id, at=NOON - MINUTE, minor=100)
+    rows = told_by(TableProbe(), EVERYONES, total(NOON - MINUTE, validated=2, refunded=1)).rows
+    assert [(row.status, row.count, row.amount) for row in rows] == [
+        ("validated", 3, "3.00"),
+        ("refunded", 1, "1.00"),
+    ]
+
+
+@pytest.mark.parametrize("question", [EVERYONES, Question("1m", "UTC", uuid.uuid4())])
+def test_each_question_is_asked_once_however_many_slots_changed(
+    db: None, question: Question, django_assert_max_num_queries: Any
+) -> None:
+    totals = [total(NOON - number * MINUTE, validated=1) for number in range(1, 50, 7)]
+    # The slots, and which generation is live.
+    with django_assert_max_num_queries(2):
+        told_by(TableProbe(), question, *totals)
+
+
+def test_the_open_slot_is_told_when_it_has_changed(first: User) -> None:
+    probe = TableProbe()
+    count(first.id, at=NOON)
+    assert [row.open for row in told_by(probe, EVERYONES).rows] == [True]
+    assert not told_by(probe, EVERYONES).rows
+    count(first.id, at=NOON)
+    assert [row.count for row in told_by(probe, EVERYONES).rows] == [2]
+
+
+def test_what_could_not_be_read_is_told_next(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, other = TableProbe(), Question("1m", "UTC", None, "EUR")
+    probe.heard.put(total(NOON - MINUTE, validated=1))
+    with monkeypatch.context() as patch, pytest.raises(OperationalError):
+        patch.setattr("dashboard.volumes_changes.rows_of", failing_at(2))
+        probe.measure(now=NOON, questions=[EVERYONES, other])
+    changes = probe.measure(now=NOON, questions=[EVERYONES, other])
+    assert [len(changes[question].rows) for question in (EVERYONES, other)] == [1, 1]
+
+
+def failing_at(number: int) -> Callable[..., list[Row]]:
+    calls = itertools.count(1)
+
+    def read(*_: Any, **__: Any) -> list[Row]:
+        if next(calls) == number:
+            raise OperationalError("away")
+        return []
+
+    return read
+
+
+async def test_a_slow_viewer_misses_nothing_and_nothing_is_rendered_in_the_loop(
+    live: LiveVolumes, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set[int]()
+
+    def rendered(template: str, context: dict[str, Any]) -> str:
+        threads.add(threading.get_ident())
+        return render_to_string(template, context)
+
+    monkeypatch.setattr("dashboard.volumes_changes.render_to_string", rendered)
+    closed = floor(datetime.now(UTC), MINUTE) - MINUTE
+
+    def tells(told: Told) -> bool:
+        change = told.changes.get(EVERYONES)
+        return change is not None and any(row.start == closed for row in change.rows)
+
+    async with aclosing(live.watch(EVERYONES)) as quick, aclosing(live.watch(EVERYONES)) as slow:
+        await first_that(slow, lambda told: True)
+        script.next = [total(closed, validated=2)]
+        told = await first_that(quick, tells)
+        await first_that(quick, lambda each: each.number > told.number + 2)
+        volumes_message(await first_that(slow, tells), EVERYONES)
+    assert threads
+    assert threading.get_ident() not in threads
+    # Of questions that nobody asks any more nothing is kept.
+    assert not live._viewers
 
 
 def test_everyones_rows_are_never_a_merchants(first: User) -> None:
