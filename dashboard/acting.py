@@ -6,6 +6,7 @@ from uuid import UUID
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_POST
 from accounts.models import User
 from dashboard.commands import may_act
 from dashboard.forms import ReasonForm
-from dashboard.order_form import OrderForm
+from dashboard.order_form import OrderForm, version_of
 from dashboard.payment_page import render_payment
 from dashboard.views import signed_in
 from orders import errors as order_errors
@@ -31,7 +32,16 @@ class NoOrderYet(Exception):
     """The payment has no order yet."""
 
 
-REFUSALS = (payment_errors.TransitionForbidden, order_errors.TransitionForbidden, NoOrderYet)
+class ChangedMeanwhile(Exception):
+    """The order has been changed since this form was made: nothing of it was taken."""
+
+
+REFUSALS = (
+    payment_errors.TransitionForbidden,
+    order_errors.TransitionForbidden,
+    NoOrderYet,
+    ChangedMeanwhile,
+)
 
 
 @login_required
@@ -92,15 +102,22 @@ def _refund(payment: Payment, user: User, data: QueryDict) -> forms.Form:
 
 
 def _modify(payment: Payment, user: User, data: QueryDict) -> forms.Form:
-    order = _order_of(payment)
-    form = OrderForm(data, order=order)
-    if form.is_valid():
+    with transaction.atomic():
+        order = _order_of(payment, lock=True)
+        form = OrderForm(data, order=order)
+        if not form.is_valid():
+            return form
         try:
-            modify_order(
+            _, event_id = modify_order(
                 order_id=order.id, merchant_id=user.acts_for_merchant, at=clock.now(), **form.cleaned_data
             )
         except order_errors.LinesDoNotAddUp as error:
             form.add_error(None, str(error))
+            return form
+        # The form sends the whole order: it would undo what it does not know of. The same change a second
+        # time undoes nothing.
+        if event_id is not None and form.as_of != version_of(order):
+            raise ChangedMeanwhile
     return form
 
 
@@ -116,8 +133,9 @@ def _cancel(payment: Payment, user: User, data: QueryDict) -> forms.Form:
     return form
 
 
-def _order_of(payment: Payment) -> Order:
-    order = orders_seen_by(merchant_id=payment.merchant_id).filter(payment_id=payment.id).first()
+def _order_of(payment: Payment, *, lock: bool = False) -> Order:
+    orders = orders_seen_by(merchant_id=payment.merchant_id).filter(payment_id=payment.id)
+    order = (orders.select_for_update() if lock else orders).first()
     if order is None:
         raise NoOrderYet
     return order

@@ -58,6 +58,7 @@ class OrderForm(forms.Form):
     def __init__(self, data: QueryDict | None = None, *, order: Order) -> None:
         super().__init__(data, initial={"shipping_address": order.shipping_address})
         self.order = order
+        self.as_of = data.get("as_of", "") if data is not None else version_of(order)
         self.rows = _rows_given(data) if data is not None else _rows_of(order)
 
     @property
@@ -109,6 +110,11 @@ class OrderForm(forms.Form):
         except MoneyError as error:
             raise forms.ValidationError(f"The price of one: {error}") from error
         return Line(sku=row.sku, quantity=int(row.quantity), unit_price_minor=price.amount_minor)
+
+
+def version_of(order: Order) -> str:
+    """When the order became what it is: a form that was made from another must not replace it."""
+    return (order.modified_at or order.created_at).isoformat()
 
 
 def _rows_of(order: Order) -> list[Row]:

@@ -53,8 +53,16 @@ def offers(user: User, payment: Payment) -> set[str]:
     return set(re.findall(r'id="command-(\w+)"', page_of(user, payment)))
 
 
+def as_of(user: User, payment: Payment) -> str:
+    """The version of the order that the page's form was made from; nothing where there is no form."""
+    found = re.search(r'name="as_of" value="([^"]+)"', page_of(user, payment))
+    return found[1] if found else ""
+
+
 def send(user: User, payment: Payment, command: str, headers: Any = None, **form: Any) -> Any:
     address = reverse("payment-command", args=[payment.id, command])
+    if command == "modify":
+        form = {"as_of": as_of(user, payment), **form}
     return browser_of(user).post(address, form, headers=headers or HTMX)
 
 
@@ -198,6 +206,33 @@ def test_a_bad_change_changes_nothing_and_is_kept_in_the_form(
     assert OutboxEvent.objects.count() == events
     if isinstance(given.get("sku"), str) and "\x00" not in given["sku"]:
         assert f'value="{given["unit_price"]}"' in answer.content.decode()
+
+
+def test_a_form_that_was_made_before_a_change_does_not_undo_it(first: User) -> None:
+    payment = paid(first)
+    old = as_of(first, payment)
+    mine = {"sku": "tea", "quantity": "1", "unit_price": "12.50", "shipping_address": "Street 9"}
+    theirs = {**mine, "sku": "coffee", "shipping_address": "Street 1"}
+    assert send(first, payment, "modify", **theirs, as_of=old).status_code == 200
+    events = OutboxEvent.objects.count()
+    for version in (old, "", "x"):
+        answer = send(first, payment, "modify", **mine, as_of=version)
+        assert answer.status_code == 409
+        page = answer.content.decode()
+        assert "has been changed since this form was made" in page
+        # What it is now, in the form as well.
+        assert 'name="sku" value="coffee"' in page
+        assert 'name="sku" value="tea"' not in page
+    # Sent twice, it has come about already.
+    assert send(first, payment, "modify", **theirs, as_of=old).status_code == 200
+    # Refused for something else, the form does not become newer than what it was made from.
+    answer = send(first, payment, "modify", **{**mine, "quantity": "0"}, as_of=old)
+    assert answer.status_code == 422
+    assert f'name="as_of" value="{old}"' in answer.content.decode()
+    order = Order.objects.get(payment_id=payment.id)
+    assert ([line.sku for line in order.as_lines()], order.shipping_address) == (["coffee"], "Street 1")
+    assert OutboxEvent.objects.count() == events
+    assert send(first, payment, "modify", **mine).status_code == 200
 
 
 def test_lines_and_address_are_not_taken_away(first: User) -> None:
