@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from django.db import connections
 
@@ -34,7 +34,6 @@ class ConsumerWorker:
 
     building  the generation of a projection to build, in a group of its own; None works on the live one
     reached   the next offset of each partition of its own whose records up to there are done
-    done      called with records that have just been done
     """
 
     def __init__(
@@ -44,10 +43,8 @@ class ConsumerWorker:
         stop: threading.Event,
         settings: Config | None = None,
         building: int | None = None,
-        done: Callable[[list[Record]], None] | None = None,
     ) -> None:
         self._consumer = consumer
-        self._heard = done
         self._stop = stop
         self._settings = settings or config()
         self._processor = Processor(consumer, building=building)
@@ -117,8 +114,6 @@ class ConsumerWorker:
         self._go_on()
         offsets = {(record.topic, record.partition): record.offset + 1 for record in batch}
         self.reached.update(offsets)
-        if self._heard is not None:
-            self._heard(batch)
         self._reader.commit(offsets)
 
     def _must_wait(self, batch: list[Record], error: Exception) -> bool:

@@ -80,6 +80,10 @@ class NothingToAbandon(OutboxError):
     """No half-built generation of this projection exists."""
 
 
+class HistoryGone(OutboxError):
+    """Kafka no longer has events whose effects only the live generation has: a rebuild would lose them."""
+
+
 class PublishWhileBuilding(OutboxError):
     """A projection being rebuilt may not publish: its events have been published when they were live."""
 

@@ -77,6 +77,20 @@ def hold_building(consumer: str, number: int, *, using: str) -> Held:
     return Held(number)
 
 
+def take_building(consumer: str, number: int, *, using: str) -> None:
+    """Wait for the builder's batch under way, and let it commit nothing until this transaction ends.
+
+    Raises GenerationEnded when the generation is not being built.
+    """
+    with connections[using].cursor() as sql:
+        sql.execute(
+            "SELECT FROM outbox_generation WHERE consumer = %s AND generation = %s AND state = %s FOR UPDATE",
+            [consumer, number, GenerationState.BUILDING.value],
+        )
+        if sql.fetchone() is None:
+            raise GenerationEnded(f"Generation {number} of {consumer} is not being built any more.")
+
+
 def hold(consumer: Consumer, *, building: int | None) -> Held:
     """The generation that a batch of this consumer works on, until the commit."""
     if building is not None:

@@ -3,22 +3,20 @@
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import Max
 
-from outbox import clock, succession
+from outbox import clock, history, succession
+from outbox.clearing import SoleBuilder, clear_away
 from outbox.config import Config, config
-from outbox.consumer import ConsumerWorker, group_of
-from outbox.errors import OutboxError, RebuildUnderWay
-from outbox.generations import become_builder, cease_building, live_generation, take_live
-from outbox.kafka import BrokerError, Cluster, Placement, Record, oldest_records
-from outbox.models import InboxEntry
+from outbox.consumer import ConsumerWorker
+from outbox.envelope import FUTURE_LIMIT
+from outbox.errors import HistoryGone, OutboxError
+from outbox.generations import live_generation, take_building, take_live
+from outbox.kafka import BrokerError, Cluster, Placement, oldest_records
 from outbox.recovery import Family, backoff, family_of
 from outbox.registry import Consumer
 
@@ -26,9 +24,17 @@ PAUSE = 0.2
 # For so long the live consumer is kept waiting for the rest to be read; then it goes on, and a swap is tried
 # again later.
 SWAP_SECONDS = 10.0
-GROUP_SECONDS = 15.0
+# Kafka is asked once while the live consumer is kept waiting.
+ASK_SECONDS = 3.0
 # A producer's clock and the database's may differ by so much.
 SKEW = timedelta(hours=1)
+# No batch takes so long between the claim of its events and its commit.
+COMMIT = timedelta(minutes=5)
+
+_WAYS_OUT = (
+    "Give up what was built with --abandon; or, to have only what Kafka still has and lose all else for good,"
+    " rebuild with --drop-history."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +61,11 @@ class Rebuild:
     of, and makes the new generation live in the same transaction. The live instances go on with their next
     batch; what the rebuild has read before them they find known. Nothing is lost and nothing counted twice,
     whenever either is killed: a rebuild that was killed goes on where it was.
+
+    report        called with how far it has come
+    tell          called with what an operator should know
+    drop_history  have only what Kafka still has, and lose what the live generation alone has
+    left_behind   after run(): why the old generation could not be cleared away; None when it was
     """
 
     def __init__(
@@ -63,37 +74,38 @@ class Rebuild:
         *,
         stop: threading.Event,
         report: Callable[[Progress], None],
+        tell: Callable[[str], None] = logger.info,
+        drop_history: bool = False,
         settings: Config | None = None,
     ) -> None:
         self._projection = succession.projection_of(consumer)
         self._consumer = consumer
         self._stop = stop
         self._report = report
+        self._tell = tell
+        self._told: set[str] = set()
+        self._drop_history = drop_history
         self._settings = settings or config()
         self._cluster = Cluster(self._settings.kafka)
+        self._hurried = Cluster(self._settings.kafka, timeout=ASK_SECONDS)
         self._alone = SoleBuilder(consumer)
         self._ended = threading.Event()
         self._failure: BaseException | None = None
-        # Of each partition: the offset after the last record of each day on which its fact happened.
-        self._days: dict[Placement, dict[date, int]] = defaultdict(dict)
+        # Why what earlier generations left behind could not be removed after the swap.
+        self.left_behind: Exception | None = None
 
     def run(self) -> bool:
-        """Whether the new generation has become live. Raises RebuildUnderWay, BrokerError, and what stops the
-        worker: PublishWhileBuilding, say. What is away once it has begun is waited for."""
+        """Whether the new generation has become live. What is away once it has begun is waited for.
+
+        Raises RebuildUnderWay, BrokerError, HistoryGone, and what stops the worker, PublishWhileBuilding say.
+        """
         with self._alone:
-            self.clear_away()
+            clear_away(self._consumer, settings=self._settings)
             self._number = succession.begin(self._consumer)
-            group = group_of(self._consumer.name, building=self._number)
-            for place, offset in self._cluster.committed(group).items():
-                self._days[place][date.min] = offset  # read before a restart: on which days is not known
             self._worker = ConsumerWorker(
-                self._consumer,
-                stop=self._ended,
-                settings=self._settings,
-                building=self._number,
-                done=self._note_days,
+                self._consumer, stop=self._ended, settings=self._settings, building=self._number
             )
-            thread = threading.Thread(target=self._work, name=group, daemon=True)
+            thread = threading.Thread(target=self._work, name=self._worker.group, daemon=True)
             thread.start()
             try:
                 swapped = self._watch()
@@ -101,15 +113,16 @@ class Rebuild:
                 self._ended.set()
                 thread.join()
             if swapped:
-                self.clear_away()
+                self._clear()
             return swapped
 
-    def clear_away(self) -> int:
-        """Remove what earlier generations have left; returns how many they were."""
-        return succession.clear_away(self._consumer, forget_group=self._forget_group)
-
-    def _forget_group(self, number: int) -> None:
-        _forget_group(self._cluster, group_of(self._consumer.name, building=number))
+    def _clear(self) -> None:
+        try:
+            clear_away(self._consumer, settings=self._settings)
+        except (BrokerError, DatabaseError) as error:
+            # The rebuild has succeeded, and clearing away can be repeated.
+            logger.warning("rebuild of %s: not cleared away: %s", self._consumer.name, error)
+            self.left_behind = error
 
     def _work(self) -> None:
         try:
@@ -160,20 +173,32 @@ class Rebuild:
         return Progress(generation=self._number, read=records - left, records=records)
 
     def _swap(self) -> bool:
+        """Whether it could be done now.
+
+        What takes long, reading both inboxes, is done before the live consumer is kept waiting; while it is,
+        only what was processed since then is looked at.
+        """
         using = self._consumer.using
-        before = self._horizon()
+        since = clock.now(using=using) - COMMIT
+        placements = self._placements()
         try:
+            self._await_reached(self._cluster.watermarks(placements))
+            old = live_generation(self._consumer.name, using=using)
+            before = self._horizon(old)
+            self._check_live_has(old, before, since=None)
             with transaction.atomic(using=using):
                 with connections[using].cursor() as sql:
                     sql.execute("SET LOCAL lock_timeout = '10s'")
                 take_live(self._consumer.name, using=using)
-                self._ends = self._cluster.watermarks(self._placements())
+                self._ends = self._hurried.watermarks(placements)
                 self._await_reached(self._ends)
-                if before is not None:
-                    self._check_live_has(before)
+                # From here on the worker commits nothing: what is checked is what becomes live.
+                take_building(self._consumer.name, self._number, using=using)
+                self._check_live_has(old, before, since=since)
+                self._check_has_all(old, before, since=since)
                 succession.replace(self._consumer, new=self._number, before=before)
         except NotYet as error:
-            logger.info("rebuild of %s: %s", self._consumer.name, error)
+            self._say(f"not yet live: {error}")
             return False
         return True
 
@@ -186,107 +211,68 @@ class Rebuild:
             if time.monotonic() > deadline or self._stop.wait(0.01):
                 raise NotYet("it did not catch up in time")
 
-    def _horizon(self) -> datetime | None:
+    def _horizon(self, old: int) -> datetime | None:
         """From when on everything has been built from its events; None when from the beginning.
 
-        The first whole day of UTC after all that happened in records that Kafka has deleted.
+        The first whole day of UTC after all that the live generation has come to and Kafka no longer has.
+        Raises HistoryGone when that is yet to come.
         """
-        cut = {place: start for place, start in self._starts.items() if start > 0}
-        if not cut or not self._cluster.committed(self._consumer.name):
+        if self._drop_history:
             return None
-        oldest = oldest_records(self._settings.kafka, cut)
-        moments = [
-            (record.timestamp or clock.now(using=self._consumer.using)) + SKEW for record in oldest.values()
-        ]
-        moments += [self._latest_of(place) for place in cut if place not in oldest]
+        moments = self._gone_from_kafka(old)
+        if not moments:
+            if history.has_keys_only_of(self._consumer, old, but_not=self._number):
+                raise HistoryGone(
+                    f"Kafka no longer has events that {self._consumer.name} once came to, and its inbox does"
+                    f" not say of when they were. {_WAYS_OUT}"
+                )
+            return None
         day = max(moments).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return day + timedelta(days=1)
+        before = day + timedelta(days=1)
+        if before > clock.now(using=self._consumer.using):
+            raise HistoryGone(
+                f"Kafka no longer has all events of {day:%Y-%m-%d}, or of days before: what can be built"
+                f" again begins with {before:%Y-%m-%d}. Go on when that day has begun. {_WAYS_OUT}"
+            )
+        self._say(f"what happened before {before:%Y-%m-%d} is taken over: Kafka no longer has all of it")
+        return before
 
-    def _latest_of(self, place: Placement) -> datetime:
-        """When the last event of a partition happened that is now empty."""
-        entries = InboxEntry.objects.using(self._consumer.using).filter(
-            consumer=self._consumer.name,
-            generation=live_generation(self._consumer.name, using=self._consumer.using),
-            topic=place[0],
-            partition=place[1],
-        )
-        latest: datetime | None = entries.aggregate(latest=Max("occurred_at"))["latest"]
-        return latest or datetime(1970, 1, 1, tzinfo=UTC)
+    def _gone_from_kafka(self, old: int) -> list[datetime]:
+        """Moments up to which something may have happened that cannot be read any more."""
+        latest = history.latest_only_of(self._consumer, old, but_not=self._number)
+        cut = {place: start for place, start in self._starts.items() if start > 0}
+        gone = [] if latest is None else [latest]
+        if not cut or not history.has_begun(self._consumer, old):
+            return gone
+        # The inbox may have been shortened, even by all that it knew of deleted records.
+        ahead = FUTURE_LIMIT if latest is None else SKEW
+        now = clock.now(using=self._consumer.using)
+        kept = oldest_records(self._settings.kafka, cut).values()
+        return gone + [(record.timestamp or now) + ahead for record in kept]
 
-    def _check_live_has(self, before: datetime) -> None:
+    def _check_live_has(self, old: int, before: datetime | None, *, since: datetime | None) -> None:
         """Raise NotYet while events from before the horizon are still to come to the live generation.
 
         Its effects are taken for that time, while the new one's inbox knows these events already.
         """
-        committed = self._cluster.committed(self._consumer.name)
-        # Copies: the worker's thread goes on with both.
-        for place, days in list(self._days.items()):
-            needed = max((offset for day, offset in list(days.items()) if day < before.date()), default=0)
-            if committed.get(place, 0) < needed:
-                raise NotYet("the live consumer must first come to old events that it has not seen")
+        if before is None:
+            return
+        latest = history.latest_only_of(self._consumer, self._number, but_not=old, before=before, since=since)
+        if latest is not None:
+            raise NotYet(
+                f"the live consumer has yet to come to an event of {latest:%Y-%m-%d}, so it must be running"
+            )
 
-    def _note_days(self, records: list[Record]) -> None:
-        for record in records:
-            place = (record.topic, record.partition)
-            self._days[place][_day_of(record)] = record.offset + 1
+    def _check_has_all(self, old: int, before: datetime | None, *, since: datetime) -> None:
+        """Raise NotYet when Kafka has deleted what the live generation came to a moment ago."""
+        if self._drop_history:
+            return
+        latest = history.latest_only_of(self._consumer, old, but_not=self._number, since=since)
+        if latest is not None and (before is None or latest >= before):
+            raise NotYet("Kafka has just deleted events")
 
-
-def _day_of(record: Record) -> date:
-    """The day on which its fact happened; the earliest there is when it does not say."""
-    told = dict(record.headers).get("ce_time") or b""
-    with suppress(ValueError, OverflowError):
-        return datetime.fromisoformat(told.decode()).astimezone(UTC).date()
-    return date.min
-
-
-class SoleBuilder:
-    """Keeps other processes from rebuilding a projection meanwhile. Raises RebuildUnderWay.
-
-    It rests on a lock of this thread's session with the database: with a killed process it goes.
-    """
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-        self._session: object = None
-
-    def __enter__(self) -> None:
-        self.keep()
-
-    def __exit__(self, *_: object) -> None:
-        if self._session is connections[self._consumer.using].connection:
-            with suppress(DatabaseError):
-                cease_building(self._consumer.name, using=self._consumer.using)
-
-    def keep(self) -> None:
-        """Take the lock again where the session was a new one."""
-        connection = connections[self._consumer.using]
-        connection.ensure_connection()
-        if self._session is not connection.connection:
-            if not become_builder(self._consumer.name, using=self._consumer.using):
-                raise RebuildUnderWay(
-                    f"{self._consumer.name} is being rebuilt by another process: wait for it, or stop it."
-                )
-            self._session = connection.connection
-
-
-def abandon(consumer: Consumer, *, settings: Config | None = None) -> int:
-    """Remove the half-built generation; return its number. Raises NothingToAbandon, RebuildUnderWay."""
-    cluster = Cluster((settings or config()).kafka)
-    with SoleBuilder(consumer):
-        number = succession.abandon(consumer)
-        succession.clear_away(
-            consumer, forget_group=lambda one: _forget_group(cluster, group_of(consumer.name, building=one))
-        )
-    return number
-
-
-def _forget_group(cluster: Cluster, group: str) -> None:
-    """Delete a group. Waits for a killed process's session in it to end. Raises BrokerError."""
-    deadline = time.monotonic() + GROUP_SECONDS
-    while True:
-        try:
-            return cluster.delete_group(group)
-        except BrokerError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(PAUSE)
+    def _say(self, message: str) -> None:
+        """Tell the operator, once."""
+        if message not in self._told:
+            self._told.add(message)
+            self._tell(message)

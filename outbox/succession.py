@@ -41,18 +41,25 @@ def begin(consumer: Consumer) -> int:
         return int(following)
 
 
-def abandon(consumer: Consumer) -> int:
-    """Give up the half-built generation; it is still to be cleared away. Raises NothingToAbandon."""
+def abandon(consumer: Consumer) -> list[int]:
+    """Give up the half-built generation; return all that were given up and are still to be cleared away.
+
+    Raises NothingToAbandon.
+    """
     with connections[consumer.using].cursor() as sql:
         sql.execute(
             "UPDATE outbox_generation SET state = 'abandoned', retired_at = now()"
-            " WHERE consumer = %s AND state = 'building' RETURNING generation",
+            " WHERE consumer = %s AND state = 'building'",
             [consumer.name],
         )
-        row = sql.fetchone()
-    if row is None:
+        sql.execute(
+            "SELECT generation FROM outbox_generation WHERE consumer = %s AND state = 'abandoned' ORDER BY 1",
+            [consumer.name],
+        )
+        numbers = [number for (number,) in sql.fetchall()]
+    if not numbers:
         raise NothingToAbandon
-    return int(row[0])
+    return numbers
 
 
 def replace(consumer: Consumer, *, new: int, before: datetime | None) -> None:

@@ -1,13 +1,14 @@
-"""manage.py consumers list|rebuild"""
+"""manage.py consumers list|rebuild|clear"""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from outbox.clearing import abandon, clear
 from outbox.errors import OutboxError
 from outbox.generations import generations_of
-from outbox.rebuild import Progress, Rebuild, abandon
-from outbox.registry import all_consumers, get_consumer
+from outbox.rebuild import Progress, Rebuild
+from outbox.registry import Consumer, all_consumers, get_consumer
 from outbox.stopping import stop_on_signals
 
 
@@ -20,6 +21,13 @@ class Command(BaseCommand):
         rebuild = actions.add_parser("rebuild", help="build a projection anew beside the live one, and swap")
         rebuild.add_argument("name", help="the consumer, as declared in a handlers.py")
         rebuild.add_argument("--abandon", action="store_true", help="remove a half-built one instead")
+        rebuild.add_argument(
+            "--drop-history",
+            action="store_true",
+            help="have only what Kafka still has; all that it has deleted is lost for good",
+        )
+        clearing = actions.add_parser("clear", help="remove what a rebuild left behind that was cut short")
+        clearing.add_argument("name", help="the consumer, as declared in a handlers.py")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
@@ -27,15 +35,34 @@ class Command(BaseCommand):
             return
         try:
             consumer = get_consumer(options["name"])
-            if options["abandon"]:
-                self.stdout.write(f"Generation {abandon(consumer)} is removed.")
-                return
-            done = Rebuild(consumer, stop=stop_on_signals(), report=self._show).run()
+            if options["action"] == "clear":
+                self.stdout.write(f"Generations removed: {clear(consumer)}.")
+            elif options["abandon"]:
+                numbers = ", ".join(str(number) for number in abandon(consumer))
+                self.stdout.write(f"Generation {numbers} is removed.")
+            else:
+                self._rebuild(consumer, drop_history=options["drop_history"])
         except OutboxError as error:
             raise CommandError(str(error)) from error
-        if not done:
+
+    def _rebuild(self, consumer: Consumer, *, drop_history: bool) -> None:
+        rebuild = Rebuild(
+            consumer,
+            stop=stop_on_signals(),
+            report=self._show,
+            tell=self.stdout.write,
+            drop_history=drop_history,
+        )
+        if not rebuild.run():
             raise CommandError("Stopped before the swap: the same command goes on with it.", returncode=1)
         self.stdout.write(self.style.SUCCESS("The new generation is live."))
+        if rebuild.left_behind is not None:
+            self.stdout.write(
+                self.style.WARNING(
+                    f"The old one is not yet cleared away ({rebuild.left_behind}): run"
+                    f" `manage.py consumers clear {consumer.name}`."
+                )
+            )
 
     def _list(self) -> None:
         for consumer in all_consumers():

@@ -13,14 +13,15 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from outbox import Consumer, Delivery, NonRecoverable, Topic, handles_batch, publish, registry, succession
+from outbox.clearing import abandon, clear
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
-from outbox.errors import NotAProjection, NothingToAbandon, PublishWhileBuilding, RebuildUnderWay
+from outbox.errors import HistoryGone, NotAProjection, NothingToAbandon, PublishWhileBuilding, RebuildUnderWay
 from outbox.generations import generations_of, hold_live, live_generation
-from outbox.kafka import Cluster, GroupReader, Record
+from outbox.kafka import BrokerError, Cluster, GroupReader, Record
 from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, ParkedKey, WaitingEvent
 from outbox.processor import Processor
-from outbox.rebuild import Progress, Rebuild, abandon
+from outbox.rebuild import Progress, Rebuild
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, until
 from tests.integration.outbox.test_consumer import send
 
@@ -351,7 +352,7 @@ def test_a_half_built_one_can_be_removed(tally: Tally) -> None:
         rebuild(tally)
     tally.publishes = False
     assert tally.states() == [(1, "live"), (2, "building")]
-    assert abandon(tally.consumer) == 2
+    assert abandon(tally.consumer) == [2]
     assert (tally.states(), tally.counts(), tally.counts(2)) == ([(1, "live")], {"x": 1}, {})
     assert tally.heard(generation=2) == 0
     rebuild(tally)
@@ -462,7 +463,7 @@ def test_an_event_that_kafka_no_longer_has_is_known_when_it_is_sent_again(
 ) -> None:
     """Also in the time between the swap and the end of clearing the old generation away."""
     if not cleared:
-        monkeypatch.setattr(Rebuild, "clear_away", lambda self: 0)
+        monkeypatch.setattr("outbox.rebuild.clear_away", lambda consumer, settings: 0)
     old, new = said_at(tally, "old", at(9)), said_at(tally, "new", at(5))
     hear_all(tally, old, new)
     delete_before(tally.topic, 0, 1)
@@ -515,3 +516,120 @@ def test_a_partition_that_is_empty_by_now_hides_nothing(tally: Tally) -> None:
     rebuild(tally)
     assert tally.counts() == {"d9": 1, "d8": 1}
     assert Generation.objects.get(consumer=tally.consumer.name).generation == 2
+
+
+def test_what_the_builder_reads_after_the_last_look_is_not_lost(
+    tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event from before the horizon that only the new generation's inbox knows would be in neither."""
+    hear_all(tally, said_at(tally, "d9", at(9)), said_at(tally, "d9", at(9, 18)), said_at(tally, "d5", at(5)))
+    delete_before(tally.topic, 0, 1)
+    replace = succession.replace
+
+    def replace_late(consumer: Consumer, *, new: int, before: datetime | None) -> None:
+        heard = tally.heard(generation=2)
+        send_at((record_of(tally.event(about="late", text="d9"), at=at(9)), at(0, 0)))
+        until(lambda: tally.heard(generation=2) > heard or _builder_waits())
+        replace(consumer, new=new, before=before)
+
+    monkeypatch.setattr(succession, "replace", replace_late)
+    rebuild(tally)
+    with live(tally):
+        send(tally.record("end", "end"))
+        until(lambda: tally.counts().get("end") == 1)
+    assert tally.counts() == {"d9": 3, "d5": 1, "end": 1}
+
+
+def _builder_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted")
+        [(waiting,)] = cursor.fetchall()
+    return bool(waiting)
+
+
+def test_history_is_kept_when_kafka_has_forgotten_the_live_group(tally: Tally) -> None:
+    hear_all(tally, said_at(tally, "d9", at(9)), said_at(tally, "d5", at(5)))
+    delete_before(tally.topic, 0, 1)
+    Cluster(config().kafka).delete_group(tally.consumer.name)
+    rebuild(tally)
+    assert tally.counts() == {"d9": 1, "d5": 1}
+
+
+def make_anew(topic: Topic) -> None:
+    admin = AdminClient({**config().kafka})
+    admin.delete_topics([topic.name])[topic.name].result(10)
+    cluster = Cluster(config().kafka)
+    until(lambda: topic.name not in cluster.partition_counts())
+    cluster.create_topic(topic.name, partitions=2, replication=1, config={})
+    until(lambda: cluster.partition_counts().get(topic.name) == 2)
+
+
+def test_history_is_kept_when_the_topic_was_made_anew(tally: Tally) -> None:
+    """Its offsets begin at zero again, as if nothing had ever been deleted."""
+    hear_all(tally, said_at(tally, "d9", at(9)), said_at(tally, "d8", at(8)))
+    make_anew(tally.topic)
+    Cluster(config().kafka).delete_group(tally.consumer.name)
+    hear_all(tally, said_at(tally, "d5", at(5)))
+    told: list[str] = []
+    done = Rebuild(tally.consumer, stop=threading.Event(), report=lambda _: None, tell=told.append).run()
+    assert done
+    assert tally.counts() == {"d9": 1, "d8": 1, "d5": 1}
+    assert told == [f"what happened before {at(7):%Y-%m-%d} is taken over: Kafka no longer has all of it"]
+
+
+def test_history_that_only_the_progress_of_keys_remembers_is_not_dropped(tally: Tally) -> None:
+    hear_all(tally, said_at(tally, "d9", at(9)))
+    make_anew(tally.topic)
+    InboxEntry.objects.filter(consumer=tally.consumer.name).delete()
+    with pytest.raises(HistoryGone, match="does not say of when"):
+        rebuild(tally)
+    assert tally.counts() == {"d9": 1}
+
+
+@pytest.mark.parametrize("moment", [at(0, 0), at(-3)])
+def test_nothing_is_swapped_when_nothing_can_be_built_again(tally: Tally, moment: datetime) -> None:
+    """Today's events are gone from Kafka, or one that was dated ahead."""
+    send_at((said_at(tally, "gone", moment)[0], at(5)), said_at(tally, "d5", at(5)))
+    with live(tally):
+        until(lambda: tally.heard() == 2)
+    delete_before(tally.topic, 0, 1)
+    with pytest.raises(HistoryGone, match=f"begins with {moment + timedelta(days=1):%Y-%m-%d}"):
+        rebuild(tally)
+    assert (tally.counts(), tally.states()) == ({"gone": 1, "d5": 1}, [(1, "live"), (2, "building")])
+    dropping = Rebuild(tally.consumer, stop=threading.Event(), report=lambda _: None, drop_history=True)
+    assert dropping.run()
+    assert tally.counts() == {"d5": 1}
+
+
+def test_a_swap_that_could_not_clear_away_says_so_and_clearing_can_be_repeated(
+    tally: Tally, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.management.commands.consumers.stop_on_signals", threading.Event)
+    send_and_hear(tally, tally.record("k", "x"))
+
+    def away(self: Cluster, group: str) -> None:
+        raise BrokerError("Kafka is away")
+
+    monkeypatch.setattr("outbox.clearing.GROUP_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Cluster, "delete_group", away)
+        call_command("consumers", "rebuild", tally.consumer.name)
+    said = capsys.readouterr().out
+    assert "The new generation is live." in said
+    assert f"run `manage.py consumers clear {tally.consumer.name}`" in said
+    assert tally.states() == [(1, "retired"), (2, "live")]
+    call_command("consumers", "clear", tally.consumer.name)
+    assert tally.states() == [(2, "live")]
+    assert (tally.heard(generation=1), tally.counts(1), tally.counts()) == (0, {}, {"x": 1})
+    assert clear(tally.consumer) == 0
+
+
+def test_removing_a_half_built_one_goes_on_after_it_was_cut_short(
+    tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_and_hear(tally, tally.record("k", "x"))
+    succession.begin(tally.consumer)
+    succession.abandon(tally.consumer)  # and then it was killed
+    assert tally.states() == [(1, "live"), (2, "abandoned")]
+    assert abandon(tally.consumer) == [2]
+    assert tally.states() == [(1, "live")]
