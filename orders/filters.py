@@ -11,7 +11,7 @@ class OrderFilter(CreatedSpan):
 
     payment = django_filters.UUIDFilter(field_name="payment_id", label="The payment it was made for")
     status = django_filters.ChoiceFilter(choices=Status.choices)
-    customer_id = django_filters.CharFilter()
+    customer_id = django_filters.CharFilter(strip=False)
 
     class Meta(CreatedSpan.Meta):
         model = Order

@@ -13,9 +13,9 @@ def _topics() -> list[tuple[str, str]]:
 class EventFilter(django_filters.FilterSet):
     """Exact matches only."""
 
-    type = django_filters.CharFilter(label="Like payments.PaymentValidated.v1")
+    type = django_filters.CharFilter(strip=False, label="Like payments.PaymentValidated.v1")
     topic = django_filters.ChoiceFilter(choices=_topics)
-    key = django_filters.CharFilter(label="The id of a payment or order, or merchant:customer")
+    key = django_filters.CharFilter(strip=False, label="The id of a payment or order, or merchant:customer")
     correlation_id = django_filters.UUIDFilter(label="All that followed from one beginning")
 
     class Meta:

@@ -12,7 +12,7 @@ class PaymentFilter(CreatedSpan):
 
     status = django_filters.ChoiceFilter(choices=Status.choices)
     currency = django_filters.ChoiceFilter(choices=[(code, code) for code in CODES])
-    customer_id = django_filters.CharFilter()
+    customer_id = django_filters.CharFilter(strip=False)
 
     class Meta(CreatedSpan.Meta):
         model = Payment

@@ -24,29 +24,33 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StrictFilterBackend(DjangoFilterBackend):
-    """A misspelt or empty parameter is an error: unfiltered results would pass for filtered ones."""
+    """A misspelt, blank or repeated parameter is an error: other results would pass for those asked for."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         """The rows asked for. Raises ValidationError for unknown parameters and values."""
         filterset = self.get_filterset(request, queryset, view)
         filters = [] if filterset is None else sorted(filterset.filters)
-        known = list(filters)
+        known = [*filters]
         paginator = getattr(view, "paginator", None)
         if isinstance(paginator, CursorPagination):
             known += [
                 paginator.cursor_query_param,
-                paginator.page_size_query_param or "",
-                getattr(paginator, "ordering_query_param", ""),
+                paginator.page_size_query_param,
+                getattr(paginator, "ordering_query_param", None),
             ]
+            known = [name for name in known if name]
         unknown = [
             name for name in request.query_params if name not in {*known, api_settings.URL_FORMAT_OVERRIDE}
         ]
         if unknown:
             message = f"Unknown parameter; there are {', '.join(known) or 'none'}."
             raise ValidationError(dict.fromkeys(unknown, message), code="unknown_parameter")
-        empty = [name for name in filters if request.query_params.get(name) == ""]
-        if empty:
-            raise ValidationError(dict.fromkeys(empty, "Empty: give a value, or leave it out."), code="empty")
+        repeated = [name for name, values in request.query_params.lists() if len(values) > 1]
+        if repeated:
+            raise ValidationError(dict.fromkeys(repeated, "Given more than once."), code="repeated")
+        blank = [name for name in filters if not request.query_params.get(name, "given").strip()]
+        if blank:
+            raise ValidationError(dict.fromkeys(blank, "Empty: give a value, or leave it out."), code="empty")
         filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return filtered
 

@@ -93,14 +93,14 @@ _REPLAYED = OpenApiParameter(
     REPLAYED,
     {"type": "string", "enum": ["true"]},
     OpenApiParameter.HEADER,
-    response=[200, 201],
+    response=[200, 201, 400, 404, 409],
     description=f"There when this is the first answer to this {HEADER} again.",
 )
 _RETRY_AFTER = OpenApiParameter(
     "Retry-After",
     {"type": "integer", "minimum": 1},
     OpenApiParameter.HEADER,
-    response=[429, 503],
+    response=[409, 429, 503],
     description="Seconds after which to try again.",
 )
 
@@ -135,7 +135,11 @@ class ProblemAutoSchema(AutoSchema):
         responses: dict[str, Any] = super()._get_response_bodies(direction)
         if direction == "response":
             for code in self._problem_codes():
-                responses.setdefault(code, self._problem(code))
+                usual = self._problem(code)
+                said = responses.setdefault(code, usual)
+                if code == "409":
+                    # A view says what its own rules forbid; that a twin is under way is said for all.
+                    said["content"][MEDIA_TYPE]["examples"] |= usual["content"][MEDIA_TYPE]["examples"]
         return responses
 
     def _get_request_body(self, direction: Any = "request") -> dict[str, Any] | None:

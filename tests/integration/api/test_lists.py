@@ -197,7 +197,20 @@ def test_orders_are_filtered(api: APIClient, merchant: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [("status=paid", "status"), ("customer_id=", "customer_id"), ("amount=1", "amount")]
+    ("query", "field"),
+    [
+        ("status=paid", "status"),
+        ("customer_id=", "customer_id"),
+        ("customer_id=%20", "customer_id"),
+        ("customer_id=%E3%80%80", "customer_id"),
+        ("payment=%20", "payment"),
+        ("status=created&status=modified", "status"),
+        ("amount=1", "amount"),
+        *(
+            (f"cursor={cursor}", "cursor")
+            for cursor in ("", "%3D%3D", "%00", "AA%3D%3D", "bz0xMDAw", "cj0x", "é")
+        ),
+    ],
 )
 def test_wrong_queries_are_refused_by_name(api: APIClient, query: str, field: str) -> None:
     assert refused_fields(api.get(f"/api/orders/?{query}")) == {field}
@@ -210,3 +223,9 @@ def test_everybody_is_kept_apart_in_every_order(
     query = "ordering=created_at&created_after=2026-01-01T00:00:00Z"
     assert ids(api, "payments", query) == ids(viewer_api, "payments", query) == made
     assert ids(other_api, "payments", query) == []
+
+
+def test_blanks_around_a_value_belong_to_it(api: APIClient, merchant: User) -> None:
+    payment, _ = request_payment(merchant_id=merchant.id, customer_id="a", money=Money(1, "EUR"), at=AT)
+    assert ids(api, "payments", "customer_id=a") == [str(payment.id)]
+    assert ids(api, "payments", "customer_id=%20a") == []

@@ -101,3 +101,16 @@ def test_the_documentation_loads_nothing_from_elsewhere(client: Client, db: None
     assert b"/static/drf_spectacular_sidecar/" in page.content
     assert b"//cdn" not in page.content
     assert b"https://" not in page.content
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"customer_id": "c-1", "currency": "EUR", "amount": "1.00", "amount": "1000.00"}',
+        '{"customer_id": "c-1", "currency": "EUR", "amount": "1.00", "metadata": {"a": "1", "a": "2"}}',
+    ],
+)
+def test_a_name_given_twice_is_refused(api: APIClient, body: str) -> None:
+    refused = problem_of(api.generic("POST", "/api/payments/", body, content_type="application/json"), 400)
+    assert refused["code"] == "parse_error"
+    assert "is given twice" in refused["detail"]

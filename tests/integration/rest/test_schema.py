@@ -85,3 +85,14 @@ def test_input_says_that_unknown_fields_are_refused(document: dict[str, Any]) ->
             assert schemas[schema["$ref"].rpartition("/")[2]]["additionalProperties"] is False, (path, method)
             taken += 1
     assert taken >= 6
+
+
+def test_every_command_says_that_its_twin_may_be_under_way(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        if method in COMMANDS:
+            refusals = operation["responses"]["409"]["content"]["application/problem+json"]["examples"]
+            codes = {example["value"]["code"] for example in refusals.values()}
+            assert "idempotency_key_in_use" in codes, (path, method)
+            if path.endswith(("/validate/", "/reject/", "/refund/", "/cancel/")):
+                assert "transition_forbidden" in codes, (path, method)
+            assert "Retry-After" in operation["responses"]["409"]["headers"]
