@@ -292,7 +292,7 @@ class Domain(RuleBasedStateMachine):
             assert all(found == by_width["1m"] for found in by_width.values())
 
     def check_totals(self) -> None:
-        """Everyone's slots are those of the only merchant, and what was published last of each is all of it."""
+        """Everyone's slots are those of the only merchant, and so is what was published last."""
         columns = ("width", "slot_start", "currency", "status", "count", "amount_minor")
         everyones = set(Slot.objects.of(None).values_list(*columns))
         assert everyones == set(Slot.objects.of(self.merchant).values_list(*columns))
