@@ -1,9 +1,11 @@
 """Making a payment from the page, and watching what follows from it."""
 
+from http import HTTPStatus
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -21,6 +23,7 @@ from payments.errors import PaymentNotFound
 from payments.models import Payment
 from payments.selectors import get_payment
 from payments.services import request_payment, validate_payment
+from rest.models import KeptAnswer
 
 
 @require_http_methods(["GET", "POST"])
@@ -67,6 +70,25 @@ def _elsewhere(request: HttpRequest, address: str) -> HttpResponse:
 
 
 def _pay(form: PaymentForm, *, validate: bool) -> Payment:
+    """The payment that the form asks for: the same one, however often the same form is sent."""
+    if not form.cleaned_data["key"]:
+        return _make(form, validate=validate)
+    with transaction.atomic():
+        # A twin waits here until the first one has ended, and then finds what became of it.
+        kept, first = KeptAnswer.objects.get_or_create(
+            user_id=form.user.id,
+            key=f"form-{form.fingerprint}",
+            defaults={"asked": form.fingerprint.encode(), "answer_status": HTTPStatus.SEE_OTHER},
+        )
+        if not first:
+            return get_payment(payment_id=UUID(kept.answer_body), merchant_id=form.merchant_id)
+        payment = _make(form, validate=validate)
+        kept.answer_body = str(payment.id)
+        kept.save(update_fields=["answer_body"])
+    return payment
+
+
+def _make(form: PaymentForm, *, validate: bool) -> Payment:
     cause = current_cause()
     story = cause.correlation_id or uuid7()
     with caused_by(correlation_id=story, traceparent=cause.traceparent):
@@ -74,6 +96,7 @@ def _pay(form: PaymentForm, *, validate: bool) -> Payment:
             merchant_id=form.merchant_id,
             customer_id=form.cleaned_data["customer_id"],
             money=form.money,
+            lines=form.cleaned_data["lines"],
             at=clock.now(),
         )
         if validate:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import User
 from contracts.money import CODES
 from dashboard.commands import may_act
-from dashboard.forms import PaymentForm, merchant_choices
+from dashboard.forms import PaymentForm, merchant_field
 from dashboard.views import signed_in
 from payments.models import Payment, Status
 from payments.selectors import payments_seen_by
@@ -30,7 +30,7 @@ class PaymentsFilter(forms.Form):
     status = forms.ChoiceField(required=False, choices=[ANY, *Status.choices])
     currency = forms.ChoiceField(required=False, choices=[ANY, *((code, code) for code in CODES)])
     customer = forms.CharField(required=False, max_length=100)
-    merchant = forms.ChoiceField(required=False)
+    merchant = forms.Field(required=False)
     before = forms.UUIDField(required=False)
     after = forms.UUIDField(required=False)
 
@@ -39,9 +39,7 @@ class PaymentsFilter(forms.Form):
         if user.sees_merchant is not None:
             del self.fields["merchant"]
             return
-        field = self.fields["merchant"]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101
-        field.choices = [ANY, *merchant_choices()]
+        self.fields["merchant"] = merchant_field(required=False)
 
     @property
     def asked(self) -> dict[str, str]:

@@ -24,7 +24,11 @@ from orders.models import Order
 from outbox import clock
 from outbox.registry import all_consumers
 from payments.errors import PaymentNotFound
+from payments.models import Status
 from timeline.selectors import Timeline, get_timeline
+
+# A page on which nothing is under way asks so seldom, while somebody looks at it.
+SELDOM = "12s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,9 @@ def _page(
         "drawing": draw(timeline),
         "consumers": all_consumers(),
         "pause": _pause(timeline),
+        # Until then others, and the clock, may change what the page shows.
+        "final": payment.status in (Status.REJECTED, Status.REFUNDED),
+        "seldom": SELDOM,
         "acts": acts,
         "may_act": may_act(user),
         "offers": [_offer(command, order, forms or {}) for command in offered(timeline)] if acts else [],

@@ -268,7 +268,8 @@ def test_the_page_asks_again_until_nothing_follows(first: User) -> None:
     settle()
     # The order has come: other commands are on offer than those that the page shows.
     done = client.get(address, {"offered": shown[1]}).content.decode()
-    assert "hx-trigger" not in done
+    # Others may act on it: the page asks seldom.
+    assert 'hx-trigger="every 12s"' in done
     assert 'id="command-cancel"' in done
     fresh = re.search(r'data-token="([^"]*)"', done)
     assert fresh is not None
@@ -379,3 +380,79 @@ def test_a_payment_may_be_left_pending(first: User) -> None:
     assert answer.status_code == 204
     assert UUID(answer.headers["HX-Redirect"].split("/")[2])
     assert browser_of(first).get(reverse("payment", args=[uuid4()])).status_code == 404
+
+
+def key_on(page: str) -> str:
+    found = re.search(r'name="key" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def test_a_form_that_is_sent_twice_makes_one_payment(first: User) -> None:
+    client = browser_of(first)
+    key = key_on(client.get(reverse("payments")).content.decode())
+    form = {"customer_id": "c-1", "amount": "1", "currency": "EUR", "key": key}
+    answers = [client.post(reverse("payments"), form) for _ in range(2)]
+    assert answers[0].headers["Location"] == answers[1].headers["Location"]
+    assert Payment.objects.count() == 1
+    assert OutboxEvent.objects.count() == 2
+    # Went back, and asked for something else.
+    client.post(reverse("payments"), {**form, "amount": "2"})
+    assert Payment.objects.count() == 2
+    # The page that follows asks for another payment, be it the same.
+    again = client.post(reverse("payments"), {**form, "amount": "2"}, headers=HTMX).content.decode()
+    assert Payment.objects.count() == 2
+    client.post(reverse("payments"), {**form, "key": key_on(again)})
+    assert Payment.objects.count() == 3
+    assert client.post(reverse("payments"), {**form, "key": "x"}).status_code == 422
+
+
+def test_a_payment_is_made_of_lines(first: User) -> None:
+    client = browser_of(first)
+    lines = {"sku": ["tea", "", "cup"], "quantity": ["2", "", "1"], "unit_price": ["5", "", "2.5"]}
+    form = {"customer_id": "c-1", "amount": "99", "currency": "eur", "validate": "later"}
+    assert client.post(reverse("payments"), {**form, **lines}).status_code == 302
+    payment = Payment.objects.get()
+    assert (payment.amount_minor, len(payment.lines)) == (1_250, 2)
+    for wrong, said in (
+        ({**lines, "unit_price": ["5", "", "2.505"]}, "Line 2: The price of one"),
+        ({**lines, "quantity": ["2", "", "-1"]}, "Line 2: The quantity"),
+        ({**lines, "unit_price": ["9" * 30, "", "1"]}, "Line 1: The price of one"),
+        ({"sku": ["a"] * 101, "quantity": ["1"] * 101, "unit_price": ["1"] * 101}, "at most 100 lines"),
+        ({**lines, "currency": "XXX"}, "XXX"),
+        ({"amount": ""}, 'class="errors"'),
+    ):
+        answer = client.post(reverse("payments"), {**form, **wrong})
+        assert answer.status_code == 422
+        assert said in answer.content.decode()
+        if "sku" in wrong:
+            assert 'value="a"' in answer.content.decode() or 'value="cup"' in answer.content.decode()
+    assert Payment.objects.count() == 1
+
+
+def test_a_page_asks_seldom_until_nothing_can_change_any_more(first: User) -> None:
+    payment = request(first)
+    settle()
+    assert 'hx-trigger="every 12s"' in page_of(first, payment)
+    send(first, payment, "reject", reason="late")
+    settle()
+    assert "hx-trigger" not in page_of(first, payment).split('id="timeline"')[1].split(">")[0]
+
+
+def test_no_merchant_is_out_of_reach(
+    first: User, second: User, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {"customer_id": "c-1", "amount": "1", "currency": "EUR", "validate": "later"}
+    client = browser_of(operator)
+    assert f'<option value="{second.id}">second' in client.get(reverse("payments")).content.decode()
+    monkeypatch.setattr("dashboard.forms.MOST_MERCHANTS", 1)
+    page = client.get(reverse("payments")).content.decode()
+    assert '<option value="' + str(second.id) not in page
+    assert "too many to list" in page
+    for said, status in (("second", 302), (str(second.id), 302), ("operator", 422), ("", 422), ("\x00", 422)):
+        assert client.post(reverse("payments"), {**form, "merchant": said}).status_code == status
+    assert set(Payment.objects.values_list("merchant_id", flat=True)) == {second.id}
+    for name, shown in (("second", 2), ("first", 0), (str(second.id), 2)):
+        page = client.get(reverse("payments"), {"merchant": name}).content.decode()
+        assert len(ids_in(page)) == shown
+    assert client.get(reverse("payments"), {"merchant": "nobody"}).status_code == 400

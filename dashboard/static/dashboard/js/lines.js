@@ -1,4 +1,4 @@
-// The lines of an order, edited: a running total that says how far it is from what it must come to, exactly.
+// Lines, edited: a running total, exact, and for an order how far it is from what it must come to.
 const least = 1n;
 
 // Minor units of a decimal text; null when it is none of this currency.
@@ -19,8 +19,7 @@ function rowsOf(editor) {
   return skus.map((sku, index) => [sku, quantities[index], prices[index]]);
 }
 
-function sum(editor) {
-  const decimals = Number(editor.dataset.decimals);
+function sum(editor, decimals) {
   let total = 0n;
   let known = true;
   for (const [sku, quantity, price] of rowsOf(editor)) {
@@ -33,20 +32,40 @@ function sum(editor) {
   return { total, known };
 }
 
-function show(editor) {
-  const { decimals, currency } = editor.dataset;
-  const wanted = minor(editor.dataset.total, Number(decimals));
-  const { total, known } = sum(editor);
-  const money = (amount) => `${written(amount, Number(decimals))} ${currency}`;
-  const empty = rowsOf(editor).every((row) => row.every((input) => !input.value.trim()));
-  let [state, word] = ["ok", `${money(total)}, as before`];
-  if (empty) [state, word] = ["none", `no lines of ${money(wanted)}`];
-  else if (!known) [state, word] = ["warn", "a line is not complete"];
-  else if (total < wanted) [state, word] = ["warn", `${money(total)}: ${money(wanted - total)} missing`];
-  else if (total > wanted) [state, word] = ["warn", `${money(total)}: ${money(total - wanted)} too much`];
+function say(editor, state, word) {
   const said = editor.querySelector("[data-sum]");
   said.dataset.state = state;
   said.querySelector("[data-word]").textContent = word;
+}
+
+const blank = (editor) => rowsOf(editor).every((row) => row.every((input) => !input.value.trim()));
+
+// Lines of a payment that is yet to be made: what they come to is its amount.
+function showAmount(editor) {
+  const { amount, currency } = editor.closest("form").elements;
+  const code = currency.value.trim().toUpperCase();
+  const unusual = editor.dataset.unusual.split(" ").map((each) => each.split(":"));
+  const decimals = Number(new Map(unusual).get(code) ?? 2);
+  const { total, known } = sum(editor, decimals);
+  amount.readOnly = !blank(editor);
+  if (blank(editor)) return say(editor, "none", "no lines");
+  amount.value = known ? written(total, decimals) : "";
+  if (known) say(editor, "ok", `${amount.value} ${code}`);
+  else say(editor, "warn", "a line is not complete");
+}
+
+function show(editor) {
+  if (!("total" in editor.dataset)) return showAmount(editor);
+  const { decimals, currency } = editor.dataset;
+  const wanted = minor(editor.dataset.total, Number(decimals));
+  const { total, known } = sum(editor, Number(decimals));
+  const money = (amount) => `${written(amount, Number(decimals))} ${currency}`;
+  let [state, word] = ["ok", `${money(total)}, as before`];
+  if (blank(editor)) [state, word] = ["none", `no lines of ${money(wanted)}`];
+  else if (!known) [state, word] = ["warn", "a line is not complete"];
+  else if (total < wanted) [state, word] = ["warn", `${money(total)}: ${money(wanted - total)} missing`];
+  else if (total > wanted) [state, word] = ["warn", `${money(total)}: ${money(total - wanted)} too much`];
+  say(editor, state, word);
 }
 
 function add(editor) {
@@ -69,8 +88,8 @@ function begin(within) {
 }
 
 document.addEventListener("input", (event) => {
-  const editor = event.target.closest("[data-lines]");
-  if (editor) show(editor);
+  const form = event.target.closest("form");
+  for (const editor of form?.querySelectorAll("[data-lines]") ?? []) show(editor);
 });
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-add]");
