@@ -8,7 +8,7 @@ from django.db import connection
 
 from analytics.models import CONSUMER, EVERYONE
 from analytics.slots import QUARTER, WIDTHS, Span, cut_hours, stored_width
-from outbox.generations import live_generation
+from outbox.generations import FIRST
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -21,8 +21,11 @@ class Volume(msgspec.Struct, frozen=True):
     amount_minor: int
 
 
-_WHERE = """
-WHERE generation = %(generation)s AND width = %(width)s AND merchant_id = %(merchant)s
+# In the same statement as the rows: those of a generation that has been replaced are being removed.
+_LIVE = """(coalesce((SELECT generation FROM outbox_generation
+        WHERE consumer = %(consumer)s AND state = 'live'), %(first_generation)s))"""
+_WHERE = f"""
+WHERE generation = {_LIVE} AND width = %(width)s AND merchant_id = %(merchant)s
     AND slot_start >= %(first)s AND slot_start < %(last)s
     AND (%(currency)s::text IS NULL OR currency = %(currency)s)
     AND (%(status)s::text IS NULL OR status = %(status)s)"""
@@ -69,7 +72,8 @@ def volumes(
                 "cut": cut,
                 "quarters": [hour + number * QUARTER for hour in cut for number in range(4)],
                 "seconds": WIDTHS[width].total_seconds(),
-                "generation": live_generation(CONSUMER),
+                "consumer": CONSUMER,
+                "first_generation": FIRST,
                 "width": width,
                 "merchant": EVERYONE if merchant_id is None else merchant_id,
                 "first": boundaries[0],

@@ -110,9 +110,9 @@ def close_slots(*, at: datetime, limit: int) -> int:
         generation = hold_live(CONSUMER).number
         totals = _totals_of_changed(generation, _due(generation, at, limit))
         published = _published(totals)
-        for slot in sorted(totals):
-            if totals[slot] != published.get(slot):
-                _publish(slot, totals[slot], at=at)
+        _publish(
+            {slot: totals[slot] for slot in sorted(totals) if totals[slot] != published.get(slot)}, at=at
+        )
     return len(totals)
 
 
@@ -127,8 +127,8 @@ def publish_emptied(*, generation: int, at: datetime) -> None:
         slot_start=OuterRef("slot_start"),
         currency=OuterRef("currency"),
     )
-    for total in PublishedTotal.objects.exclude(totals=[]).filter(~Exists(rows)).order_by("pk"):
-        _publish((_slot_name(total.width), total.slot_start, total.currency), (), at=at)
+    emptied = PublishedTotal.objects.exclude(totals=[]).filter(~Exists(rows)).order_by("pk")
+    _publish({(_slot_name(one.width), one.slot_start, one.currency): () for one in emptied}, at=at)
 
 
 def _due(generation: int, at: datetime, limit: int) -> list[SlotKey]:
@@ -175,18 +175,29 @@ def _slot_name(width: str) -> SlotName:
     return name
 
 
-def _publish(slot: SlotKey, totals: tuple[StatusTotal, ...], *, at: datetime) -> None:
+# Sorted by the key, as whoever else writes several.
+_NOTE_PUBLISHED = """
+INSERT INTO analytics_published_total (width, slot_start, currency, totals, event_id, published_at)
+SELECT told.*, %s FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::jsonb[], %s::uuid[])
+    AS told (width, slot_start, currency, totals, event_id)
+ORDER BY width, slot_start, currency
+ON CONFLICT (width, slot_start, currency) DO UPDATE
+SET totals = EXCLUDED.totals, event_id = EXCLUDED.event_id, published_at = EXCLUDED.published_at
+"""
+
+
+def _publish(totals: Totals, *, at: datetime) -> None:
+    """Publish these totals, and note it in one statement."""
+    if not totals:
+        return
+    told = [
+        (*slot, msgspec.json.encode(these).decode(), _published_one(slot, these, at=at))
+        for slot, these in totals.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTE_PUBLISHED, [at, *(list(column) for column in zip(*told, strict=True))])
+
+
+def _published_one(slot: SlotKey, totals: tuple[StatusTotal, ...], *, at: datetime) -> UUID:
     width, start, currency = slot
-    event_id = outbox.publish(
-        SlotTotalled(slot=width, slot_start=start, currency=currency, totals=totals), at=at
-    )
-    PublishedTotal.objects.update_or_create(
-        width=width,
-        slot_start=start,
-        currency=currency,
-        defaults={
-            "totals": msgspec.to_builtins(totals),
-            "event_id": event_id,
-            "published_at": at,
-        },
-    )
+    return outbox.publish(SlotTotalled(slot=width, slot_start=start, currency=currency, totals=totals), at=at)

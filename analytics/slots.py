@@ -24,8 +24,9 @@ MOST_SLOTS = 10_000
 # Of slots that are added up from four others each: no answer reads much more than the longest ones do.
 MOST_ADDED_UP = 2_500
 SLOTS_BY_DEFAULT = 60
-# Offsets from UTC of all zones are multiples of QUARTER since 1972; datetime ends with 9999.
-EARLIEST = datetime(1972, 1, 1, tzinfo=UTC)
+# Offsets from UTC of all zones are multiples of QUARTER since Monrovia's, in January of 1972, and so are all
+# years from the next on; datetime ends with 9999.
+EARLIEST = datetime(1973, 1, 1, tzinfo=UTC)
 LATEST = datetime(9998, 1, 1, tzinfo=UTC)
 
 _MOMENT = re.compile(

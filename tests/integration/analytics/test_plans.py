@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from analytics.models import Slot
+from analytics.models import CONSUMER, PublishedTotal, Slot
 from analytics.selectors import volumes
+from analytics.services import close_slots
 from analytics.slots import MINUTE, Span, span_of, zone_named
 from benchmarks.volumes import CURRENCIES, STATUSES, fill, statements
+from outbox.models import Generation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,6 +29,7 @@ def _filled() -> Iterator[None]:
     fill(start=START, end=START + timedelta(days=DAYS))
     yield
     Slot.objects.all().delete()
+    PublishedTotal.objects.all().delete()
 
 
 def asked(slot: str, zone: str, start: str = "2025-03-01", end: str = "2025-04-10") -> Span:
@@ -89,7 +92,21 @@ def test_what_is_added_up_is_what_its_minutes_come_to(slot: str, zone: str) -> N
     assert all(one.amount_minor == one.count * 1250 for one in found)
 
 
-def test_the_live_generation_alone_is_read() -> None:
+def test_the_live_generation_alone_is_read_and_found_in_the_same_statement() -> None:
+    """Between two statements a swap could take away the rows of the one found first."""
     with transaction.atomic():
         Slot.objects.filter(width="1d").update(generation=2)
     assert volumes(span=asked("1d", "UTC"), merchant_id=None) == []
+    Generation.objects.create(consumer=CONSUMER, generation=1, state="retired")
+    Generation.objects.create(consumer=CONSUMER, generation=2, state="live")
+    with statements(connection) as executed:
+        assert len(volumes(span=asked("1d", "UTC"), merchant_id=None)) == DAYS * SERIES
+    assert len(executed) == 1
+
+
+def test_totals_that_are_published_together_are_noted_in_one_statement() -> None:
+    Slot.objects.of(None).filter(width="1h").update(dirty=True)
+    with statements(connection) as executed:
+        assert close_slots(at=START + timedelta(days=DAYS), limit=50) == 50
+    assert len([query for query, _ in executed if "analytics_published_total (" in query]) == 1
+    assert PublishedTotal.objects.count() == 50

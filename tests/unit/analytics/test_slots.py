@@ -148,6 +148,7 @@ def test_times_without_an_offset_are_the_zones() -> None:
         ("1926-01-01", "2026-01-01", NotAMoment),
         ("1980-01-01", "2080-01-01", TooManySlots),
         ("0001-01-01", None, NotAMoment),
+        ("1972-12-31T23:59Z", "1973-01-02", NotAMoment),  # Monrovia was 44 minutes and a half off UTC
         ("2026-01-01", "9999-12-31", NotAMoment),
         ("yesterday", None, NotAMoment),
         ("2026-02-30", None, NotAMoment),
