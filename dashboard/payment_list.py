@@ -35,7 +35,8 @@ class PaymentsFilter(forms.Form):
     after = forms.UUIDField(required=False)
 
     def __init__(self, data: Mapping[str, Any], *, user: User) -> None:
-        super().__init__(data)
+        # Its labels hold their fields; the ids are those of the form beside it.
+        super().__init__(data, auto_id=False)
         if user.sees_merchant is not None:
             del self.fields["merchant"]
             return

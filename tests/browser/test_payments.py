@@ -127,6 +127,23 @@ def test_an_order_is_changed_and_cancelled(open_page: OpenPage) -> None:
     expect(page.locator("#facts")).to_contain_text("its order was cancelled")
 
 
+def test_a_payment_of_lines_says_what_they_come_to(open_page: OpenPage) -> None:
+    page = open_page("first", "/payments/")
+    make = page.locator("#make")
+    make.locator("summary").click()
+    make.get_by_label("Article of line 1").fill("tea")
+    make.get_by_label("Quantity of line 1").fill("3")
+    expect(make.locator("[data-sum]")).to_have_text("a line is not complete")
+    make.get_by_label("Price of one in line 1").fill("0.125")
+    expect(make.locator("[data-sum]")).to_have_text("a line is not complete")
+    make.get_by_label("Currency").fill("bhd")
+    expect(make.locator("[data-sum]")).to_have_text("0.375 BHD")
+    expect(make.get_by_label("Amount")).to_have_value("0.375")
+    make.get_by_role("button", name="Create only").click()
+    page.wait_for_url(re.compile(r"/payments/[0-9a-f-]{36}/$"))
+    expect(page.locator("#facts .lines tbody tr")).to_have_count(1)
+
+
 def test_what_others_did_meanwhile_is_said_and_shown(open_page: OpenPage) -> None:
     page = open_page("first", expected=("409",))
     create(page)
