@@ -21,7 +21,6 @@ from orders import errors as order_errors
 from orders.models import Order
 from orders.selectors import orders_seen_by
 from orders.services import cancel_order, modify_order
-from outbox import clock
 from payments import errors as payment_errors
 from payments.models import Payment
 from payments.selectors import get_payment
@@ -73,7 +72,7 @@ def act(request: HttpRequest, payment_id: UUID, command: str) -> HttpResponse:
 
 
 def _validate(payment: Payment, user: User, data: QueryDict) -> forms.Form:
-    validate_payment(payment_id=payment.id, merchant_id=user.acts_for_merchant, at=clock.now())
+    validate_payment(payment_id=payment.id, merchant_id=user.acts_for_merchant)
     return forms.Form(data)
 
 
@@ -84,7 +83,6 @@ def _reject(payment: Payment, user: User, data: QueryDict) -> forms.Form:
             payment_id=payment.id,
             merchant_id=user.acts_for_merchant,
             reason=form.cleaned_data["reason"],
-            at=clock.now(),
         )
     return form
 
@@ -96,7 +94,6 @@ def _refund(payment: Payment, user: User, data: QueryDict) -> forms.Form:
             payment_id=payment.id,
             merchant_id=user.acts_for_merchant,
             reason=form.cleaned_data["reason"],
-            at=clock.now(),
         )
     return form
 
@@ -109,7 +106,7 @@ def _modify(payment: Payment, user: User, data: QueryDict) -> forms.Form:
             return form
         try:
             _, event_id = modify_order(
-                order_id=order.id, merchant_id=user.acts_for_merchant, at=clock.now(), **form.cleaned_data
+                order_id=order.id, merchant_id=user.acts_for_merchant, **form.cleaned_data
             )
         except order_errors.LinesDoNotAddUp as error:
             form.add_error(None, str(error))
@@ -128,7 +125,6 @@ def _cancel(payment: Payment, user: User, data: QueryDict) -> forms.Form:
             order_id=order.id,
             merchant_id=user.acts_for_merchant,
             reason=form.cleaned_data["reason"],
-            at=clock.now(),
         )
     return form
 

@@ -19,7 +19,6 @@ from orders.errors import LinesDoNotAddUp, OrderNotFound, TransitionForbidden
 from orders.filters import OrderFilter
 from orders.models import Order, Status
 from orders.serializers import CancellationInput, ChangedOrder, OrderChange, OrderOutput, OrderWithEvent
-from outbox import clock
 from rest.idempotency import idempotent
 from rest.pages import EitherWay
 from rest.problems import MEDIA_TYPE, Conflict
@@ -85,7 +84,7 @@ class OrderDetail(generics.GenericAPIView[Order]):
             given = OrderChange(data=request.data, context={"currency": currency})
             given.is_valid(raise_exception=True)
             order, event_id = services.modify_order(
-                order_id=order_id, merchant_id=merchant_id, at=clock.now(), **given.validated_data
+                order_id=order_id, merchant_id=merchant_id, **given.validated_data
             )
         return _answer(order, event_id)
 
@@ -118,7 +117,6 @@ class OrderCancellation(generics.GenericAPIView[Order]):
             order, event_id = services.cancel_order(
                 order_id=order_id,
                 merchant_id=signed_in(request).acts_for_merchant,
-                at=clock.now(),
                 **given.validated_data,
             )
         return _answer(order, event_id)

@@ -30,6 +30,4 @@ def cancel_refunded_order(delivery: Delivery[PaymentRefunded]) -> None:
     event = delivery.event
     if event.cause == "order_cancelled":
         return
-    services.cancel_refunded_order(
-        payment_id=event.payment_id, merchant_id=event.merchant_id, at=clock.now(using=consumer.using)
-    )
+    services.cancel_refunded_order(payment_id=event.payment_id, merchant_id=event.merchant_id)

@@ -113,6 +113,11 @@ class Order(models.Model):
     def __str__(self) -> str:
         return f"{self.id}: {self.status}"
 
+    @property
+    def changed_at(self) -> datetime:
+        """When it became what it is: the time of its last event, before which none can follow."""
+        return self.cancelled_at or self.modified_at or self.created_at
+
     def modify(self, *, at: datetime, shipping_address: str | None = None) -> None:
         """created or modified → modified. The caller holds the row's lock. Raises TransitionForbidden."""
         self.expect_open(wanted=Status.MODIFIED)

@@ -13,7 +13,7 @@ from contracts.money import Money, minor_to_text
 from contracts.orders import Change, OrderCancelled, OrderCreated, OrderEvent, OrderModified
 from orders.errors import LinesDoNotAddUp, OrderExists, OrderNotFound
 from orders.models import Cause, Order, Status
-from outbox import publish
+from outbox import clock, publish
 from outbox.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def modify_order(
     *,
     order_id: UUID,
     merchant_id: UUID | None,
-    at: datetime,
+    at: datetime | None = None,
     lines: Sequence[Line] | None = None,
     shipping_address: str | None = None,
 ) -> tuple[Order, UUID | None]:
@@ -68,7 +68,8 @@ def modify_order(
     Lines replace all lines of before, and cost the same together. `shipping_address` is 1 to 500 characters,
     of the control characters line feeds alone; it stays in the row. When nothing is different from what was
     there, nothing is done and the id is None. `merchant_id` is for whom it is done; None acts for any
-    merchant. Raises OrderNotFound, TransitionForbidden, LinesDoNotAddUp.
+    merchant. `at` is when; None is the moment at which nobody else changes the order any more.
+    Raises OrderNotFound, TransitionForbidden, LinesDoNotAddUp.
     """
     with transaction.atomic():
         order = _locked(order_id, merchant_id)
@@ -84,6 +85,7 @@ def modify_order(
             changed.append("shipping_address")
         if not changed:
             return order, None
+        at = _moment(order, at)
         order.modify(shipping_address=shipping_address, at=at)
         if after != before:
             order.replace_lines(after)
@@ -92,26 +94,27 @@ def modify_order(
 
 
 def cancel_order(
-    *, order_id: UUID, merchant_id: UUID | None, reason: str, at: datetime
+    *, order_id: UUID, merchant_id: UUID | None, reason: str, at: datetime | None = None
 ) -> tuple[Order, UUID]:
     """Deliver nothing of an order: the order, and the id of the OrderCancelled, which the refund follows.
 
-    `reason` is 1 to 500 characters, none of them a control character; it stays in the row. `merchant_id` as
-    for `modify_order`. Raises OrderNotFound, TransitionForbidden.
+    `reason` is 1 to 500 characters, none of them a control character; it stays in the row. `merchant_id` and
+    `at` as for `modify_order`. Raises OrderNotFound, TransitionForbidden.
     """
     with transaction.atomic():
         order = _locked(order_id, merchant_id)
+        at = _moment(order, at)
         order.cancel(cause=Cause.COMMAND, reason=reason, at=at)
         event_id = _publish(OrderCancelled(**_facts(order, order.as_lines()), cause="command"), order, at=at)
     return order, event_id
 
 
-def cancel_refunded_order(*, payment_id: UUID, merchant_id: UUID, at: datetime) -> UUID | None:
+def cancel_refunded_order(*, payment_id: UUID, merchant_id: UUID, at: datetime | None = None) -> UUID | None:
     """Deliver nothing of what was paid back: the id of the OrderCancelled, caused by the refund.
 
     None when the order is cancelled already, by a command at the same moment say, or when there is none: a
     payment's events come in order, so its PaymentValidated was discarded, or lies before this consumer's
-    beginning. Nothing is done then, and the log says so.
+    beginning. Nothing is done then, and the log says so. `at` as for `modify_order`.
     """
     with transaction.atomic():
         try:
@@ -122,6 +125,7 @@ def cancel_refunded_order(*, payment_id: UUID, merchant_id: UUID, at: datetime) 
         if order.status == Status.CANCELLED:
             logger.info("payment %s was refunded: its order %s is cancelled already", payment_id, order.id)
             return None
+        at = _moment(order, at)
         order.cancel(cause=Cause.PAYMENT_REFUNDED, at=at)
         return _publish(
             OrderCancelled(**_facts(order, order.as_lines()), cause="payment_refunded"), order, at=at
@@ -134,6 +138,15 @@ def _locked(order_id: UUID, merchant_id: UUID | None) -> Order:
         return Order.objects.seen_by(merchant_id).select_for_update().get(id=order_id)
     except Order.DoesNotExist:
         raise OrderNotFound() from None
+
+
+def _moment(order: Order, at: datetime | None) -> datetime:
+    """When a change of the locked order happens: `at` or now, but never before what happened to it already.
+
+    Read before the lock, the time would be that of asking: others may have changed the order since. And the
+    clocks of two processes agree only to a round trip.
+    """
+    return max(at or clock.now(), order.changed_at)
 
 
 def _check_sum(order: Order, lines: Sequence[Line]) -> None:

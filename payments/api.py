@@ -125,7 +125,7 @@ class PaymentValidation(PaymentCommand):
         ValidateInput(data=request.data).is_valid(raise_exception=True)
         with _refusals_as_problems():
             payment, event_id = services.validate_payment(
-                payment_id=payment_id, merchant_id=signed_in(request).acts_for_merchant, at=clock.now()
+                payment_id=payment_id, merchant_id=signed_in(request).acts_for_merchant
             )
         return _answer(payment, event_id, status=HTTPStatus.OK)
 
@@ -157,7 +157,6 @@ class PaymentRejection(PaymentCommand):
             payment, event_id = services.reject_payment(
                 payment_id=payment_id,
                 merchant_id=signed_in(request).acts_for_merchant,
-                at=clock.now(),
                 **given.validated_data,
             )
         return _answer(payment, event_id, status=HTTPStatus.OK)
@@ -193,7 +192,6 @@ class PaymentRefund(PaymentCommand):
             payment, event_id = services.refund_payment(
                 payment_id=payment_id,
                 merchant_id=signed_in(request).acts_for_merchant,
-                at=clock.now(),
                 **given.validated_data,
             )
         return _answer(payment, event_id, status=HTTPStatus.OK)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from contracts.orders import OrderCancelled
-from outbox import Consumer, Delivery, clock, handles
+from outbox import Consumer, Delivery, handles
 from payments import services
 
 consumer = Consumer(name="payments", sync_delay_limit=timedelta(seconds=5))
@@ -15,6 +15,4 @@ def refund_cancelled_order(delivery: Delivery[OrderCancelled]) -> None:
     event = delivery.event
     if event.cause == "payment_refunded":
         return
-    services.refund_cancelled_order(
-        payment_id=event.payment_id, merchant_id=event.merchant_id, at=clock.now(using=consumer.using)
-    )
+    services.refund_cancelled_order(payment_id=event.payment_id, merchant_id=event.merchant_id)

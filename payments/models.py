@@ -137,6 +137,11 @@ class Payment(models.Model):
         """The exact amount with its currency."""
         return Money(self.amount_minor, self.currency)
 
+    @property
+    def changed_at(self) -> datetime:
+        """When it became what it is: the time of its last event, before which none can follow."""
+        return self.refunded_at or self.rejected_at or self.validated_at or self.created_at
+
     def validate(self, *, at: datetime) -> None:
         """pending → validated. The caller holds the row's lock.
 

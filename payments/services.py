@@ -19,6 +19,7 @@ from contracts.payments import (
     PaymentRequested,
     PaymentValidated,
 )
+from outbox import clock
 from outbox.ids import new_id
 from payments.errors import LinesDoNotAddUp, NothingToRefund, PaymentNotFound, TransitionForbidden
 from payments.models import Cause, Payment, Status
@@ -56,36 +57,41 @@ def request_payment(
     return payment, event_id
 
 
-def validate_payment(*, payment_id: UUID, merchant_id: UUID | None, at: datetime) -> tuple[Payment, UUID]:
+def validate_payment(
+    *, payment_id: UUID, merchant_id: UUID | None, at: datetime | None = None
+) -> tuple[Payment, UUID]:
     """Declare a pending payment good: the payment, and the id of the PaymentValidated that says so.
 
-    `merchant_id` is for whom it is done; None acts for any merchant. Of two at the same time one wins.
+    `merchant_id` is for whom it is done; None acts for any merchant. `at` is when; None is the moment at
+    which nobody else changes the payment any more. Of two at the same time one wins.
     Raises PaymentNotFound, TransitionForbidden; PaymentExpired from its deadline on, swept or not.
     """
     with transaction.atomic():
         payment = _locked(payment_id, merchant_id)
+        at = _moment(payment, at)
         payment.validate(at=at)
         event_id = _publish(PaymentValidated(**_facts(payment)), payment, at=at)
     return payment, event_id
 
 
 def reject_payment(
-    *, payment_id: UUID, merchant_id: UUID | None, reason: str, at: datetime
+    *, payment_id: UUID, merchant_id: UUID | None, reason: str, at: datetime | None = None
 ) -> tuple[Payment, UUID]:
     """Declare that a pending payment will never be good: the payment, and the id of its PaymentRejected.
 
-    `reason` is 1 to 500 characters, none of them a control character; it stays in the row. `merchant_id` as
-    for `validate_payment`. Raises PaymentNotFound, TransitionForbidden.
+    `reason` is 1 to 500 characters, none of them a control character; it stays in the row. `merchant_id` and
+    `at` as for `validate_payment`. Raises PaymentNotFound, TransitionForbidden.
     """
     with transaction.atomic():
         payment = _locked(payment_id, merchant_id)
+        at = _moment(payment, at)
         payment.reject(cause=Cause.COMMAND, reason=reason, at=at)
         event_id = _publish(PaymentRejected(**_facts(payment), cause="command"), payment, at=at)
     return payment, event_id
 
 
 def refund_payment(
-    *, payment_id: UUID, merchant_id: UUID | None, reason: str, at: datetime
+    *, payment_id: UUID, merchant_id: UUID | None, reason: str, at: datetime | None = None
 ) -> tuple[Payment, UUID]:
     """Give the whole amount of a validated payment back: the payment, and the id of its PaymentRefunded.
 
@@ -94,16 +100,18 @@ def refund_payment(
     """
     with transaction.atomic():
         payment = _locked(payment_id, merchant_id)
+        at = _moment(payment, at)
         payment.refund(cause=Cause.COMMAND, reason=reason, at=at)
         event_id = _publish(PaymentRefunded(**_facts(payment), cause="command"), payment, at=at)
     return payment, event_id
 
 
-def refund_cancelled_order(*, payment_id: UUID, merchant_id: UUID, at: datetime) -> UUID | None:
+def refund_cancelled_order(*, payment_id: UUID, merchant_id: UUID, at: datetime | None = None) -> UUID | None:
     """Give back what was paid for an order that has been cancelled: the id of the PaymentRefunded.
 
     None when the payment is refunded already, by a command at the same moment say: then nothing is done.
-    Raises NothingToRefund when the merchant has no such payment, or it has never been good.
+    `at` as for `validate_payment`. Raises NothingToRefund when the merchant has no such payment, or it has
+    never been good.
     """
     with transaction.atomic():
         try:
@@ -112,6 +120,7 @@ def refund_cancelled_order(*, payment_id: UUID, merchant_id: UUID, at: datetime)
             raise NothingToRefund(f"An order of the unknown payment {payment_id} was cancelled.") from error
         if payment.status == Status.REFUNDED:
             return None
+        at = _moment(payment, at)
         try:
             payment.refund(cause=Cause.ORDER_CANCELLED, at=at)
         except TransitionForbidden as error:
@@ -139,6 +148,15 @@ def _locked(payment_id: UUID, merchant_id: UUID | None) -> Payment:
         return Payment.objects.seen_by(merchant_id).select_for_update().get(id=payment_id)
     except Payment.DoesNotExist:
         raise PaymentNotFound() from None
+
+
+def _moment(payment: Payment, at: datetime | None) -> datetime:
+    """When a change of the locked payment happens: `at` or now, but never before what happened to it already.
+
+    Read before the lock, the time would be that of asking: others may have changed the payment since, and its
+    deadline may have passed. And the clocks of two processes agree only to a round trip.
+    """
+    return max(at or clock.now(), payment.changed_at)
 
 
 def _publish(event: PaymentEvent, payment: Payment, *, at: datetime) -> UUID:

@@ -20,7 +20,7 @@ from orders import services
 from orders.errors import LinesDoNotAddUp, OrderNotFound, TransitionForbidden
 from orders.handlers import cancel_refunded_order
 from orders.models import Order, OrderLine
-from outbox import NonRecoverable
+from outbox import NonRecoverable, clock
 from outbox.models import OutboxEvent
 from tests.integration.at_once import at_once
 from tests.integration.deliveries import delivered
@@ -293,6 +293,36 @@ def test_of_a_cancellation_and_a_refund_one_cancels_and_neither_fails_the_consum
         assert isinstance(by_command, TransitionForbidden)
         assert isinstance(by_refund, UUID)
     assert told(order) == ["Created", "Cancelled"]
+
+
+# Time goes forward
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_changes_that_wait_for_each_other_none_is_earlier_than_the_one_before() -> None:
+    order = created(at=clock.now())
+    asked = [partial(modify, order, at=None, shipping_address=f"Street {number}") for number in range(12)]
+    results = at_once(*asked * 2)
+    assert all(isinstance(result, tuple) for result in results), results
+    times = list(OutboxEvent.objects.order_by("number").values_list("occurred_at", flat=True))
+    assert times == sorted(times)
+    assert Order.objects.get(id=order.id).modified_at == times[-1]
+
+
+@pytest.mark.django_db
+def test_nothing_happens_to_an_order_before_what_happened_to_it_already() -> None:
+    """Whatever a caller says, and however far the clocks of two processes lie apart."""
+    order = created()
+    assert modify(order, shipping_address="a", at=AT - timedelta(seconds=1))[0].modified_at == AT
+    modify(order, shipping_address="b", at=LATER)
+    assert modify(order, shipping_address="c", at=AT)[0].modified_at == LATER
+    order, event_id = cancel(order, at=AT)
+    assert (order.modified_at, order.cancelled_at) == (LATER, LATER)
+    assert OutboxEvent.objects.get(id=event_id).occurred_at == LATER
+    other = created(at=LATER)
+    services.cancel_refunded_order(payment_id=other.payment_id, merchant_id=MERCHANT, at=AT)
+    other.refresh_from_db()
+    assert other.cancelled_at == LATER
 
 
 # What the consumer does

@@ -24,7 +24,7 @@ from payments.errors import NothingToRefund, PaymentExpired, PaymentNotFound, Tr
 from payments.handlers import consumer, refund_cancelled_order
 from payments.models import Payment
 from payments.tasks import BATCH, expire_due
-from tests.engine import Writer
+from tests.engine import Writer, until
 from tests.integration.at_once import at_once
 from tests.integration.deliveries import delivered
 
@@ -298,6 +298,53 @@ def test_of_a_refund_and_one_for_a_cancelled_order_one_wins_and_neither_fails_th
         assert isinstance(by_command, TransitionForbidden)
         assert isinstance(by_order, UUID)
     assert told(payment) == ["Requested", "Validated", "Refunded"]
+
+
+# Time goes forward
+
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND query LIKE '%payments_payment%FOR UPDATE%' AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_validation_that_waits_past_the_deadline_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for in time; but it is the moment at which it can be done that counts."""
+    payment, times = pending(), [LATER]
+    monkeypatch.setattr("payments.services.clock.now", lambda **_: times[-1])
+    results: list[Any] = []
+    validate = partial(services.validate_payment, payment_id=payment.id, merchant_id=MERCHANT)
+    with Writer() as holder, Writer() as waiter, Writer() as watcher:
+        holder.begin()
+        holder.execute(f"SELECT id FROM payments_payment WHERE id = '{payment.id}' FOR UPDATE")
+        waiter.call(lambda: results.extend(at_once(validate)), wait=False)
+        until(lambda: watcher.execute(WAITING) == [(1,)])
+        times.append(DEADLINE)
+        holder.end(rollback=True)
+        waiter.call(lambda: None)
+    assert isinstance(results[0], PaymentExpired), results
+    assert told(payment) == ["Requested"]
+
+
+@pytest.mark.django_db
+def test_nothing_happens_to_a_payment_before_what_happened_to_it_already() -> None:
+    """Whatever a caller says, and however far the clocks of two processes lie apart."""
+    payment = services.validate_payment(payment_id=pending().id, merchant_id=MERCHANT, at=LATER)[0]
+    payment, event_id = refund(payment, at=AT)
+    assert (payment.validated_at, payment.refunded_at) == (LATER, LATER)
+    assert OutboxEvent.objects.get(id=event_id).occurred_at == LATER
+    early = AT - timedelta(seconds=1)
+    assert reject(pending(), at=early)[0].rejected_at == AT
+    assert (
+        services.validate_payment(payment_id=pending().id, merchant_id=MERCHANT, at=early)[0].validated_at
+        == AT
+    )
+    payment = validated()
+    services.refund_cancelled_order(payment_id=payment.id, merchant_id=MERCHANT, at=AT)
+    payment.refresh_from_db()
+    assert payment.refunded_at == LATER
 
 
 # What the consumer does
