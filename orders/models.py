@@ -45,8 +45,9 @@ class Order(models.Model):
     before stands in the order's events. `modified_at` is of the last change. `reason` is what a person wrote
     about the cancellation, and there is one if and only if a person asked for it.
 
-    Beside the constraints below, triggers refuse every transition that is not in `Status`, any change of what
-    was sold or of a cancelled order, and lines that do not add up to the total (migration 0002).
+    Beside the constraints below, triggers refuse every transition that is not in `Status` or goes back in
+    time, any change of what was sold or of a cancelled order, lines that do not add up to the total, are
+    moved or are taken away, an order that does not begin as created, and DELETE (migrations 0002 and 0004).
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -67,7 +68,10 @@ class Order(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        indexes = [models.Index(F("merchant_id"), F("id").desc(), name="orders_merchant_idx")]
+        indexes = [
+            models.Index(F("merchant_id"), F("id").desc(), name="orders_merchant_idx"),
+            models.Index(F("merchant_id"), F("customer_id"), F("id").desc(), name="orders_customer_idx"),
+        ]
         constraints = [
             # What makes "one order for one payment" true whatever is delivered twice.
             models.UniqueConstraint(name="orders_one_per_payment", fields=["payment_id"]),

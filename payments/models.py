@@ -52,8 +52,9 @@ class Payment(models.Model):
     for it. `metadata` belongs to the merchant and is given back as it came. Neither it nor the reason ever
     leaves this table for an event.
 
-    Beside the constraints below a trigger refuses every transition that is not in `Status`, a validation
-    after the deadline, and any change of what was asked for (migration 0002).
+    Beside the constraints below triggers refuse every transition that is not in `Status` or goes back in
+    time, a validation after the deadline, any change of what was asked for or of how the payment became what
+    it is, a payment that does not begin as pending, and DELETE (migration 0005).
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -78,6 +79,7 @@ class Payment(models.Model):
         ordering = ("-id",)
         indexes = [
             models.Index(F("merchant_id"), F("id").desc(), name="payments_merchant_idx"),
+            models.Index(F("merchant_id"), F("customer_id"), F("id").desc(), name="payments_customer_idx"),
             # What the sweep looks for: it stays as small as the number of payments still pending.
             models.Index(
                 fields=["expires_at"], name="payments_due_idx", condition=Q(status=Status.PENDING.value)

@@ -10,6 +10,8 @@ class Migration(migrations.Migration):
     dependencies = [("payments", "0003_deadlines_of_old_payments")]
 
     operations = [
+        # Building one beside writers can fail half way, and leaves an index that serves nobody.
+        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS payments_due_idx", migrations.RunSQL.noop),
         AddIndexConcurrently(
             "payment",
             models.Index(fields=["expires_at"], name="payments_due_idx", condition=Q(status="pending")),

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import psycopg.errors
 import pytest
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from contracts.fields import Line
 from contracts.money import Money
@@ -387,6 +387,11 @@ CANCELLED: dict[str, Any] = {
     "reason": "no",
 }
 MODIFIED: dict[str, Any] = {"status": "modified", "modified_at": LATER}
+EARLIER = AT - timedelta(microseconds=1)
+
+
+def modified() -> Order:
+    return modify(created(), shipping_address=ADDRESS)[0]
 
 
 @pytest.mark.django_db
@@ -420,6 +425,12 @@ MODIFIED: dict[str, Any] = {"status": "modified", "modified_at": LATER}
             "orders_cancelled_is_final",
         ),
         (cancelled, {"shipping_address": ADDRESS}, "orders_cancelled_is_final"),
+        (created, {"status": "modified", "modified_at": EARLIER}, "orders_times_go_forward"),
+        (created, CANCELLED | {"cancelled_at": EARLIER}, "orders_times_go_forward"),
+        (modified, {"modified_at": AT}, "orders_times_go_forward"),
+        (modified, CANCELLED | {"cancelled_at": AT}, "orders_times_go_forward"),
+        (modified, CANCELLED | {"modified_at": AT}, "orders_history_is_final"),
+        (created, CANCELLED | {"modified_at": LATER}, "orders_history_is_final"),
     ],
 )
 def test_the_database_itself_refuses_what_cannot_be(
@@ -429,6 +440,20 @@ def test_the_database_itself_refuses_what_cannot_be(
     with pytest.raises(IntegrityError) as refusal, transaction.atomic():
         Order.objects.filter(id=order.id).update(**change)
     assert rule_of(refusal.value) == rule
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("change", [CANCELLED, MODIFIED])
+def test_the_database_itself_lets_orders_begin_as_created_and_stay(change: dict[str, Any]) -> None:
+    order = created(lines=())
+    row = Order.objects.filter(id=order.id).values().get()
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        Order.objects.create(**row | {"id": uuid4(), "payment_id": uuid4()} | change)
+    assert rule_of(refusal.value) == "orders_begin_created"
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        order.delete()
+    assert rule_of(refusal.value) == "orders_stay"
+    assert Order.objects.filter(id=row["id"]).exists()
 
 
 @pytest.mark.django_db
@@ -448,6 +473,8 @@ def test_the_database_itself_refuses_what_cannot_be(
             lambda lines: lines.update(quantity=10**6, unit_price_minor=10**15),
             "orders_lines_add_up",
         ),
+        (created, lambda lines: lines.all().delete(), "orders_lines_are_replaced"),
+        (created, lambda lines: lines.update(order=created().id), "orders_lines_are_not_moved"),
         (cancelled, lambda lines: lines.update(sku="x"), "orders_cancelled_is_final"),
         (cancelled, lambda lines: lines.all().delete(), "orders_cancelled_is_final"),
     ],
@@ -461,6 +488,8 @@ def test_the_database_itself_refuses_lines_that_cannot_be(
     before = rows()
     with pytest.raises(IntegrityError) as refusal, transaction.atomic():
         write(order.lines)
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as COMMIT does
     assert rule_of(refusal.value) == rule
     assert rows() == before
 

@@ -415,6 +415,7 @@ def test_the_consumer_declares_what_it_reads_and_its_limit() -> None:
 # What the database itself refuses
 
 
+EARLIER = AT - timedelta(microseconds=1)
 ONCE_VALIDATED: dict[str, Any] = {"status": "validated", "validated_at": LATER}
 REJECTED: dict[str, Any] = {"status": "rejected", "rejected_at": LATER, "cause": "command", "reason": "no"}
 REFUNDED: dict[str, Any] = {"status": "refunded", "refunded_at": LATER, "cause": "command", "reason": "no"}
@@ -437,8 +438,13 @@ REFUNDED: dict[str, Any] = {"status": "refunded", "refunded_at": LATER, "cause":
         (pending, REJECTED | {"reason": "a\nb"}, "payments_reason_has_no_controls"),
         (pending, REJECTED | {"reason": "a\x7fb"}, "payments_reason_has_no_controls"),
         (pending, REJECTED | {"reason": "a\x85b"}, "payments_reason_has_no_controls"),
-        (pending, {"expires_at": AT}, "payments_expires_after_creation"),
-        (pending, {"expires_at": None}, "expires_at"),
+        (pending, {"expires_at": DEADLINE + timedelta(days=3650)}, "payments_facts_are_final"),
+        (pending, {"expires_at": None}, "payments_facts_are_final"),
+        (pending, {"metadata": {"a": "b"}}, "payments_facts_are_final"),
+        (pending, ONCE_VALIDATED | {"validated_at": EARLIER}, "payments_times_go_forward"),
+        (pending, REJECTED | {"rejected_at": EARLIER}, "payments_times_go_forward"),
+        (validated, REFUNDED | {"refunded_at": AT}, "payments_times_go_forward"),
+        (validated, REFUNDED | {"validated_at": AT}, "payments_history_is_final"),
         (pending, ONCE_VALIDATED | {"validated_at": DEADLINE}, "payments_validated_in_time"),
         (pending, REFUNDED | {"validated_at": LATER}, "payments_transition_is_lawful"),
         (pending, {"amount_minor": 1}, "payments_facts_are_final"),
@@ -470,6 +476,34 @@ def test_the_database_itself_refuses_what_cannot_be(
         Payment.objects.filter(id=payment.id).update(**change)
     assert isinstance(refusal.value.__cause__, psycopg.errors.IntegrityError)
     assert rule in (refusal.value.__cause__.diag.constraint_name, refusal.value.__cause__.diag.column_name)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (ONCE_VALIDATED, "payments_begin_pending"),
+        (ONCE_VALIDATED | REFUNDED, "payments_begin_pending"),
+        (REJECTED, "payments_begin_pending"),
+        ({"expires_at": AT}, "payments_expires_after_creation"),
+        ({"expires_at": None}, "expires_at"),
+    ],
+)
+def test_the_database_itself_refuses_beginnings_that_cannot_be(change: dict[str, Any], rule: str) -> None:
+    row = Payment.objects.filter(id=pending().id).values().get()
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        Payment.objects.create(**row | {"id": uuid4()} | change)
+    assert isinstance(refusal.value.__cause__, psycopg.errors.IntegrityError)
+    assert rule in (refusal.value.__cause__.diag.constraint_name, refusal.value.__cause__.diag.column_name)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("make", [pending, validated, lambda: reject(pending())[0]])
+def test_the_database_itself_deletes_no_payment(make: Callable[[], Payment]) -> None:
+    payment = make()
+    with pytest.raises(IntegrityError, match="never deleted"), transaction.atomic():
+        payment.delete()
+    assert Payment.objects.filter(id=payment.id).exists()
 
 
 @pytest.mark.django_db

@@ -113,3 +113,18 @@ def test_no_reader_or_writer_is_stopped_while_old_rows_are_filled(before: None) 
         migration.call(lambda: None)
     assert not Payment.objects.filter(expires_at__isnull=True).exists()
     assert Payment.objects.filter(id=other, expires_at=AT + timedelta(days=1, minutes=1)).exists()
+
+
+def test_an_index_that_was_left_half_built_is_built_anew(before: None) -> None:
+    migrate_to(FILLED)
+    names = ("payments_due_idx", "payments_customer_idx")
+    with connection.cursor() as cursor:
+        # As building it beside writers leaves it when it is cut off: there by name, and never read.
+        for name in names:
+            cursor.execute(f"CREATE INDEX {name} ON payments_payment (status)")
+            cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [name])
+        migrate_to(*MigrationExecutor(connection).loader.graph.leaf_nodes("payments"))
+        cursor.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid::regclass::text = ANY(%s)", [list(names)]
+        )
+        assert cursor.fetchall() == [(True,), (True,)]
