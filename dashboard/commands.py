@@ -86,7 +86,7 @@ def token_of(timeline: Timeline) -> str:
 
 
 def _named(order: Order) -> str:
-    lines = order.lines.all()
+    lines = order.as_lines()
     return (
         f"{short_id(order.id)} of {len(lines)} {'line' if len(lines) == 1 else 'lines'}"
         if lines

@@ -5,6 +5,7 @@ from typing import Any
 CREATED: dict[str, Any] = {
     "id": "019a2f6c-2110-7d55-8a3c-0c6f4e5b7002",
     "payment_id": "019a2f6c-1f40-7cc1-9f6e-8d4b36b4a001",
+    "merchant_id": "019a2f00-0000-7a10-b0aa-52d1c8a3e003",
     "customer_id": "c-1024",
     "total": "12.50",
     "currency": "EUR",

@@ -11,8 +11,11 @@ class OrderFilter(CreatedSpan):
 
     payment = django_filters.UUIDFilter(field_name="payment_id", label="The payment it was made for")
     status = django_filters.ChoiceFilter(choices=Status.choices)
+    merchant = django_filters.UUIDFilter(
+        field_name="merchant_id", label="Whose it is, for those who see several merchants'"
+    )
     customer_id = django_filters.CharFilter(strip=False)
 
     class Meta(CreatedSpan.Meta):
         model = Order
-        fields = ("payment", "status", "customer_id", "created_after", "created_before")
+        fields = ("payment", "status", "merchant", "customer_id", "created_after", "created_before")

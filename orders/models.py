@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q
+from django.db.models.functions import JSONObject
 
 from contracts.fields import LONGEST_ADDRESS, LONGEST_REASON, Line
 from contracts.money import LARGEST_AMOUNT_MINOR
@@ -33,8 +37,10 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return self if merchant_id is None else self.filter(merchant_id=merchant_id)
 
     def with_lines(self) -> "OrderQuerySet":
-        """Their lines fetched beside them, in one query for all."""
-        return self.prefetch_related("lines")
+        """Their lines read in the same statement, so that no order is seen with another moment's lines."""
+        line = JSONObject(sku=F("sku"), quantity=F("quantity"), unit_price_minor=F("unit_price_minor"))
+        lines = OrderLine.objects.filter(order=OuterRef("pk")).order_by("position").values(line=line)
+        return self.annotate(lines_read=ArraySubquery(lines))
 
 
 class Order(models.Model):
@@ -144,7 +150,10 @@ class Order(models.Model):
             raise TransitionForbidden(self.id, status=self.status, wanted=wanted)
 
     def as_lines(self) -> tuple[Line, ...]:
-        """The lines as events carry them."""
+        """The lines as events carry them: those read with the order or given to it, or else those of now."""
+        known: list[dict[str, Any]] | None = getattr(self, "lines_read", None)
+        if known is not None:
+            return tuple(msgspec.convert(known, list[Line]))
         return tuple(
             Line(sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor)
             for line in self.lines.all()
@@ -167,6 +176,11 @@ class Order(models.Model):
             )
             for position, line in enumerate(lines, start=1)
         )
+        self.hold_lines(lines)
+
+    def hold_lines(self, lines: Sequence[Line]) -> None:
+        """Show these lines from here on, whatever others may give the order after this."""
+        vars(self)["lines_read"] = msgspec.to_builtins(list(lines))
 
 
 class OrderLine(models.Model):

@@ -16,7 +16,7 @@ from contracts.fields import (
 )
 from contracts.money import Money, minor_to_text
 from orders import examples
-from orders.models import Cause, Order, OrderLine
+from orders.models import Cause, Order
 from rest.serializers import AmountField, StrictSerializer, TextField, WholeNumberField
 
 
@@ -90,19 +90,12 @@ class CancellationInput(StrictSerializer):
     )
 
 
-class OrderLineOutput(serializers.ModelSerializer[OrderLine]):
+class OrderLineOutput(serializers.Serializer[Any]):
     """One line of an order."""
 
-    unit_price = serializers.SerializerMethodField(help_text='Exact, like "12.50".')
-
-    class Meta:
-        model = OrderLine
-        fields = ("sku", "quantity", "unit_price")
-        read_only_fields = fields
-
-    def get_unit_price(self, line: OrderLine) -> str:
-        """The price of one with exactly its currency's decimals."""
-        return minor_to_text(line.unit_price_minor, line.order.currency)
+    sku = serializers.CharField()
+    quantity = serializers.IntegerField()
+    unit_price = serializers.CharField(help_text='Exact, like "12.50".')
 
 
 @extend_schema_serializer(examples=[OpenApiExample("A new order", examples.CREATED)])
@@ -110,7 +103,7 @@ class OrderOutput(serializers.ModelSerializer[Order]):
     """An order as its merchant sees it."""
 
     total = serializers.SerializerMethodField(help_text='Exact, like "12.50".')
-    lines = OrderLineOutput(many=True)
+    lines = serializers.SerializerMethodField()
     shipping_address = serializers.SerializerMethodField(help_text="Null while none was given.")
     cause = serializers.SerializerMethodField(help_text="What cancelled it: a command, or the refund.")
     reason = serializers.SerializerMethodField(help_text="What was written with the command, if it was one.")
@@ -120,6 +113,7 @@ class OrderOutput(serializers.ModelSerializer[Order]):
         fields = [
             "id",
             "payment_id",
+            "merchant_id",
             "customer_id",
             "total",
             "currency",
@@ -137,6 +131,18 @@ class OrderOutput(serializers.ModelSerializer[Order]):
     def get_total(self, order: Order) -> str:
         """The total with exactly its currency's decimals."""
         return minor_to_text(order.total_minor, order.currency)
+
+    @extend_schema_field(OrderLineOutput(many=True))
+    def get_lines(self, order: Order) -> list[dict[str, Any]]:
+        """The lines with prices as text."""
+        return [
+            {
+                "sku": line.sku,
+                "quantity": line.quantity,
+                "unit_price": minor_to_text(line.unit_price_minor, order.currency),
+            }
+            for line in order.as_lines()
+        ]
 
     def get_shipping_address(self, order: Order) -> str | None:
         """The address, or null."""

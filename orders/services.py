@@ -135,9 +135,12 @@ def cancel_refunded_order(*, payment_id: UUID, merchant_id: UUID, at: datetime |
 def _locked(order_id: UUID, merchant_id: UUID | None) -> Order:
     """The order as it is now; nobody else changes it or its lines before this transaction ends."""
     try:
-        return Order.objects.seen_by(merchant_id).select_for_update().get(id=order_id)
+        order = Order.objects.seen_by(merchant_id).select_for_update().get(id=order_id)
     except Order.DoesNotExist:
         raise OrderNotFound() from None
+    # Not in the statement that waits for the lock: it would see the lines of before it began to wait.
+    order.hold_lines(order.as_lines())
+    return order
 
 
 def _moment(order: Order, at: datetime | None) -> datetime:

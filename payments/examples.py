@@ -11,6 +11,7 @@ REQUEST: dict[str, Any] = {
 }
 PENDING: dict[str, Any] = {
     "id": "019a2f6c-1f40-7cc1-9f6e-8d4b36b4a001",
+    "merchant_id": "019a2f00-0000-7a10-b0aa-52d1c8a3e003",
     **REQUEST,
     "status": "pending",
     "created_at": "2026-01-02T03:04:05Z",

@@ -177,6 +177,7 @@ class PaymentOutput(serializers.ModelSerializer[Payment]):
         model = Payment
         fields = [
             "id",
+            "merchant_id",
             "customer_id",
             "amount",
             "currency",

@@ -13,7 +13,7 @@ from accounts.models import User
 from contracts.money import Money
 from orders.services import cancel_order, instantiate_order, modify_order
 from payments.services import request_payment
-from tests.integration.api.answers import refused_fields
+from tests.integration.api.answers import problem_of, refused_fields
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 EUROS = Money.parse("12.50", "EUR")
@@ -229,3 +229,25 @@ def test_blanks_around_a_value_belong_to_it(api: APIClient, merchant: User) -> N
     payment, _ = request_payment(merchant_id=merchant.id, customer_id="a", money=Money(1, "EUR"), at=AT)
     assert ids(api, "payments", "customer_id=a") == [str(payment.id)]
     assert ids(api, "payments", "customer_id=%20a") == []
+
+
+@LISTS
+def test_whoever_sees_all_narrows_a_list_to_one_merchant(
+    api: APIClient, viewer_api: APIClient, merchant: User, path: str, make: Make
+) -> None:
+    own, others = make(merchant.id, at=AT), make(other := uuid4(), at=AT)
+
+    def found(client: APIClient, merchant_id: object) -> list[tuple[str, str]]:
+        answer = client.get(f"/api/{path}/?merchant={merchant_id}")
+        assert answer.status_code == 200, answer.content
+        return [(row["id"], row["merchant_id"]) for row in answer.json()["results"]]
+
+    assert found(viewer_api, merchant.id) == [(str(own), str(merchant.id))]
+    assert found(viewer_api, other) == [(str(others), str(other))]
+    assert found(viewer_api, uuid4()) == []
+    assert found(api, merchant.id) == [(str(own), str(merchant.id))]
+    # Another's are not there for a merchant, asked for or not.
+    assert found(api, other) == []
+    assert [row["id"] for row in api.get(f"/api/{path}/").json()["results"]] == [str(own)]
+    problem_of(viewer_api.get(f"/api/{path}/?merchant=somebody"), 400)
+    assert viewer_api.get(f"/api/{path}/{others}/").json()["merchant_id"] == str(other)

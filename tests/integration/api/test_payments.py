@@ -7,18 +7,20 @@ from uuid import uuid4
 import pytest
 from rest_framework.test import APIClient
 
+from accounts.models import User
 from outbox.models import OutboxEvent
 from payments.models import Payment
 from tests.integration.api.answers import MakePayment, problem_of, refused_fields
 
 
-def test_a_payment_is_requested_and_shown(api: APIClient, make_payment: MakePayment) -> None:
+def test_a_payment_is_requested_and_shown(api: APIClient, merchant: User, make_payment: MakePayment) -> None:
     made = make_payment(
         lines=[{"sku": "tea", "quantity": 2, "unit_price": "6.25"}], metadata={"basket": "42"}
     )
     event_id = made.pop("event_id")
     assert made == {
         "id": made["id"],
+        "merchant_id": str(merchant.id),
         "customer_id": "c-1",
         "amount": "12.50",
         "currency": "EUR",

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import psycopg.errors
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
+from pytest_django import DjangoAssertNumQueries
 
 from contracts.fields import Line
 from contracts.money import Money
@@ -20,6 +21,7 @@ from orders import services
 from orders.errors import LinesDoNotAddUp, OrderNotFound, TransitionForbidden
 from orders.handlers import cancel_refunded_order
 from orders.models import Order, OrderLine
+from orders.selectors import get_order, orders_seen_by
 from outbox import NonRecoverable, clock
 from outbox.models import OutboxEvent
 from tests.integration.at_once import at_once
@@ -268,6 +270,29 @@ def test_changes_at_once_come_one_after_the_other() -> None:
     last = OutboxEvent.objects.filter(key=str(order.id)).order_by("number").last()
     assert last is not None
     assert OrderModified.from_json(bytes(last.payload)).lines == after.as_lines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db
+def test_an_order_that_was_read_or_changed_shows_the_lines_of_that_moment() -> None:
+    """Another's change a moment later belongs to another's answer."""
+    order = created()
+    read, listed = get_order(order_id=order.id, merchant_id=None), orders_seen_by(merchant_id=MERCHANT)[0]
+    changed, _ = modify(order, lines=CUPS)
+    addressed, _ = modify(order, shipping_address=ADDRESS)
+    modify(order, lines=TEA[::-1])
+    assert [read.as_lines(), listed.as_lines()] == [TEA, TEA]
+    assert [changed.as_lines(), addressed.as_lines()] == [CUPS, CUPS]
+    given_up, _ = cancel(order)
+    assert given_up.as_lines() == TEA
+
+
+@pytest.mark.django_db
+def test_orders_and_their_lines_are_read_in_one_statement(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    created(), created(lines=CUPS), created(lines=())
+    with django_assert_num_queries(1):
+        assert {order.as_lines() for order in orders_seen_by(merchant_id=None)} == {(), CUPS, TEA}
 
 
 @pytest.mark.django_db(transaction=True)
