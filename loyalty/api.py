@@ -50,12 +50,12 @@ def _account_seen_by(request: Request, customer_id: str) -> Account:
         return selectors.get_account(merchant_id=own, customer_id=customer_id)
     if asked is not None:
         return selectors.get_account(merchant_id=asked, customer_id=customer_id)
-    accounts = selectors.accounts_of_customer(customer_id=customer_id)
+    accounts = selectors.accounts_of_customer(customer_id=customer_id, limit=2)
     if not accounts:
         raise errors.AccountNotFound()
     if len(accounts) > 1:
         raise ValidationError(
-            {"merchant": f"{len(accounts)} merchants know this customer: add ?merchant= and an id."},
+            {"merchant": "Several merchants know this customer: add ?merchant= and an id."},
             code="required",
         )
     return accounts[0]

@@ -16,7 +16,3 @@ class AccountNotFound(LoyaltyError):
 
 class PointsAlreadyEarned(LoyaltyError, NonRecoverable):
     """The payment has earned its points already: a second PaymentValidated for it cannot be right."""
-
-
-class PointsAlreadyReversed(LoyaltyError, NonRecoverable):
-    """The payment's points are taken back already: a second PaymentRefunded for it cannot be right."""

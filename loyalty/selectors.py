@@ -8,9 +8,9 @@ from loyalty.errors import AccountNotFound
 from loyalty.models import Account, LedgerEntry
 
 
-def accounts_of_customer(*, customer_id: str) -> list[Account]:
-    """The customer's accounts with every merchant."""
-    return list(Account.objects.filter(customer_id=customer_id).order_by("merchant_id"))
+def accounts_of_customer(*, customer_id: str, limit: int) -> list[Account]:
+    """The customer's accounts with the first `limit` merchants that know them."""
+    return list(Account.objects.filter(customer_id=customer_id).order_by("merchant_id")[:limit])
 
 
 def get_account(*, merchant_id: UUID, customer_id: str) -> Account:

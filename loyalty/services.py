@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from contracts.loyalty import PointsEarned, PointsReversed
 from contracts.money import Money
-from loyalty.errors import PointsAlreadyEarned, PointsAlreadyReversed
+from loyalty.errors import PointsAlreadyEarned
 from loyalty.models import Account, LedgerEntry, Reason
 from loyalty.points import points_for
 from outbox import publish
@@ -66,9 +66,9 @@ def earn_points(
 def reverse_points(*, payment_id: UUID, merchant_id: UUID, at: datetime) -> LedgerEntry | None:
     """Take back exactly the points that a refunded payment had earned, 0 points too; publish PointsReversed.
 
-    None when it has earned none: a payment's events come in order, so its PaymentValidated was discarded, or
-    lies before this consumer's beginning. Nothing is done then, and the log says so. Raises
-    PointsAlreadyReversed at a second time for one payment.
+    None when they are taken back already, as a refund told anew finds them, or when it has earned none: a
+    payment's events come in order, so its PaymentValidated was discarded, or lies before this consumer's
+    beginning. Nothing is done then, and the log says so.
     """
     earned = (
         LedgerEntry.objects.filter(
@@ -105,8 +105,7 @@ def reverse_points(*, payment_id: UUID, merchant_id: UUID, at: datetime) -> Ledg
             )
     except IntegrityError as error:
         if "loyalty_once_per_payment" in str(error):
-            raise PointsAlreadyReversed(
-                f"The points of payment {payment_id} are taken back already."
-            ) from error
+            logger.info("payment %s was refunded: its points are taken back already", payment_id)
+            return None
         raise
     return entry
