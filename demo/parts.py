@@ -12,6 +12,8 @@ from devstack.ports import HOST
 KEEP_ALIVE = 60
 # An open event stream would otherwise hold the server for ever.
 LAST_REQUESTS = 2
+# Seconds for which a request may wait for a row that another holds.
+LONGEST_LOCK = 3
 # Celery workers speak to one another through the broker; ours is alone.
 NO_PEERS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -59,7 +61,11 @@ def parts(folder: Path, *, port: int, consumers: Sequence[str]) -> Iterator[Part
             f"--timeout-graceful-shutdown={LAST_REQUESTS}",
         ],
         # A request has a thread of its own, and so a connection of its own unless they come from a pool.
-        environment={"DATABASE_POOL": "true", "DATABASE_PREPARED": "true"},
+        environment={
+            "DATABASE_POOL": "true",
+            "DATABASE_PREPARED": "true",
+            "DATABASE_LOCK_TIMEOUT": str(LONGEST_LOCK),
+        },
     )
 
 

@@ -95,6 +95,12 @@ if env.bool("DATABASE_PREPARED", default=False):
 if env.bool("DATABASE_POOL", default=False):
     # For an ASGI server: each request has a thread of its own, and would open a connection of its own.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
+if lock_timeout := env.float("DATABASE_LOCK_TIMEOUT", default=0.0):
+    # For a web server: whoever waits for a row holds one of a few turns. After so many seconds it is a 503.
+    options = DATABASES["default"]["OPTIONS"].get("options", "")
+    DATABASES["default"]["OPTIONS"]["options"] = (
+        f"{options} -c lock_timeout={lock_timeout * 1000:.0f}".strip()
+    )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -187,7 +193,7 @@ LOGGING = logs.logging_settings(
 REST_FRAMEWORK = {
     # The token first: it is what an anonymous caller is told to bring (401, not 403).
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest.signing_in.BoundedTokenAuthentication",
+        "rest_framework.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

@@ -12,13 +12,21 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
-from rest_framework.exceptions import APIException, ErrorDetail
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    ErrorDetail,
+    NotAuthenticated,
+    PermissionDenied,
+    Throttled,
+)
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -98,9 +106,26 @@ class ProblemHandler(ExceptionHandler):
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         """What passes by itself is no fault of the program: 503, not 500."""
+        if isinstance(exc, AuthenticationFailed | NotAuthenticated | PermissionDenied):
+            # It is also what is logged.
+            self.exc = exc = self._paid_for(exc)
         if family_of(exc) in {Family.RECOVERABLE, Family.CONTENTION}:
             return ServiceUnavailable()
         return super().convert_known_exceptions(exc)
+
+    def _paid_for(self, refusal: Exception) -> Exception:
+        """The refusal, or what stands against it: a budget that is spent, or a database that is away.
+
+        Django REST framework asks for permission before it throttles: refusals would cost nothing.
+        """
+        request = self.context["request"]
+        if request is None:
+            return refusal
+        try:
+            self.context["view"].check_throttles(request)
+        except (Throttled, DatabaseError) as error:
+            return error
+        return refusal
 
     def convert_unhandled_exceptions(self, exc: Exception) -> APIException:
         """What nobody foresaw tells the caller nothing about the inside."""
@@ -127,14 +152,14 @@ def no_such_resource(request: HttpRequest) -> HttpResponse:
     detail = "There is nothing at this address."
     if not request.path.endswith("/"):
         detail = "There is nothing at this address; those of this API end with a slash."
-    return _plain(HTTPStatus.NOT_FOUND, code="not_found", detail=detail)
+    return plain_problem(HTTPStatus.NOT_FOUND, code="not_found", detail=detail)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's own 400s: a host that is not ours, a body too large."""
     if not _is_api(request):
         return defaults.bad_request(request, exception)
-    return _plain(
+    return plain_problem(
         HTTPStatus.BAD_REQUEST, code="bad_request", detail="The request cannot be accepted as it is."
     )
 
@@ -144,13 +169,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if not _is_api(request):
         return defaults.server_error(request)
     detail = "Something failed on the server; it was logged."
-    return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, code="server_error", detail=detail)
+    return plain_problem(HTTPStatus.INTERNAL_SERVER_ERROR, code="server_error", detail=detail)
 
 
 def _is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
-def _plain(status: HTTPStatus, *, code: str, detail: str) -> HttpResponse:
+def plain_problem(status: int, *, code: str, detail: str) -> HttpResponse:
+    """One problem, answered outside any view."""
     body = json.dumps(problem(status, code=code, detail=detail))
     return HttpResponse(body, status=status, content_type=MEDIA_TYPE)

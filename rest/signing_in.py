@@ -1,4 +1,7 @@
-"""Signing in, with wrong passwords and tokens bounded for each address: guessing is not worth while."""
+"""Signing in, with wrong passwords bounded for each address: guessing is not worth while.
+
+Wrong tokens are paid for like every other request: nobody guesses 160 bits.
+"""
 
 from typing import Any
 
@@ -6,14 +9,10 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from rest_framework.authentication import TokenAuthentication
-from rest_framework.exceptions import AuthenticationFailed, Throttled
-from rest_framework.request import Request
 
 from rest.throttling import Budget, address_of
 
 WRONG_PASSWORDS = Budget(kind="wrong-password", per_second=1 / 5, burst=30)
-WRONG_TOKENS = Budget(kind="wrong-token", per_second=10, burst=1_000)
 
 
 class PasswordBackend(ModelBackend):
@@ -26,17 +25,21 @@ class PasswordBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The user, or None. Raises ValidationError, which forms show as theirs, when it was too often."""
-        if request is None:
+        """The user, or None. Raises ValidationError, which forms show as theirs, when it was too often.
+
+        A guess is paid for before it is looked at, and a right one is given back: of many at the same time no
+        more are tried than one after another.
+        """
+        if request is None or password is None:
             return super().authenticate(request, username, password, **kwargs)
         address = address_of(request)
-        if WRONG_PASSWORDS.is_spent(address):
+        if not WRONG_PASSWORDS.spend(address):
             raise ValidationError(
                 f"Too many wrong passwords from your address: try again in {WRONG_PASSWORDS.wait} seconds."
             )
         user = super().authenticate(request, username, password, **kwargs)
-        if user is None and password is not None:
-            WRONG_PASSWORDS.spend(address)
+        if user is not None:
+            WRONG_PASSWORDS.give_back(address)
         return user
 
     async def aauthenticate(
@@ -48,16 +51,3 @@ class PasswordBackend(ModelBackend):
     ) -> Any:
         """The very same. Django's own would ask the database by another way."""
         return await sync_to_async(self.authenticate)(request, username, password, **kwargs)
-
-
-class BoundedTokenAuthentication(TokenAuthentication):
-    """Django REST framework's. After many wrong tokens from one address a wrong one is a 429."""
-
-    def authenticate(self, request: Request) -> Any:
-        """As the base class does. Raises AuthenticationFailed, Throttled."""
-        try:
-            return super().authenticate(request)
-        except AuthenticationFailed:
-            if not WRONG_TOKENS.spend(address_of(request)):
-                raise Throttled(wait=WRONG_TOKENS.wait) from None
-            raise

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     # Django REST framework's views import what its settings name: this module.
     from rest_framework.views import APIView
 
+_PAID = "rest_throttling_paid"
 _SPEND = """
 INSERT INTO rest_budget AS budget (spender, full_at)
 VALUES (%(spender)s, statement_timestamp() + make_interval(secs => %(price)s))
@@ -32,11 +33,8 @@ SET full_at = greatest(budget.full_at, statement_timestamp()) + make_interval(se
 WHERE greatest(budget.full_at, statement_timestamp()) + make_interval(secs => %(price)s)
     <= statement_timestamp() + make_interval(secs => %(whole)s)
 """
-_SPENT = """
-SELECT EXISTS (
-    SELECT FROM rest_budget WHERE spender = %(spender)s
-    AND full_at + make_interval(secs => %(price)s) > statement_timestamp() + make_interval(secs => %(whole)s)
-)
+_GIVE_BACK = """
+UPDATE rest_budget SET full_at = full_at - make_interval(secs => %(price)s) WHERE spender = %(spender)s
 """
 
 
@@ -59,11 +57,10 @@ class Budget:
             cursor.execute(_SPEND, self._parameters(spender))
             return bool(cursor.rowcount)
 
-    def is_spent(self, spender: str) -> bool:
-        """Whether nothing is left."""
+    def give_back(self, spender: str) -> None:
+        """Return what was taken a moment ago."""
         with connection.cursor() as cursor:
-            cursor.execute(_SPENT, self._parameters(spender))
-            return bool(cursor.fetchone()[0])
+            cursor.execute(_GIVE_BACK, self._parameters(spender))
 
     def _parameters(self, spender: str) -> dict[str, str | float]:
         price = 1 / self.per_second
@@ -71,15 +68,24 @@ class Budget:
 
 
 class SharedThrottle(BaseThrottle):
-    """Every user has a budget of requests; who is not signed in shares that of the address."""
+    """Every user has a budget of requests; who is not signed in shares that of the address.
+
+    A request is paid for once, however often it is looked at: a view that waits looks twice, and what is
+    refused for want of a permission is paid for as it is refused (`rest.problems`).
+    """
 
     def __init__(self) -> None:
         self.budget = Budget(kind="api", per_second=settings.API_RATE_PER_SECOND, burst=settings.API_BURST)
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Whether the request is served; otherwise it is a 429."""
-        user_id = request.user.pk
-        return self.budget.spend(str(user_id) if user_id is not None else address_of(request))
+        paid = vars(request._request)
+        if _PAID not in paid:
+            user_id = request.user.pk
+            if not self.budget.spend(str(user_id) if user_id is not None else address_of(request)):
+                return False
+            paid[_PAID] = True
+        return True
 
     def wait(self) -> float:
         """Seconds, for Retry-After."""

@@ -12,7 +12,7 @@ from django.urls import path
 from django.utils.module_loading import import_string
 from pytest_django import Settings
 
-from eventsite.asgi import CONCURRENT, Application
+from eventsite.handler import CONCURRENT, Application
 
 pytestmark = pytest.mark.django_db
 

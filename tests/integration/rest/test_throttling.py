@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.contrib.auth.backends import ModelBackend
+from django.db import OperationalError, connection, connections
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 from rest_framework.test import APIClient
@@ -47,13 +48,18 @@ def age(seconds: float) -> None:
 @pytest.mark.django_db
 def test_a_burst_is_granted_and_refills_one_by_one() -> None:
     assert [SLOW.spend("a") for _ in range(7)] == [True] * 5 + [False] * 2
-    assert SLOW.is_spent("a")
     assert SLOW.wait == 100
     age(100)
-    assert not SLOW.is_spent("a")
     assert [SLOW.spend("a") for _ in range(2)] == [True, False]
     age(10_000)
     assert [SLOW.spend("a") for _ in range(6)] == [True] * 5 + [False]
+
+
+@pytest.mark.django_db
+def test_what_is_given_back_may_be_spent_again() -> None:
+    assert all(SLOW.spend("a") for _ in range(5))
+    SLOW.give_back("a")
+    assert [SLOW.spend("a") for _ in range(2)] == [True, False]
 
 
 @pytest.mark.django_db
@@ -109,6 +115,35 @@ def test_who_is_not_signed_in_spends_for_the_address(api: APIClient) -> None:
 
 
 @pytest.mark.usefixtures("narrow", "db")
+def test_refusals_are_paid_for_like_answers() -> None:
+    viewer = APIClient()
+    user = ensure_user(username="viewer", password=None, groups=["viewer"])
+    viewer.credentials(HTTP_AUTHORIZATION=f"Token {ensure_token(user=user)}")
+    answers = [viewer.post("/api/payments/", {}) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [403] * 3 + [429] * 2
+    assert problem_of(answers[-1], 429)["code"] == "throttled"
+    assert answers[-1]["Retry-After"] == "10"
+
+
+@pytest.mark.usefixtures("narrow", "db")
+@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Token {'0' * 40}"}, {"Authorization": "Token"}])
+def test_who_is_not_signed_in_pays_for_being_told_so(headers: dict[str, str]) -> None:
+    nobody = APIClient()
+    answers = [nobody.get("/api/payments/", headers=headers) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 2
+    assert nobody.get("/api/payments/", headers=headers, REMOTE_ADDR="10.0.0.1").status_code == 401
+
+
+@pytest.mark.django_db
+def test_while_the_database_is_away_a_refusal_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: Budget, __: str) -> bool:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(Budget, "spend", away)
+    problem_of(APIClient(raise_request_exception=False).get("/api/payments/"), 503)
+
+
+@pytest.mark.usefixtures("narrow", "db")
 def test_health_is_told_at_any_time() -> None:
     assert {APIClient().get("/healthz").status_code for _ in range(6)} == {200}
 
@@ -140,7 +175,6 @@ def test_an_address_is_what_one_host_cannot_change(address: str, spender: str) -
 def few_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     few: dict[str, Any] = {"per_second": 0.01, "burst": 3}
     monkeypatch.setattr(signing_in, "WRONG_PASSWORDS", Budget(kind="password", **few))
-    monkeypatch.setattr(signing_in, "WRONG_TOKENS", Budget(kind="token", **few))
 
 
 @pytest.mark.usefixtures("few_guesses")
@@ -163,13 +197,31 @@ def test_right_passwords_cost_nothing(merchant: User) -> None:
 
 
 @pytest.mark.usefixtures("few_guesses")
-def test_wrong_tokens_are_429_after_a_while_and_right_ones_never(api: APIClient) -> None:
-    wrong = APIClient()
-    wrong.credentials(HTTP_AUTHORIZATION=f"Token {'0' * 40}")
-    answers = [wrong.get("/api/payments/") for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [401] * 3 + [429]
-    assert answers[-1]["Retry-After"] == "100"
-    assert api.get("/api/payments/").status_code == 200
+@pytest.mark.django_db(transaction=True)
+def test_of_many_guesses_at_once_no_more_are_tried_than_one_after_another(
+    merchant: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    authenticate = ModelBackend.authenticate
+
+    def noted(self: ModelBackend, request: Any, username: Any = None, password: Any = None, **kw: Any) -> Any:
+        tried.append(password)
+        return authenticate(self, request, username, password, **kw)
+
+    monkeypatch.setattr(ModelBackend, "authenticate", noted)
+    barrier = threading.Barrier(12)
+
+    def guess(number: int) -> bool:
+        try:
+            barrier.wait(20)
+            answer = Client().post("/login/", {"username": "first", "password": f"guess-{number}"})
+            return b"Too many wrong passwords" in answer.content
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(12) as threads:
+        refused = list(threads.map(guess, range(12)))
+    assert (len(tried), sum(refused)) == (3, 9)
 
 
 @pytest.mark.django_db
