@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -17,6 +17,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from outbox import health, selectors
@@ -95,7 +96,7 @@ class EventDetail(generics.GenericAPIView[Any]):
     )
     def get(self, request: Request, event_id: UUID) -> Response:
         """Another owner's event is not found."""
-        self.wait_seconds = _seconds(request.query_params.get("wait", "0"))
+        self.wait_seconds = _seconds(request.query_params)
         trace = selectors.get_trace(event_id=event_id, owner=_owner(request))
         if trace is None:
             raise NotFound("There is no such event, or it is another merchant's.")
@@ -105,7 +106,14 @@ class EventDetail(generics.GenericAPIView[Any]):
         return Response(EventOutput(trace).data)
 
 
-def _seconds(text: str) -> float:
+def _seconds(parameters: QueryDict) -> float:
+    unknown = [name for name in parameters if name not in {"wait", api_settings.URL_FORMAT_OVERRIDE}]
+    if unknown:
+        message = "Unknown parameter; there is wait."
+        raise ValidationError(dict.fromkeys(unknown, message), code="unknown_parameter")
+    if len(parameters.getlist("wait")) > 1:
+        raise ValidationError({"wait": "Given more than once."}, code="repeated")
+    text = parameters.get("wait", "0")
     seconds = float(text) if _NUMBER.fullmatch(text) else -1.0
     if not 0 <= seconds <= LONGEST_WAIT:
         raise ValidationError({"wait": f"A number of seconds from 0 to {LONGEST_WAIT}."}, code="invalid")

@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, connections
 from django.test import AsyncClient
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -58,6 +59,25 @@ def statuses(body: dict[str, Any]) -> set[str]:
 def test_a_wait_that_is_none_is_refused(api: APIClient, make_payment: MakePayment, wait: str) -> None:
     made = make_payment()
     assert refused_fields(api.get(f"/api/events/{made['event_id']}/", {"wait": wait})) == {"wait"}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("wiat=5", "wiat"), ("wait=0&page=1", "page"), ("wait=0&wait=1", "wait")]
+)
+def test_parameters_that_there_are_not_and_repeated_ones_are_refused(
+    api: APIClient, make_payment: MakePayment, query: str, field: str
+) -> None:
+    made = make_payment()
+    assert refused_fields(api.get(f"/api/events/{made['event_id']}/?{query}")) == {field}
+
+
+def test_who_waits_pays_once(api: APIClient, make_payment: MakePayment, settings: Settings) -> None:
+    made = make_payment()
+    settings.API_RATE_PER_SECOND, settings.API_BURST = 0.01, 2
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM rest_budget")
+    where = f"/api/events/{made['event_id']}/?wait=0.05"
+    assert [api.get(where).status_code for _ in range(3)] == [200, 200, 429]
 
 
 @pytest.mark.parametrize("wait", ["0", "0.0", "-0.0", "0.05", "5e-2", "60", "60.0"])
