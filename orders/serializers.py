@@ -17,21 +17,14 @@ from contracts.fields import (
 from contracts.money import Money, minor_to_text
 from orders import examples
 from orders.models import Cause, Order
-from rest.serializers import AmountField, StrictSerializer, TextField, WholeNumberField
-
-
-class AddressField(TextField):
-    """Lines of text: of the control characters line feeds are accepted, and no other."""
-
-    schema_pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
-
-    default_error_messages = {"control": "Control characters other than line feeds are not accepted."}
-
-    def to_internal_value(self, data: Any) -> str:
-        """The very string."""
-        super().to_internal_value(data.replace("\n", "") if isinstance(data, str) else data)
-        text: str = data
-        return text
+from rest.serializers import (
+    AddressField,
+    AmountField,
+    ProseField,
+    StrictSerializer,
+    TextField,
+    WholeNumberField,
+)
 
 
 class OrderLineInput(StrictSerializer):
@@ -85,7 +78,7 @@ class OrderChange(StrictSerializer):
 class CancellationInput(StrictSerializer):
     """Why nothing is to be delivered."""
 
-    reason = TextField(
+    reason = ProseField(
         max_length=LONGEST_REASON, help_text="For people; kept with the order, never sent in an event."
     )
 

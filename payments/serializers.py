@@ -19,7 +19,7 @@ from contracts.fields import (
 from contracts.money import CODES, Money, decimals_of, minor_to_text
 from payments import examples
 from payments.models import Cause, Payment
-from rest.serializers import AmountField, StrictSerializer, TextField, WholeNumberField
+from rest.serializers import AmountField, ProseField, StrictSerializer, TextField, WholeNumberField
 
 MOST_METADATA = 20
 LONGEST_METADATA = 500
@@ -139,7 +139,7 @@ class ValidateInput(StrictSerializer):
 class RejectionInput(StrictSerializer):
     """Why a payment will never be good."""
 
-    reason = TextField(
+    reason = ProseField(
         max_length=LONGEST_REASON, help_text="For people; kept with the payment, never sent in an event."
     )
 
@@ -148,7 +148,7 @@ class RejectionInput(StrictSerializer):
 class RefundInput(StrictSerializer):
     """Why the money goes back."""
 
-    reason = TextField(
+    reason = ProseField(
         max_length=LONGEST_REASON, help_text="For people; kept with the payment, never sent in an event."
     )
 

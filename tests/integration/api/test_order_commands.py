@@ -115,6 +115,7 @@ BAD_CHANGES: dict[str, str] = {
     "status": '{"status": "cancelled"}',
     "address null": '{"shipping_address": null}',
     "address empty": '{"shipping_address": ""}',
+    "address of blanks": r'{"shipping_address": "\n \u200b\u202e\u3000"}',
     "address too long": '{"shipping_address": "%s"}' % ("x" * 501),
     "address with a tab": r'{"shipping_address": "a\tb"}',
     "address with a carriage return": r'{"shipping_address": "a\r\nb"}',
