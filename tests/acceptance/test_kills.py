@@ -26,7 +26,7 @@ from tests.servers import PROJECT
 CONSUMERS = {"orders": "payments", "loyalty": "payments", "analytics": "payments", "payments": "orders"}
 WORKERS = ("relay", "orders-1", "orders-2", "loyalty-1", "payments-1", "analytics-1", "analytics-2")
 TOPICS = ("payments", "orders", "loyalty")
-STEP = 60  # events that each consumer must have moved on before the next kill
+STEP = 40  # events that each consumer must have moved on before the next kill
 
 
 class Site:
