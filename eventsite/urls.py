@@ -2,8 +2,9 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
+from rest.document import Document
 from rest.problems import no_such_resource
 
 urlpatterns = [
@@ -15,7 +16,7 @@ urlpatterns = [
     path("", include("analytics.urls")),
     path("", include("timeline.urls")),
     path("", include("outbox.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/schema/", Document.as_view(), name="api-schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
     # Nothing else under api/, in the API's own words even where Django's debug pages are on.
     re_path(r"^api/", no_such_resource),

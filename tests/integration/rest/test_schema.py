@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from django.core.management import call_command
 from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
+
+from rest.document import _rendered
+from tests.integration.api.answers import refused_fields
 
 COMMANDS = {"post", "patch", "put", "delete"}
 
@@ -96,3 +102,36 @@ def test_every_command_says_that_its_twin_may_be_under_way(document: dict[str, A
             if path.endswith(("/validate/", "/reject/", "/refund/", "/cancel/")):
                 assert "transition_forbidden" in codes, (path, method)
             assert "Retry-After" in operation["responses"]["409"]["headers"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["version", "lang", "page"])
+@pytest.mark.parametrize("value", ["1", "\r\nX:1", "\0", "\u0100", "x" * 3_000])
+def test_the_document_has_no_parameters_but_its_format(name: str, value: str) -> None:
+    assert refused_fields(APIClient().get("/api/schema/", {name: value})) == {name}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("value", ["xml", "", "\r\nX:1", "\0"])
+def test_a_format_that_there_is_not_is_not_found(value: str) -> None:
+    assert APIClient().get("/api/schema/", {"format": value}).status_code in {200, 404}
+
+
+@pytest.mark.django_db
+def test_the_document_is_made_once_for_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    get_schema: Any = SchemaGenerator.get_schema
+
+    def counted(self: SchemaGenerator, **kwargs: Any) -> Any:
+        made.append(1)
+        return get_schema(self, **kwargs)
+
+    monkeypatch.setattr(SchemaGenerator, "get_schema", counted)
+    _rendered.cache_clear()
+    client = APIClient()
+    for _ in range(3):
+        as_json, as_yaml = client.get("/api/schema/?format=json"), client.get("/api/schema/")
+    assert len(made) == 2
+    assert json.loads(as_json.content) == yaml.safe_load(as_yaml.content)
+    assert as_json["Content-Type"] == "application/vnd.oai.openapi+json"
+    assert as_yaml["Content-Type"] == "application/vnd.oai.openapi; charset=utf-8"
