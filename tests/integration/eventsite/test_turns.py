@@ -76,8 +76,8 @@ def test_hundreds_of_twins_hold_no_threads_and_keep_nobody_from_health(
     assert [status for status, _ in answers] == [201] * 400
     assert len({answer["id"] for _, answer in answers}) == 1
     assert Payment.objects.count() == 1
-    # A thread for each turn; the pool and the driver have a few.
-    assert max(threads) <= CONCURRENT + 20, threads
+    # Eight have their turn, four are for health, one for streams; the pool and the driver have a few.
+    assert max(threads) <= 30, threads
     assert "Traceback" not in server.log()
 
 
@@ -85,13 +85,13 @@ def test_requests_that_wait_for_a_lock_give_up_and_keep_nobody_from_health(
     stack: Stack, tmp_path: Path, token: str
 ) -> None:
     async def scene(server: WebServer, path: str) -> list[tuple[int, dict[str, Any]]]:
-        blocked = [asyncio.create_task(ask(server, "POST", path, token, {})) for _ in range(CONCURRENT + 4)]
+        blocked = [asyncio.create_task(ask(server, "POST", path, token, {})) for _ in range(CONCURRENT)]
         async with asyncio.timeout(20):
             while not await asyncio.to_thread(lambda: waiting() >= CONCURRENT):
                 await asyncio.sleep(0.02)
             for health in ("/healthz", "/readyz"):
                 assert (await ask(server, "GET", health, token))[0] == 200
-            assert not all(task.done() for task in blocked)
+            assert not any(task.done() for task in blocked)
             return await asyncio.gather(*blocked)
 
     def waiting() -> int:
@@ -105,11 +105,11 @@ def test_requests_that_wait_for_a_lock_give_up_and_keep_nobody_from_health(
         finally:
             connection.close()
 
-    with WebServer(stack, tmp_path, DATABASE_LOCK_TIMEOUT="2") as server:
+    with WebServer(stack, tmp_path, DATABASE_LOCK_TIMEOUT="4") as server:
         _, made = asyncio.run(ask(server, "POST", "/api/payments/", token, PAYMENT))
         with locked(stack, "SELECT FROM payments_payment WHERE id = %s FOR UPDATE", made["id"]):
             answers = asyncio.run(scene(server, f"/api/payments/{made['id']}/validate/"))
         status, _ = asyncio.run(ask(server, "POST", f"/api/payments/{made['id']}/validate/", token, {}))
-    assert Counter(status for status, _ in answers) == {503: CONCURRENT + 4}
+    assert Counter(status for status, _ in answers) == {503: CONCURRENT}
     assert {answer["code"] for _, answer in answers} == {"service_unavailable"}
     assert status == 200
