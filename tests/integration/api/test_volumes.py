@@ -167,6 +167,7 @@ def test_the_range_may_have_as_many_slots_as_are_answered(api: APIClient) -> Non
         assert answer.status_code == status
 
 
+@pytest.mark.usefixtures("db")
 def test_nobody_sees_anything_without_signing_in(anonymous: APIClient) -> None:
     problem_of(anonymous.get(PATH), 401)
 
