@@ -1,20 +1,19 @@
 """Writes of volumes."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef
 
 import outbox
-from analytics.models import CONSUMER, EVERYONE, PublishedTotal, Slot
+from analytics.models import CONSUMER, EVERYONE, PublishedTotal
 from analytics.slots import SLOTS, WIDTHS, floor
 from contracts.analytics import SlotName, SlotTotalled, StatusTotal
-from outbox.generations import hold_live
+from outbox.generations import hold_live, live_generation, take_live
 
 # How long after its end a slot is left alone: most of its last events have been counted by then.
 GRACE = timedelta(seconds=3)
@@ -116,19 +115,35 @@ def close_slots(*, at: datetime, limit: int) -> int:
     return len(totals)
 
 
-def publish_emptied(*, generation: int, at: datetime) -> None:
-    """Publish that nothing was paid in the slots that were published and have no row in this generation.
+def publish_emptied(*, slots: Collection[SlotKey], at: datetime) -> None:
+    """Publish that nothing was paid in those of these slots that were published and are not there any more.
 
-    A rebuild leaves such when rows were there that never should have been. In a transaction of the caller's.
+    A rebuild leaves such when rows were there that never should have been. In a transaction of the caller's;
+    if there are any, whoever counts or closes is kept waiting until its end.
     """
-    rows = Slot.objects.of(None).filter(
-        generation=generation,
-        width=OuterRef("width"),
-        slot_start=OuterRef("slot_start"),
-        currency=OuterRef("currency"),
-    )
-    emptied = PublishedTotal.objects.exclude(totals=[]).filter(~Exists(rows)).order_by("pk")
-    _publish({(_slot_name(one.width), one.slot_start, one.currency): () for one in emptied}, at=at)
+    if _emptied(slots):
+        take_live(CONSUMER, using=connection.alias)
+        _publish(dict.fromkeys(_emptied(slots), ()), at=at)
+
+
+_EMPTIED = """
+SELECT told.width, told.slot_start, told.currency
+FROM unnest(%s::text[], %s::timestamptz[], %s::text[]) AS told (width, slot_start, currency)
+JOIN analytics_published_total AS published USING (width, slot_start, currency)
+WHERE published.totals <> '[]' AND NOT EXISTS (
+    SELECT FROM analytics_slot AS slot WHERE slot.generation = %s AND slot.merchant_id = %s
+        AND slot.width = told.width AND slot.slot_start = told.slot_start AND slot.currency = told.currency
+) ORDER BY 1, 2, 3
+"""
+
+
+def _emptied(slots: Collection[SlotKey]) -> list[SlotKey]:
+    if not slots:
+        return []
+    columns = [list(column) for column in zip(*slots, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(_EMPTIED, [*columns, live_generation(CONSUMER), EVERYONE])
+        return [(_slot_name(width), start, currency) for width, start, currency in cursor.fetchall()]
 
 
 def _due(generation: int, at: datetime, limit: int) -> list[SlotKey]:

@@ -3,6 +3,7 @@
 Kafka's offsets do not tell: a group's expire, and a topic that was made anew counts from zero again.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,11 @@ WHERE mine.consumer = %(consumer)s AND mine.generation = %(mine)s
         SELECT FROM outbox_inbox AS theirs WHERE theirs.event_id = mine.event_id
             AND theirs.consumer = %(consumer)s AND theirs.generation = %(theirs)s
     )
+"""
+_DAYS = """
+SELECT DISTINCT date_trunc('day', occurred_at, 'UTC') FROM outbox_inbox
+WHERE consumer = %(consumer)s AND generation = ANY(%(generations)s) AND processed_at >= %(since)s
+    AND occurred_at < %(before)s ORDER BY 1
 """
 _HAS_BEGUN = """
 SELECT EXISTS (SELECT FROM outbox_inbox WHERE consumer = %(consumer)s AND generation = %(mine)s)
@@ -57,6 +63,23 @@ def latest_only_of(
         consumer, _LATEST_ONLY_OF, mine=mine, theirs=but_not, before=before, since=since
     )
     return latest
+
+
+def days_before(
+    consumer: Consumer, generations: Collection[int], *, before: datetime, since: datetime
+) -> list[datetime]:
+    """The days of UTC before `before` that any of these generations has come to since `since`."""
+    with connections[consumer.using].cursor() as sql:
+        sql.execute(
+            _DAYS,
+            {
+                "consumer": consumer.name,
+                "generations": list(generations),
+                "before": before,
+                "since": since,
+            },
+        )
+        return [day for (day,) in sql.fetchall()]
 
 
 def has_begun(consumer: Consumer, mine: int) -> bool:

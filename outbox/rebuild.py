@@ -19,6 +19,7 @@ from outbox.generations import live_generation, take_building, take_live
 from outbox.kafka import BrokerError, Cluster, Placement, oldest_records
 from outbox.recovery import Family, backoff, family_of
 from outbox.registry import Consumer
+from outbox.taking_over import COMMIT, TakeOver
 
 PAUSE = 0.2
 # For so long the live consumer is kept waiting for the rest to be read; then it goes on, and a swap is tried
@@ -28,8 +29,6 @@ SWAP_SECONDS = 10.0
 ASK_SECONDS = 3.0
 # A producer's clock and the database's may differ by so much.
 SKEW = timedelta(hours=1)
-# No batch takes so long between the claim of its events and its commit.
-COMMIT = timedelta(minutes=5)
 
 _WAYS_OUT = (
     "Give up what was built with --abandon; or, to have only what Kafka still has and lose all else for good,"
@@ -78,7 +77,7 @@ class Rebuild:
         drop_history: bool = False,
         settings: Config | None = None,
     ) -> None:
-        self._projection = succession.projection_of(consumer)
+        succession.projection_of(consumer)
         self._consumer = consumer
         self._stop = stop
         self._report = report
@@ -102,6 +101,7 @@ class Rebuild:
         with self._alone:
             clear_away(self._consumer, settings=self._settings)
             self._number = succession.begin(self._consumer)
+            self._taking_over = TakeOver(self._consumer, new=self._number)
             self._worker = ConsumerWorker(
                 self._consumer, stop=self._ended, settings=self._settings, building=self._number
             )
@@ -175,8 +175,8 @@ class Rebuild:
     def _swap(self) -> bool:
         """Whether it could be done now.
 
-        What takes long, reading both inboxes, is done before the live consumer is kept waiting; while it is,
-        only what was processed since then is looked at.
+        What takes long, reading both inboxes and taking over what Kafka no longer has, is done while the live
+        consumer goes on; while it is kept waiting, only what was processed since then is looked at.
         """
         using = self._consumer.using
         since = clock.now(using=using) - COMMIT
@@ -186,6 +186,7 @@ class Rebuild:
             old = live_generation(self._consumer.name, using=using)
             before = self._horizon(old)
             self._check_live_has(old, before, since=None)
+            self._taking_over.ahead(old=old, before=before)
             with transaction.atomic(using=using):
                 with connections[using].cursor() as sql:
                     sql.execute("SET LOCAL lock_timeout = '10s'")
@@ -197,6 +198,7 @@ class Rebuild:
                 self._check_live_has(old, before, since=since)
                 self._check_has_all(old, before, since=since)
                 succession.replace(self._consumer, new=self._number, before=before)
+                self._taking_over.rest(old=old, before=before)
         except NotYet as error:
             self._say(f"not yet live: {error}")
             return False

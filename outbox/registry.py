@@ -35,11 +35,12 @@ class Projection(Protocol):
     the live one (`outbox.generations.live_generation`). They publish nothing.
     """
 
-    def take_over(self, *, old: int, new: int, before: datetime | None) -> None:
-        """Called in the transaction in which the generation `new` replaces `old`.
+    def take_over(self, *, old: int, new: int, start: datetime | None, end: datetime) -> None:
+        """Give `new` the rows of `old` of [start, end) in the place of its own, in a transaction under way.
 
-        Kafka keeps records for a finite time. What happened before `before`, the beginning of a day of UTC,
-        cannot be built again: `new` gets the rows of `old` in the place of its own. None: all was there.
+        Called where Kafka no longer has the records from which they were made. Both bounds are the beginnings
+        of days of UTC; None is the beginning of all. It may be called again for the same time: once for all
+        of it ahead of the swap, and in the swap for the days that have changed since.
         """
 
     def discard(self, *, generation: int, limit: int) -> int:

@@ -86,7 +86,6 @@ def replace(consumer: Consumer, *, new: int, before: datetime | None) -> None:
         who = {"consumer": consumer.name, "old": old, "new": new, "before": before}
         for statement in _SET_ASIDE:
             sql.execute(statement, who)
-    projection_of(consumer).take_over(old=old, new=new, before=before)
 
 
 # What the old generation has set aside stays so, if the new one did not come to it, or has an effect of it

@@ -6,16 +6,18 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 
 from analytics import services
 from analytics.handlers import consumer
-from analytics.models import EVERYONE, PublishedTotal, Slot
+from analytics.models import CONSUMER, EVERYONE, PublishedTotal, Slot
+from analytics.projection import SlotsOverTime
 from analytics.services import GRACE, close_slots
 from analytics.tasks import close_slots as task
 from contracts.analytics import SlotTotalled, StatusTotal
 from contracts.payments import PaymentRequested
 from eventsite import settings as project
+from outbox.generations import hold_live
 from outbox.kafka import Record
 from outbox.models import OutboxEvent
 from outbox.processor import Processor
@@ -272,11 +274,36 @@ def test_only_the_live_generation_is_closed() -> None:
 def test_totals_of_slots_that_a_rebuild_has_emptied_are_taken_back() -> None:
     count(record(told(at=NOON)))
     close(LATER)
-    Slot.objects.filter(width="1m").delete()
-    with transaction.atomic():
-        services.publish_emptied(generation=1, at=LATER)
-        services.publish_emptied(generation=1, at=LATER)
+    Slot.objects.filter(width="1m").update(generation=2)
+    slots = SlotsOverTime()
+    assert slots.discard(generation=2, limit=10) == 2
+    assert slots.discard(generation=2, limit=10) == 0
     assert [total.totals for total in of_minutes()][1:] == [()]
+
+
+def test_totals_of_slots_that_are_there_are_not_taken_back_with_an_old_generations() -> None:
+    count(record(told(at=NOON)))
+    close(LATER)
+    Slot.objects.bulk_create(Slot(**{**row, "generation": 2}) for row in Slot.objects.values())
+    SlotsOverTime().discard(generation=2, limit=100)
+    assert [len(total.totals) for total in of_minutes()] == [1]
+
+
+def test_who_counts_while_totals_are_taken_back_is_not_overruled() -> None:
+    """The slot is found empty, then counted in: the last total told must be the count."""
+    count(record(told(at=NOON)))
+    close(LATER)
+    Slot.objects.filter(width="1m").update(generation=2)
+    with Writer() as counting, Writer() as clearing:
+        counting.begin()
+        counting.call(lambda: hold_live(CONSUMER))
+        counting.call(lambda: count_one(told(at=NOON)))
+        clearing.call(lambda: SlotsOverTime().discard(generation=2, limit=100), wait=False)
+        until(lambda: waiting_for_locks() == 1)
+        counting.end()
+        clearing.call(lambda: None)
+    close(LATER)
+    assert [len(total.totals) for total in of_minutes()][-1] == 1
 
 
 def test_the_task_is_sent_often_and_expires_before_it_piles_up() -> None:

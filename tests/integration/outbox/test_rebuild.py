@@ -3,16 +3,26 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
-from outbox import Consumer, Delivery, NonRecoverable, Topic, handles_batch, publish, registry, succession
+from outbox import (
+    Consumer,
+    Delivery,
+    NonRecoverable,
+    Topic,
+    generations,
+    handles_batch,
+    publish,
+    registry,
+    succession,
+)
 from outbox.clearing import abandon, clear
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
@@ -39,6 +49,7 @@ class Tally:
         self.topic = topic
         self.event = noted_on(topic)
         self.bad: set[str] = set()
+        self.taken_over: list[tuple[datetime | None, datetime]] = []
         self.publishes = False
         self.gate = threading.Event()
         self.gate.set()
@@ -62,15 +73,18 @@ class Tally:
                     [delivery.generation, delivery.occurred_at.date(), delivery.event.text],
                 )
 
-    def take_over(self, *, old: int, new: int, before: datetime | None) -> None:
-        if before is not None:
-            with connection.cursor() as cursor:
-                cursor.execute("DELETE FROM tally WHERE generation = %s AND day < %s", [new, before.date()])
-                cursor.execute(
-                    "INSERT INTO tally SELECT %s, day, text, count FROM tally"
-                    " WHERE generation = %s AND day < %s",
-                    [new, old, before.date()],
-                )
+    def take_over(self, *, old: int, new: int, start: datetime | None, end: datetime) -> None:
+        self.taken_over.append((start, end))
+        first = date.min if start is None else start.date()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM tally WHERE generation = %s AND day >= %s AND day < %s", [new, first, end.date()]
+            )
+            cursor.execute(
+                "INSERT INTO tally SELECT %s, day, text, count FROM tally"
+                " WHERE generation = %s AND day >= %s AND day < %s",
+                [new, old, first, end.date()],
+            )
 
     def discard(self, *, generation: int, limit: int) -> int:
         with connection.cursor() as cursor:
@@ -90,6 +104,12 @@ class Tally:
                 "SELECT text, sum(count)::int FROM tally WHERE generation = %s GROUP BY 1", [generation]
             )
             return dict(cursor.fetchall())
+
+    def spoil(self) -> None:
+        """Make all counts wrong, between two batches: their rows would be locked crosswise."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE tally IN EXCLUSIVE MODE")
+            cursor.execute("UPDATE tally SET count = count + 1000")
 
     def states(self) -> list[tuple[int, str]]:
         return generations_of(self.consumer)
@@ -192,39 +212,47 @@ def test_live_instances_go_on_with_the_new_generation_and_know_what_it_has_read(
     assert committed[tally.topic.name, 0] >= 9
 
 
-def test_traffic_flows_and_two_instances_consume_all_the_while(tally: Tally) -> None:
-    expected: Counter[str] = Counter()
-    done = threading.Event()
-    sent: list[Record] = []
+class _Traffic:
+    """Records of two partitions, and now and then one again; all of it noted."""
 
-    def traffic() -> None:
+    def __init__(self, tally: Tally, stop: threading.Event) -> None:
+        self._tally = tally
+        self._stop = stop
+        self.sent: list[Record] = []
+        self.expected: Counter[str] = Counter()
+
+    def run(self) -> None:
         number = 0
-        while not done.is_set():
+        while not self._stop.is_set():
             batch = []
             for _ in range(20):
                 number += 1
                 text = f"t{number % 5}"
-                batch.append(tally.record(f"k{number}", text, partition=number % 2))
-                expected[text] += 1
-            again = [sent[number % len(sent)]] if sent else []
+                batch.append(self._tally.record(f"k{number}", text, partition=number % 2))
+                self.expected[text] += 1
+            again = [self.sent[number % len(self.sent)]] if self.sent else []
             send(*batch, *again)
-            sent.extend(batch)
+            self.sent.extend(batch)
+
+
+def test_traffic_flows_and_two_instances_consume_all_the_while(tally: Tally) -> None:
+    traffic: list[_Traffic] = []
+
+    def begin(stop: threading.Event) -> _Traffic:
+        traffic.append(_Traffic(tally, stop))
+        return traffic[0]
 
     with live(tally), live(tally):
-        thread = threading.Thread(target=traffic)
-        thread.start()
-        until(lambda: tally.heard() > 200)
-        with connection.cursor() as cursor:
-            cursor.execute("UPDATE tally SET count = count + 1000")
-        with Rebuilding(tally) as rebuilding:
-            until(lambda: live_generation(tally.consumer.name) == 2, seconds=60)
-            rebuilding.finish()
-        seen = len(sent)
-        until(lambda: len(sent) > seen + 100)
-        done.set()
-        thread.join(30)
-        until(lambda: tally.heard(generation=2) == len(sent))
-    assert tally.counts() == dict(expected)
+        with Running(begin):
+            until(lambda: tally.heard() > 200)
+            tally.spoil()
+            with Rebuilding(tally) as rebuilding:
+                until(lambda: live_generation(tally.consumer.name) == 2, seconds=60)
+                rebuilding.finish()
+            seen = len(traffic[0].sent)
+            until(lambda: len(traffic[0].sent) > seen + 100)
+        until(lambda: tally.heard(generation=2) == len(traffic[0].sent))
+    assert tally.counts() == dict(traffic[0].expected)
     assert not DeadLetter.objects.filter(consumer=tally.consumer.name).exists()
 
 
@@ -508,6 +536,28 @@ def test_an_old_event_that_the_live_one_has_not_seen_yet_is_waited_for(tally: Ta
             rebuilding.finish()
     assert live_generation(tally.consumer.name) == 2
     assert tally.counts() == {"d9": 3, "d5": 1}
+
+
+def test_in_the_swap_only_days_that_have_changed_are_taken_over_again(
+    tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else was taken over before the live consumer was kept waiting; an event came in between."""
+    monkeypatch.setattr("outbox.taking_over.COMMIT", timedelta(0))
+    hear_all(tally, said_at(tally, "d9", at(9)), said_at(tally, "d9", at(9, 18)), said_at(tally, "d5", at(5)))
+    hear_all(tally, said_at(tally, "d8", at(8)))
+    delete_before(tally.topic, 0, 1)
+    take_live, heard = generations.take_live, tally.heard()
+
+    def hear_and_take_live(consumer: str, *, using: str) -> None:
+        with live(tally):
+            send_at((record_of(tally.event(about="late", text="d9"), at=at(9)), at(0, 0)))
+            until(lambda: tally.heard() == heard + 1)
+        take_live(consumer, using=using)
+
+    monkeypatch.setattr("outbox.rebuild.take_live", hear_and_take_live)
+    rebuild(tally)
+    assert tally.counts() == {"d9": 3, "d8": 1, "d5": 1}
+    assert tally.taken_over == [(None, at(8, 0)), (at(9, 0), at(8, 0))]
 
 
 def test_a_partition_that_is_empty_by_now_hides_nothing(tally: Tally) -> None:
