@@ -11,6 +11,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from accounts.permissions import signed_in
+from analytics.errors import TooManyRows
 from analytics.renderers import CsvRenderer, RowsRenderer, VolumeRow
 from analytics.selectors import Volume, volumes
 from analytics.serializers import VolumeOutput, VolumesQuery
@@ -56,12 +57,17 @@ class PaymentVolumes(APIView):
         """What came to each status in each slot, by the time at which it happened.
 
         In order of slot, currency and status; slots without payments are left out. Merchants see their own.
+        At most 50,000 rows: 400 `too_many_rows` when there are more.
         """
         given = VolumesQuery(data=_single_values(request))
         given.is_valid(raise_exception=True)
         asked = given.validated_data
         asked["merchant_id"] = _merchant_seen(request, asked["merchant_id"])
-        response = Response(_rows(volumes(**asked)), status=HTTPStatus.OK)
+        try:
+            found = volumes(**asked)
+        except TooManyRows as error:
+            raise ValidationError({error.field: str(error)}, code="too_many_rows") from error
+        response = Response(_rows(found), status=HTTPStatus.OK)
         # Two representations at one address: caches must keep them apart.
         response["Vary"] = "Accept"
         return response

@@ -31,6 +31,12 @@ class UpsideDown(AnalyticsError):
 
 
 class TooManySlots(AnalyticsError):
-    """The range has more slots than one answer may have."""
+    """The range has more slots than may be asked for at once."""
+
+    field = "from"
+
+
+class TooManyRows(AnalyticsError):
+    """More rows were found than one answer may have."""
 
     field = "from"

@@ -6,9 +6,13 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
+from analytics.errors import TooManyRows
 from analytics.models import CONSUMER, EVERYONE
-from analytics.slots import QUARTER, WIDTHS, Span, cut_hours, stored_width
+from analytics.slots import QUARTER, STORED_IN_EVERY_ZONE, WIDTHS, Span, cut_hours, stored_width
 from outbox.generations import FIRST
+
+# What is read and written in a tenth of a second (docs/decisions/0011).
+MOST_ROWS = 50_000
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -33,7 +37,7 @@ WHERE generation = {_LIVE} AND width = %(width)s AND merchant_id = %(merchant)s
 _STORED = f"""
 SELECT (extract(epoch FROM slot_start - %(first)s) / %(seconds)s)::integer, currency, status,
     count, amount_minor::text
-FROM analytics_slot {_WHERE} ORDER BY slot_start, currency, status"""
+FROM analytics_slot {_WHERE} ORDER BY slot_start, currency, status LIMIT %(limit)s"""
 # Most of a day is whole hours, also where it begins between two of them: those alone are read in quarters.
 _DAYS_BETWEEN_HOURS = f"""
 SELECT width_bucket(slot_start, %(boundaries)s::timestamptz[]) - 1, currency, status,
@@ -44,11 +48,11 @@ FROM (
     UNION ALL
     SELECT slot_start, currency, status, count, amount_minor FROM analytics_slot
     {_WHERE.replace("%(width)s", "'15m'")} AND slot_start = ANY(%(quarters)s::timestamptz[])
-) AS stored GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+) AS stored GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT %(limit)s"""
 _ADDED_UP = f"""
 SELECT width_bucket(slot_start, %(boundaries)s::timestamptz[]) - 1, currency, status,
     sum(count)::bigint, sum(amount_minor)::text
-FROM analytics_slot {_WHERE} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+FROM analytics_slot {_WHERE} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT %(limit)s"""
 
 
 def volumes(
@@ -58,12 +62,16 @@ def volumes(
 
     Slots without any payment are left out. What is not stored as it is asked for is added up from the widest
     stored slots that the asked ones do not cut: a day of most zones from 24 hours, of the others from 23 and
-    from the quarters of the two hours that it cuts.
+    from the quarters of the two hours that it cuts. Raises TooManyRows beyond MOST_ROWS.
     """
-    boundaries = span.boundaries()
-    if len(boundaries) < 2:
-        return []
-    width, cut = stored_width(boundaries), cut_hours(boundaries)
+    if span.slot in STORED_IN_EVERY_ZONE:
+        first, last = span.edges()
+        width, boundaries = span.slot, []
+    else:
+        boundaries = span.boundaries()
+        first, last = boundaries[0], boundaries[-1]
+        width = stored_width(boundaries)
+    cut = cut_hours(boundaries)
     with connection.cursor() as cursor:
         cursor.execute(
             _statement(span, width),
@@ -76,17 +84,27 @@ def volumes(
                 "first_generation": FIRST,
                 "width": width,
                 "merchant": EVERYONE if merchant_id is None else merchant_id,
-                "first": boundaries[0],
-                "last": boundaries[-1],
+                "first": first,
+                "last": last,
                 "currency": currency,
                 "status": status,
+                "limit": MOST_ROWS + 1,
             },
         )
-        starts = [boundary.astimezone(span.zone) for boundary in boundaries]
-        return [
-            Volume(starts[slot], code, state, count, int(amount))
-            for slot, code, state, count, amount in cursor.fetchall()
-        ]
+        rows = cursor.fetchall()
+    if len(rows) > MOST_ROWS:
+        raise TooManyRows(
+            f"There are more than {MOST_ROWS:,} rows, and an answer has at most so many: ask for a shorter"
+            " range, longer slots, or one currency and status."
+        )
+    found: list[Volume] = []
+    at, start = -1, first
+    for slot, code, state, count, amount in rows:
+        if slot != at:  # rows of one slot share its beginning
+            at = slot
+            start = (boundaries[slot] if boundaries else first + slot * WIDTHS[width]).astimezone(span.zone)
+        found.append(Volume(start, code, state, count, int(amount)))
+    return found
 
 
 def _statement(span: Span, width: str) -> str:

@@ -49,7 +49,7 @@ class VolumesQuery(StrictSerializer):
         start = TextField(
             required=False,
             help_text=f"Slots that begin at this or later; {SLOTS_BY_DEFAULT} slots before `to` by default."
-            f" At most {MOST_SLOTS:,} slots are answered. {MOMENT}",
+            f" At most {MOST_SLOTS:,} hours or days, or a year of minutes. {MOMENT}",
         )
         return {**super().get_fields(), "from": start}
 

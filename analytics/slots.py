@@ -21,6 +21,9 @@ WIDTHS = {"1d": DAY, "1h": HOUR, "15m": QUARTER, "5m": 5 * MINUTE, "1m": MINUTE}
 # What can be asked for.
 SLOTS = ("1m", "5m", "1h", "1d")
 MOST_SLOTS = 10_000
+# Of slots that are stored as they are asked for in every zone, wherever they are empty: a year of minutes.
+MOST_MINUTES = 366 * 24 * 60
+STORED_IN_EVERY_ZONE = ("1m", "5m")
 # Of slots that are added up from four others each: no answer reads much more than the longest ones do.
 MOST_ADDED_UP = 2_500
 SLOTS_BY_DEFAULT = 60
@@ -42,6 +45,11 @@ class Span:
     start: datetime
     end: datetime
     zone: ZoneInfo
+
+    def edges(self) -> tuple[datetime, datetime]:
+        """Where the first slot begins and the last one ends, in UTC; of slots that all zones share."""
+        width = WIDTHS[self.slot]
+        return _ceiling(self.start, width), _ceiling(self.end, width)
 
     def boundaries(self) -> list[datetime]:
         """Where each slot begins, in UTC, and where the last one ends. A single one when there are none."""
@@ -107,9 +115,10 @@ def span_of(*, slot: str, start: str | None, end: str | None, zone: ZoneInfo, no
     if first >= last:
         raise UpsideDown(f"The range must begin before it ends; it begins at {first:%Y-%m-%dT%H:%M:%SZ}.")
     count = (last - first) // width
-    if count > MOST_SLOTS:
+    most = MOST_MINUTES if slot in STORED_IN_EVERY_ZONE else MOST_SLOTS
+    if count > most:
         raise TooManySlots(
-            f"These are {count:,} slots of {slot}, and an answer has at most {MOST_SLOTS:,}: "
+            f"These are {count:,} slots of {slot}, and at most {most:,} are looked through: "
             f"ask for a shorter range{'' if slot == '1d' else ' or longer slots'}."
         )
     span = Span(slot, first, last, zone)
@@ -136,8 +145,12 @@ def _parsed(text: str, zone: ZoneInfo, *, field: str) -> datetime:
     return moment
 
 
+def _ceiling(moment: datetime, width: timedelta) -> datetime:
+    return floor(moment + width - timedelta.resolution, width)
+
+
 def _multiples(start: datetime, end: datetime, width: timedelta) -> list[datetime]:
-    first = floor(start + width - timedelta.resolution, width)
+    first = _ceiling(start, width)
     count = max(0, -((first - end) // width))
     return [first + number * width for number in range(count + 1)]
 

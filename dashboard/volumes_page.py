@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import User
 from analytics.errors import AnalyticsError, UnknownZone
 from analytics.models import STATUSES
-from analytics.slots import LATEST, SLOTS, Span, span_of, zone_named
+from analytics.slots import LATEST, SLOTS, WIDTHS, Span, span_of, zone_named
 from contracts.money import CODES
 from dashboard.payment_list import ANY
 from dashboard.views import signed_in
@@ -83,7 +83,9 @@ class VolumesForm(forms.Form):
         except AnalyticsError as error:
             self.add_error(error.field or None, str(error))
             return data
-        if len(span.boundaries()) - 1 > MOST_SLOTS:
+        # Days are up to 25 hours long; a year of minutes is not spelt out to be counted.
+        longest = (MOST_SLOTS + 1) * WIDTHS[span.slot] * 25 / 24
+        if span.end - span.start > longest or len(span.boundaries()) - 1 > MOST_SLOTS:
             self.add_error(
                 "from", f"The page shows at most {MOST_SLOTS} slots: ask for longer ones, or fewer."
             )
@@ -107,7 +109,11 @@ def volumes(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return render(request, "dashboard/volumes.html", page, status=400)
     now, span, question = clock.now(), form.cleaned_data["span"], form.question(user)
-    rows = rows_of(question, span, now=now)
+    try:
+        rows = rows_of(question, span, now=now)
+    except AnalyticsError as error:  # more currencies than a page can show
+        form.add_error(error.field, str(error))
+        return render(request, "dashboard/volumes.html", page, status=400)
     live = not form.cleaned_data["to"]
     since = {"since": str(int(span.start.timestamp()))} if form.cleaned_data["from"] else {}
     page |= {

@@ -54,11 +54,11 @@ def rows_read(plan: dict[str, Any]) -> int:
         ("1d", "Australia/Lord_Howe", DAYS * (23 + 8)),
         ("1h", "Europe/Berlin", DAYS * 24),
         ("1h", "Asia/Kolkata", DAYS * 24 * 4),
-        ("5m", "Asia/Kathmandu", DAYS * 24 * 12),
+        ("5m", "Asia/Kathmandu", 13 * 24 * 12),
     ],
 )
 def test_no_more_is_read_than_the_answer_is_made_of(slot: str, zone: str, most: int) -> None:
-    end = "2025-04-01" if slot == "5m" else "2025-04-10"
+    end = "2025-03-14" if slot == "5m" else "2025-04-10"
     with statements(connection) as executed:
         assert volumes(span=asked(slot, zone, end=end), merchant_id=None)
     query, parameters = executed[-1]

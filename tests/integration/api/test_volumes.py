@@ -11,8 +11,9 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from analytics import selectors
 from analytics.models import EVERYONE, Slot
-from analytics.slots import MOST_SLOTS, WIDTHS, floor
+from analytics.slots import MOST_MINUTES, MOST_SLOTS, WIDTHS, floor
 from tests.integration.api.answers import problem_of, refused_fields
 
 PATH = "/api/analytics/payment-volumes/"
@@ -135,7 +136,7 @@ def test_as_csv(api: APIClient, merchant: User, how: str) -> None:
         ({"slot": ""}, "slot"),
         ({"from": "2026-03-29", "to": "2026-03-28"}, "to"),
         ({"from": "1980-01-01", "to": "2080-01-01", "slot": "1d"}, "from"),
-        ({"from": "2025-01-01", "to": "2026-01-01", "slot": "1m"}, "from"),
+        ({"from": "2025-01-01", "to": "2026-01-03", "slot": "1m"}, "from"),
         ({"from": "0001-01-01"}, "from"),
         ({"to": "9999-12-31"}, "to"),
         ({"from": "last week"}, "from"),
@@ -161,10 +162,47 @@ def test_what_makes_no_sense_is_refused(
 
 def test_the_range_may_have_as_many_slots_as_are_answered(api: APIClient) -> None:
     end = datetime(2026, 1, 1, tzinfo=UTC)
-    for slots, status in ((MOST_SLOTS, 200), (MOST_SLOTS + 1, 400)):
-        start = end - slots * WIDTHS["1h"]
-        answer = api.get(PATH, {"slot": "1h", "from": start.isoformat(), "to": end.isoformat()})
-        assert answer.status_code == status
+    for slot, most in (("1d", MOST_SLOTS), ("1h", MOST_SLOTS), ("5m", MOST_MINUTES), ("1m", MOST_MINUTES)):
+        for slots, status in ((most, 200), (most + 1, 400)):
+            start = end - slots * WIDTHS[slot]
+            answer = api.get(PATH, {"slot": slot, "from": start.isoformat(), "to": end.isoformat()})
+            assert answer.status_code == status
+
+
+@pytest.mark.usefixtures("db")
+def test_an_answer_has_so_many_rows_and_no_more(
+    api: APIClient, merchant: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = datetime(2026, 3, 28, tzinfo=UTC)
+    Slot.objects.bulk_create(
+        Slot(
+            generation=1, width=width, merchant_id=merchant.id, slot_start=start + number * WIDTHS[width],
+            currency="EUR", status="validated", count=1, amount_minor=1,
+        )
+        for width in WIDTHS for number in range(4)
+    )  # fmt: skip
+    questions = [{"slot": "1m"}, {"slot": "1h"}, {"slot": "1d", "to": "2026-04-01", "tz": "Asia/Kathmandu"}]
+    monkeypatch.setattr(selectors, "MOST_ROWS", 4)
+    for asked in questions:
+        assert ask(api, **{**DAY, **asked})
+    monkeypatch.setattr(selectors, "MOST_ROWS", 0)
+    for asked in questions:
+        problem = problem_of(api.get(PATH, {**DAY, **asked}), 400)
+        assert problem["errors"][0]["code"] == "too_many_rows"
+
+
+@pytest.mark.usefixtures("db")
+def test_a_year_of_minutes_is_answered_with_those_in_which_something_was_paid(
+    api: APIClient, merchant: User
+) -> None:
+    at = datetime(2025, 7, 1, 12, 34, tzinfo=UTC)
+    Slot.objects.create(
+        generation=1, width="1m", merchant_id=merchant.id, slot_start=at,
+        currency="EUR", status="validated", count=1, amount_minor=1250,
+    )  # fmt: skip
+    year = {"slot": "1m", "from": "2025-01-01", "to": "2026-01-01", "tz": "Asia/Kathmandu"}
+    [row] = ask(api, **year)
+    assert row["slot_start"] == "2025-07-01T18:19:00+05:45"
 
 
 @pytest.mark.usefixtures("db")

@@ -166,8 +166,16 @@ def test_what_is_no_range_is_refused(start: str, end: str | None, error: type[An
 
 
 def test_a_refusal_says_what_to_ask_instead() -> None:
-    with pytest.raises(TooManySlots, match=f"527,040 slots of 1m, and an answer has at most {MOST_SLOTS:,}"):
-        span_of(slot="1m", start="2024-01-01", end="2025-01-01", zone=ZoneInfo("UTC"), now=NOW)
+    with pytest.raises(TooManySlots, match=f"17,544 slots of 1h, and at most {MOST_SLOTS:,}"):
+        span_of(slot="1h", start="2024-01-01", end="2026-01-01", zone=ZoneInfo("UTC"), now=NOW)
+
+
+@given(st.integers(0, 100_000_000), st.integers(1, 10_000_000))
+def test_edges_are_where_the_boundaries_begin_and_end(since: int, seconds: int) -> None:
+    first = NOW + timedelta(seconds=since)
+    span = Span("5m", first, first + timedelta(seconds=seconds), ZoneInfo("UTC"))
+    boundaries = span.boundaries()
+    assert span.edges() == (boundaries[0], boundaries[-1])
 
 
 @pytest.mark.parametrize(
