@@ -77,6 +77,9 @@ class Order(models.Model):
         indexes = [
             models.Index(F("merchant_id"), F("id").desc(), name="orders_merchant_idx"),
             models.Index(F("merchant_id"), F("customer_id"), F("id").desc(), name="orders_customer_idx"),
+            # A page of one state is found without a walk through all the others.
+            models.Index(F("merchant_id"), F("status"), F("id").desc(), name="orders_merchant_status_idx"),
+            models.Index(F("status"), F("id").desc(), name="orders_status_idx"),
         ]
         constraints = [
             # What makes "one order for one payment" true whatever is delivered twice.

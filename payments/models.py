@@ -80,6 +80,9 @@ class Payment(models.Model):
         indexes = [
             models.Index(F("merchant_id"), F("id").desc(), name="payments_merchant_idx"),
             models.Index(F("merchant_id"), F("customer_id"), F("id").desc(), name="payments_customer_idx"),
+            # A page of one state is found without a walk through all the others.
+            models.Index(F("merchant_id"), F("status"), F("id").desc(), name="payments_merchant_status_idx"),
+            models.Index(F("status"), F("id").desc(), name="payments_status_idx"),
             # What the sweep looks for: it stays as small as the number of payments still pending.
             models.Index(
                 fields=["expires_at"], name="payments_due_idx", condition=Q(status=Status.PENDING.value)
