@@ -6,6 +6,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from accounts.permissions import signed_in
@@ -24,26 +25,36 @@ class AccountDetail(APIView):
         parameters=[
             OpenApiParameter("customer_id", str, OpenApiParameter.PATH),
             OpenApiParameter("merchant", UUID, description="For staff: whose customer it is."),
+            OpenApiParameter(
+                "before", UUID, description="The id of an entry: those older than it. `next` has it."
+            ),
         ],
         responses=AccountOutput,
     )
     def get(self, request: Request, customer_id: str) -> Response:
-        """The balance and the latest entries. Staff name the merchant where several know the customer."""
+        """The balance and the latest entries. Staff name the merchant where several know the customer.
+
+        `next` is the address of the entries before these, as long as there are any.
+        """
+        before = _id_given(request, "before", "an entry")
         try:
             account = _account_seen_by(request, customer_id)
         except errors.AccountNotFound as error:
             raise NotFound(str(error)) from error
+        entries = selectors.latest_entries(account=account, limit=SHOWN_ENTRIES + 1, before=before)
+        shown = entries[:SHOWN_ENTRIES]
         body = {
             "customer_id": account.customer_id,
             "merchant_id": account.merchant_id,
             "balance": selectors.balance_of(account=account),
-            "entries": selectors.latest_entries(account=account, limit=SHOWN_ENTRIES),
+            "entries": shown,
+            "next": _address_before(request, shown[-1].id) if len(entries) > len(shown) else None,
         }
         return Response(AccountOutput(body).data)
 
 
 def _account_seen_by(request: Request, customer_id: str) -> Account:
-    own, asked = signed_in(request).sees_merchant, _merchant_asked_for(request)
+    own, asked = signed_in(request).sees_merchant, _id_given(request, "merchant", "a merchant")
     if own is not None:
         if asked not in (None, own):
             raise errors.AccountNotFound()
@@ -61,9 +72,13 @@ def _account_seen_by(request: Request, customer_id: str) -> Account:
     return accounts[0]
 
 
-def _merchant_asked_for(request: Request) -> UUID | None:
-    text = request.query_params.get("merchant")
+def _id_given(request: Request, name: str, whose: str) -> UUID | None:
+    text = request.query_params.get(name)
     try:
         return None if text is None else UUID(text)
     except ValueError:
-        raise ValidationError({"merchant": "Not the id of a merchant (a UUID)."}, code="invalid") from None
+        raise ValidationError({name: f"Not the id of {whose} (a UUID)."}, code="invalid") from None
+
+
+def _address_before(request: Request, entry_id: UUID) -> str:
+    return replace_query_param(request.build_absolute_uri(), "before", str(entry_id))

@@ -27,9 +27,10 @@ def balance_of(*, account: Account) -> int:
     return balance
 
 
-def latest_entries(*, account: Account, limit: int) -> list[LedgerEntry]:
-    """The account's last entries, the latest first."""
-    return list(account.entries.order_by("-id")[:limit])
+def latest_entries(*, account: Account, limit: int, before: UUID | None = None) -> list[LedgerEntry]:
+    """The account's last entries, the latest first; those older than the entry `before`, if one is named."""
+    entries = account.entries.order_by("-id")
+    return list((entries if before is None else entries.filter(id__lt=before))[:limit])
 
 
 def points_of(*, payment_id: UUID) -> int | None:

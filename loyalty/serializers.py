@@ -20,6 +20,7 @@ _EXAMPLE = {
             "created_at": "2026-01-02T03:05:00Z",
         }
     ],
+    "next": None,
 }
 
 
@@ -40,3 +41,4 @@ class AccountOutput(serializers.Serializer[Any]):
     merchant_id = serializers.UUIDField()
     balance = serializers.IntegerField()
     entries = LedgerEntryOutput(many=True)
+    next = serializers.URLField(allow_null=True, help_text="The entries before these.")

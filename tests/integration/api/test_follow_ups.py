@@ -106,6 +106,7 @@ def test_an_account_shows_its_balance_and_its_entries(api: APIClient, merchant: 
     first, second = earn(merchant.id), earn(merchant.id, "0.99")
     shown = api.get("/api/loyalty/accounts/c-1/").json()
     assert (shown["customer_id"], shown["merchant_id"], shown["balance"]) == ("c-1", str(merchant.id), 12)
+    assert shown["next"] is None
     entries = {entry["payment_id"]: (entry["points"], entry["reason"]) for entry in shown["entries"]}
     assert entries == {str(first): (12, "earned"), str(second): (0, "earned")}
 
@@ -114,6 +115,22 @@ def test_an_account_that_does_not_exist_is_not_found(api: APIClient) -> None:
     problem_of(api.get("/api/loyalty/accounts/nobody/"), 404)
     problem_of(api.get("/api/loyalty/accounts/c%00/"), 404)
     problem_of(api.get("/api/loyalty/accounts/c%0A/"), 404)
+
+
+def test_the_whole_ledger_can_be_read_page_by_page(
+    api: APIClient, merchant: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loyalty.api.SHOWN_ENTRIES", 2)
+    payments = [str(earn(merchant.id)) for _ in range(5)]
+    address, seen, pages = "/api/loyalty/accounts/c-1/", [], 0
+    while address:
+        page = api.get(address).json()
+        assert page["balance"] == 60
+        seen += [entry["payment_id"] for entry in page["entries"]]
+        address, pages = page["next"], pages + 1
+    assert pages == 3
+    assert sorted(seen) == sorted(payments)
+    assert refused_fields(api.get("/api/loyalty/accounts/c-1/?before=yesterday")) == {"before"}
 
 
 def test_accounts_are_kept_apart(
