@@ -8,15 +8,14 @@ from uuid import UUID, uuid4
 
 from django import forms
 from django.core.validators import RegexValidator
-from django.db.models import QuerySet
 from django.http import QueryDict
 
 from accounts.models import User
-from accounts.roles import MERCHANT
+from accounts.selectors import merchants
 from contracts.errors import MoneyError
 from contracts.fields import CUSTOMER_ID_PATTERN, LONGEST_REASON
 from contracts.money import DECIMALS, Money, minor_to_text
-from dashboard.order_lines import Row, lines_in, no_controls, rows_given, with_spare
+from dashboard.order_lines import Row, lines_in, no_controls, rows_given, seen, with_spare
 
 MOST_MERCHANTS = 200
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -32,10 +31,9 @@ class MerchantName(forms.CharField):
         name: str = super().clean(value)
         if not name:
             return ""
-        merchants = _merchants()
-        found = merchants.filter(username=name).first()
+        found = merchants().filter(username=name).first()
         if found is None and _UUID.fullmatch(name):
-            found = merchants.filter(id=name).first()
+            found = merchants().filter(id=name).first()
         if found is None:
             raise forms.ValidationError("There is no merchant of this name.")
         return str(found.id)
@@ -43,15 +41,11 @@ class MerchantName(forms.CharField):
 
 def merchant_field(*, required: bool) -> forms.Field:
     """A choice of merchants by name, or a field for the name where they are too many to choose from."""
-    names = list(_merchants().values_list("id", "username")[: MOST_MERCHANTS + 1])
+    names = list(merchants().values_list("id", "username")[: MOST_MERCHANTS + 1])
     if len(names) > MOST_MERCHANTS:
         return MerchantName(required=required, max_length=150)
     choices = [(str(pk), name) for pk, name in names]
     return forms.ChoiceField(required=required, choices=choices if required else [("", "any"), *choices])
-
-
-def _merchants() -> QuerySet[User]:
-    return User.objects.filter(groups__name=MERCHANT, is_active=True).order_by("username")
 
 
 class PaymentForm(forms.Form):
@@ -146,4 +140,4 @@ class PaymentForm(forms.Form):
 class ReasonForm(forms.Form):
     """Why something is undone, in words that stay in the service's own row."""
 
-    reason = forms.CharField(max_length=LONGEST_REASON, validators=[no_controls])
+    reason = forms.CharField(max_length=LONGEST_REASON, validators=[no_controls, seen])

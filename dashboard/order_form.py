@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from contracts.fields import LONGEST_ADDRESS
 from contracts.money import decimals_of, minor_to_text
-from dashboard.order_lines import Row, lines_in, rows_given, with_spare
+from dashboard.order_lines import Row, lines_in, rows_given, seen, with_spare
 from orders.models import Order
 
 
@@ -30,7 +30,8 @@ class OrderForm(forms.Form):
             RegexValidator(
                 r"\A[^\x00-\x09\x0b-\x1f\x7f-\x9f]*\Z",
                 "Of the control characters only line ends are accepted.",
-            )
+            ),
+            seen,
         ],
     )
 

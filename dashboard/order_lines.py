@@ -11,9 +11,17 @@ from django.http import QueryDict
 from contracts.errors import MoneyError
 from contracts.fields import LARGEST_QUANTITY, LONGEST_SKU, MOST_LINES, Line
 from contracts.money import Money
+from rest.text import NOTHING_SEEN, can_be_seen
 
 # Without a script rows cannot be added: some are there from the start.
 SPARE_ROWS = 2
+
+
+def seen(text: str) -> None:
+    """Raises ValidationError for a text of which nothing can be seen."""
+    if not can_be_seen(text):
+        raise forms.ValidationError(NOTHING_SEEN)
+
 
 no_controls = RegexValidator(r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)", "Control characters are not accepted.")
 

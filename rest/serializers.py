@@ -1,12 +1,13 @@
 """Input that is taken at its word: unknown fields, other types and control characters are refused by name."""
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+
+from rest.text import CONTROLS, NOTHING_SEEN, UNSEEN, can_be_seen
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -63,27 +64,17 @@ class TextField(serializers.CharField):
         return data
 
 
-_CONTROLS = r"\u0000-\u001f\u007f-\u009f"
-# White space, and what Unicode has readers not show (Default_Ignorable_Code_Point), in its basic plane: zero
-# widths, marks of direction, fillers, variation selectors; and the blank of Braille.
-_UNSEEN = (
-    r"\u0000-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
-    r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
-)
-_SEEN = re.compile(f"[^{_UNSEEN}]")
-
-
 class ProseField(TextField):
     """What a person writes for people: at least one character of it can be seen."""
 
-    schema_pattern = rf"^[^{_CONTROLS}]*[^{_UNSEEN}][^{_CONTROLS}]*$"
+    schema_pattern = rf"^[^{CONTROLS}]*[^{UNSEEN}][^{CONTROLS}]*$"
 
-    default_error_messages = {"unseen": "Nothing of it can be seen."}
+    default_error_messages = {"unseen": NOTHING_SEEN}
 
     def to_internal_value(self, data: Any) -> str:
         """The very string."""
         text = super().to_internal_value(data)
-        if not _SEEN.search(text):
+        if not can_be_seen(text):
             self.fail("unseen")
         return text
 
@@ -92,7 +83,7 @@ class AddressField(ProseField):
     """Lines of text: of the control characters line feeds are accepted, and no other."""
 
     _REFUSED = r"\u0000-\u0009\u000b-\u001f\u007f-\u009f"
-    schema_pattern = rf"^[^{_REFUSED}]*[^{_UNSEEN}][^{_REFUSED}]*$"
+    schema_pattern = rf"^[^{_REFUSED}]*[^{UNSEEN}][^{_REFUSED}]*$"
 
     default_error_messages = {"control": "Control characters other than line feeds are not accepted."}
 

@@ -143,7 +143,9 @@ def test_without_a_script_the_forms_lead_back_to_the_page(first: User) -> None:
     assert "<!doctype html>" in answer.content.decode()
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "a" * 501, "a\x00b", "a\x07b", "a\x85b", "a\nb"])
+@pytest.mark.parametrize(
+    "reason", ["", "   ", "a" * 501, "a\x00b", "a\x07b", "a\x85b", "a\nb", "\u200b\u202e"]
+)
 def test_a_bad_reason_changes_nothing(first: User, reason: str) -> None:
     payment = paid(first)
     for command in ("refund", "cancel"):
