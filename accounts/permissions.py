@@ -18,24 +18,17 @@ def signed_in(request: Request) -> User:
     raise NotAuthenticated()
 
 
-class MerchantsWrite(BasePermission):
-    """Everyone signed in may read (their own rows); only merchants may write."""
+class MerchantsAndOperatorsWrite(BasePermission):
+    """Everyone signed in may read (their own rows); merchants and operators may write.
 
-    message = "Only a merchant may do this: ask an administrator to add your user to the group 'merchant'."
+    For whom they do, `User.acts_for_merchant` says.
+    """
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Refuses with 401 whom nobody knows, with 403 whom the group lacks."""
-        user = request.user
-        return isinstance(user, User) and (request.method in SAFE_METHODS or user.is_merchant)
-
-
-class MerchantsAndOperatorsWrite(MerchantsWrite):
-    """As MerchantsWrite, and operators may act for any merchant: `User.acts_for_merchant` says for whom."""
-
-    message = "Only a merchant or an operator may do this."
+    message = "Only a merchant or an operator may do this: ask an administrator to add your user to a group."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Refuses with 401 whom nobody knows, with 403 whom both groups lack."""
-        if isinstance(request.user, User) and request.user.may_operate:
-            return True
-        return super().has_permission(request, view)
+        user = request.user
+        return isinstance(user, User) and (
+            request.method in SAFE_METHODS or user.is_merchant or user.may_operate
+        )

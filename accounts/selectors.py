@@ -1,8 +1,15 @@
 """Reads of users."""
 
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
 
 from accounts.models import User
+from accounts.roles import MERCHANT
+
+
+def merchants() -> QuerySet[User]:
+    """Those for whom payments can be requested, by name."""
+    return User.objects.filter(groups__name=MERCHANT, is_active=True).order_by("username")
 
 
 def owner_of(user: User | AnonymousUser) -> str | None:

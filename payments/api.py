@@ -14,7 +14,9 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.permissions import MerchantsAndOperatorsWrite, MerchantsWrite, signed_in
+from accounts.models import User
+from accounts.permissions import MerchantsAndOperatorsWrite, signed_in
+from accounts.selectors import merchants
 from outbox import clock
 from payments import selectors, services
 from payments.errors import LinesDoNotAddUp, PaymentExpired, PaymentNotFound, TransitionForbidden
@@ -48,7 +50,7 @@ def _forbidden(status: Status, *, needed: Status, wanted: Status) -> tuple[str, 
 class PaymentList(generics.ListAPIView[Payment]):
     """A merchant's payments."""
 
-    permission_classes = [MerchantsWrite]
+    permission_classes = [MerchantsAndOperatorsWrite]
     serializer_class = PaymentOutput
     filterset_class = PaymentFilter
     pagination_class = EitherWay
@@ -61,13 +63,16 @@ class PaymentList(generics.ListAPIView[Payment]):
     @extend_schema(summary="Request a payment", request=PaymentInput, responses={201: PaymentWithEvent})
     @idempotent
     def post(self, request: Request) -> Response:
-        """Ask a customer for money. The payment is pending; `event_id` names its PaymentRequested."""
+        """Ask a customer for money. The payment is pending; `event_id` names its PaymentRequested.
+
+        An operator names the merchant for whom it is.
+        """
         given = PaymentInput(data=request.data)
         given.is_valid(raise_exception=True)
+        wanted = given.validated_data
+        wanted["merchant_id"] = _merchant_to_pay(signed_in(request), wanted["merchant_id"])
         try:
-            payment, event_id = services.request_payment(
-                merchant_id=signed_in(request).id, at=clock.now(), **given.validated_data
-            )
+            payment, event_id = services.request_payment(at=clock.now(), **wanted)
         except LinesDoNotAddUp as error:
             raise ValidationError({"lines": str(error)}, code="lines_do_not_add_up") from error
         return _answer(payment, event_id, status=HTTPStatus.CREATED)
@@ -206,6 +211,21 @@ def _refusals_as_problems() -> Iterator[None]:
         raise NotFound(str(error)) from error
     except TransitionForbidden as error:
         raise Conflict(str(error), code=error.code) from error
+
+
+def _merchant_to_pay(user: User, named: UUID | None) -> UUID:
+    """For whom the user requests a payment. Raises ValidationError."""
+    if named is None and user.is_merchant:
+        return user.id
+    if named is None:
+        raise ValidationError({"merchant": "Name the merchant whose payment it is."}, code="required")
+    if named == user.id and user.is_merchant:
+        return named
+    if not user.may_operate or not merchants().filter(id=named).exists():
+        raise ValidationError(
+            {"merchant": "There is no such merchant, or it is another one."}, code="no_such_merchant"
+        )
+    return named
 
 
 def _answer(payment: Payment, event_id: UUID, *, status: int) -> Response:

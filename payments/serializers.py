@@ -89,6 +89,9 @@ class PaymentInput(StrictSerializer):
     amount = AmountField()
     currency = CurrencyField(help_text="An active ISO 4217 code, like EUR.")
     lines = LineInput(many=True, required=False, max_length=MOST_LINES)  # type: ignore[call-arg]
+    merchant = serializers.UUIDField(
+        required=False, help_text="For operators: whose payment it is. Merchants request their own."
+    )
     metadata = MetadataField(
         required=False, help_text=f"Up to {MOST_METADATA} strings by name; given back as they came."
     )
@@ -97,6 +100,7 @@ class PaymentInput(StrictSerializer):
         """The arguments of `request_payment`, with exact money."""
         currency = attrs["currency"]
         return {
+            "merchant_id": attrs.get("merchant"),
             "customer_id": attrs["customer_id"],
             "money": _money(attrs["amount"], currency, where=["amount"]),
             "lines": [

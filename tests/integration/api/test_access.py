@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from accounts.services import ensure_user
-from tests.integration.api.answers import MakePayment, problem_of
+from tests.integration.api.answers import MakePayment, problem_of, refused_fields
 
 PUBLIC = {"api/schema/", "api/docs/", "^api/"}
 FILLERS = {
@@ -111,11 +111,40 @@ def test_operators_see_and_validate_every_merchants_payments(
     assert len(operator_api.get("/api/events/").json()["results"]) == 3
 
 
-@pytest.mark.parametrize("who", ["operator_api", "staff_api", "viewer_api"])
-def test_only_a_merchant_requests_payments(request: pytest.FixtureRequest, who: str) -> None:
-    body = {"customer_id": "c-1", "amount": "1.00", "currency": "EUR"}
-    refused = problem_of(request.getfixturevalue(who).post("/api/payments/", body), 403)
+REQUEST = {"customer_id": "c-1", "amount": "1.00", "currency": "EUR"}
+
+
+@pytest.mark.parametrize("who", ["staff_api", "viewer_api"])
+def test_only_merchants_and_operators_request_payments(request: pytest.FixtureRequest, who: str) -> None:
+    refused = problem_of(request.getfixturevalue(who).post("/api/payments/", REQUEST), 403)
     assert "merchant" in refused["detail"]
+
+
+def test_an_operator_requests_a_payment_for_the_merchant_it_names(
+    operator_api: APIClient, api: APIClient, merchant: User
+) -> None:
+    made = operator_api.post("/api/payments/", {**REQUEST, "merchant": str(merchant.id)})
+    assert made.status_code == 201
+    assert api.get(f"/api/payments/{made.json()['id']}/").status_code == 200
+    assert api.get(f"/api/events/{made.json()['event_id']}/").status_code == 200
+
+
+def test_a_merchant_that_is_not_there_or_not_ones_own_is_refused(
+    operator_api: APIClient, api: APIClient, merchant: User
+) -> None:
+    operator = ensure_user(username="no-merchant", password=None)
+    other = ensure_user(username="another", password=None, groups=["merchant"])
+    for client, named in (
+        (operator_api, None),
+        (operator_api, str(uuid4())),
+        (operator_api, str(operator.id)),
+        (api, str(other.id)),
+        (api, str(uuid4())),
+    ):
+        body = REQUEST if named is None else {**REQUEST, "merchant": named}
+        assert refused_fields(client.post("/api/payments/", body)) == {"merchant"}
+    assert api.get("/api/payments/").json()["results"] == []
+    assert api.post("/api/payments/", {**REQUEST, "merchant": str(merchant.id)}).status_code == 201
 
 
 @pytest.mark.parametrize("who", ["staff_api", "viewer_api"])
