@@ -15,6 +15,7 @@ _LATEST_ONLY_OF = """
 SELECT max(mine.occurred_at) FROM outbox_inbox AS mine
 WHERE mine.consumer = %(consumer)s AND mine.generation = %(mine)s
     AND mine.processed_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND mine.processed_at < coalesce(%(until)s::timestamptz, 'infinity')
     AND mine.occurred_at < coalesce(%(before)s::timestamptz, 'infinity')
     AND NOT EXISTS (
         SELECT FROM outbox_inbox AS theirs WHERE theirs.event_id = mine.event_id
@@ -41,6 +42,11 @@ SELECT EXISTS (
             SELECT FROM outbox_parked_key AS parked WHERE parked.consumer = %(consumer)s
                 AND parked.generation = %(theirs)s AND parked.topic = mine.topic AND parked.key = mine.key
         )
+        AND NOT EXISTS (
+            SELECT FROM outbox_inbox AS fresh WHERE fresh.consumer = %(consumer)s
+                AND fresh.generation = %(mine)s AND fresh.processed_at >= %(until)s
+                AND fresh.topic = mine.topic AND fresh.key = mine.key
+        )
 )
 """
 
@@ -52,15 +58,17 @@ def latest_only_of(
     but_not: int,
     before: datetime | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
 ) -> datetime | None:
     """When the latest event happened that generation `mine` has moved past, and the other has not; None when
     there is none.
 
     before  looks only at what happened before; None for all
     since   looks only at what was processed since, which is little to read; None for all
+    until   looks only at what was processed before; None for all
     """
     latest: datetime | None = _asked(
-        consumer, _LATEST_ONLY_OF, mine=mine, theirs=but_not, before=before, since=since
+        consumer, _LATEST_ONLY_OF, mine=mine, theirs=but_not, before=before, since=since, until=until
     )
     return latest
 
@@ -87,9 +95,12 @@ def has_begun(consumer: Consumer, mine: int) -> bool:
     return bool(_asked(consumer, _HAS_BEGUN, mine=mine))
 
 
-def has_keys_only_of(consumer: Consumer, mine: int, *, but_not: int) -> bool:
-    """Whether the generation knows keys that the other never came to, also where its inbox was shortened."""
-    return bool(_asked(consumer, _HAS_OTHER_KEYS, mine=mine, theirs=but_not))
+def has_keys_only_of(consumer: Consumer, mine: int, *, but_not: int, until: datetime) -> bool:
+    """Whether the generation knows keys that the other never came to, also where its inbox was shortened.
+
+    Keys to which it has come since `until` do not count.
+    """
+    return bool(_asked(consumer, _HAS_OTHER_KEYS, mine=mine, theirs=but_not, until=until))
 
 
 def _asked(consumer: Consumer, question: str, **who: Any) -> Any:

@@ -27,6 +27,8 @@ PAUSE = 0.2
 SWAP_SECONDS = 10.0
 # Kafka is asked once while the live consumer is kept waiting.
 ASK_SECONDS = 3.0
+# By so much the readings that processes take of the database's clock differ at most.
+CLOCKS = timedelta(seconds=1)
 # A producer's clock and the database's may differ by so much.
 SKEW = timedelta(hours=1)
 
@@ -179,12 +181,13 @@ class Rebuild:
         consumer goes on; while it is kept waiting, only what was processed since then is looked at.
         """
         using = self._consumer.using
-        since = clock.now(using=using) - COMMIT
+        asked_at = clock.now(using=using)
+        since = asked_at - COMMIT
         placements = self._placements()
         try:
             self._await_reached(self._cluster.watermarks(placements))
             old = live_generation(self._consumer.name, using=using)
-            before = self._horizon(old)
+            before = self._horizon(old, until=asked_at - CLOCKS)
             self._check_live_has(old, before, since=None)
             self._taking_over.ahead(old=old, before=before)
             with transaction.atomic(using=using):
@@ -213,17 +216,18 @@ class Rebuild:
             if time.monotonic() > deadline or self._stop.wait(0.01):
                 raise NotYet("it did not catch up in time")
 
-    def _horizon(self, old: int) -> datetime | None:
+    def _horizon(self, old: int, *, until: datetime) -> datetime | None:
         """From when on everything has been built from its events; None when from the beginning.
 
-        The first whole day of UTC after all that the live generation has come to and Kafka no longer has.
+        The first whole day of UTC after all that the live generation has come to and Kafka no longer has. Of
+        what it has come to since `until` Kafka was not asked: the swap looks at it.
         Raises HistoryGone when that is yet to come.
         """
         if self._drop_history:
             return None
-        moments = self._gone_from_kafka(old)
+        moments = self._gone_from_kafka(old, until=until)
         if not moments:
-            if history.has_keys_only_of(self._consumer, old, but_not=self._number):
+            if history.has_keys_only_of(self._consumer, old, but_not=self._number, until=until):
                 raise HistoryGone(
                     f"Kafka no longer has events that {self._consumer.name} once came to, and its inbox does"
                     f" not say of when they were. {_WAYS_OUT}"
@@ -239,9 +243,9 @@ class Rebuild:
         self._say(f"what happened before {before:%Y-%m-%d} is taken over: Kafka no longer has all of it")
         return before
 
-    def _gone_from_kafka(self, old: int) -> list[datetime]:
+    def _gone_from_kafka(self, old: int, *, until: datetime) -> list[datetime]:
         """Moments up to which something may have happened that cannot be read any more."""
-        latest = history.latest_only_of(self._consumer, old, but_not=self._number)
+        latest = history.latest_only_of(self._consumer, old, but_not=self._number, until=until)
         cut = {place: start for place, start in self._starts.items() if start > 0}
         gone = [] if latest is None else [latest]
         if not cut or not history.has_begun(self._consumer, old):

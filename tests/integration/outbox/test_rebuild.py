@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -36,6 +37,12 @@ from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of,
 from tests.integration.outbox.test_consumer import send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+
+@pytest.fixture(autouse=True)
+def _one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here all that reads the clock is one process."""
+    monkeypatch.setattr("outbox.rebuild.CLOCKS", timedelta(0))
 
 
 class Refused(NonRecoverable):
@@ -254,6 +261,36 @@ def test_traffic_flows_and_two_instances_consume_all_the_while(tally: Tally) -> 
         until(lambda: tally.heard(generation=2) == len(traffic[0].sent))
     assert tally.counts() == dict(traffic[0].expected)
     assert not DeadLetter.objects.filter(consumer=tally.consumer.name).exists()
+
+
+@pytest.mark.parametrize("about", ["k", "another key"])
+def test_what_the_live_one_comes_to_meanwhile_is_not_taken_for_gone(
+    tally: Tally, monkeypatch: pytest.MonkeyPatch, about: str
+) -> None:
+    """Kafka was asked for its end, then an event came that the live generation is the first to process."""
+    send_and_hear(tally, tally.record("k", "x"))
+    horizon, told = Rebuild._horizon, []
+
+    wait_for = until
+
+    def horizon_after_an_event(self: Rebuild, old: int, *, until: datetime) -> datetime | None:
+        if not told:
+            tally.gate.clear()
+            send(tally.record(about, "y", number=2 if about == "k" else 1))
+            wait_for(partial(_has_heard, tally, 2))
+        told.append(horizon(self, old, until=until))
+        tally.gate.set()
+        return told[-1]
+
+    monkeypatch.setattr(Rebuild, "_horizon", horizon_after_an_event)
+    with live(tally):
+        rebuild(tally)
+    assert told[0] is None
+    assert tally.counts() == {"x": 1, "y": 1}
+
+
+def _has_heard(tally: Tally, count: int) -> bool:
+    return tally.heard() == count
 
 
 def test_it_waits_for_a_batch_under_way_and_the_next_waits_for_it(tally: Tally) -> None:
