@@ -269,7 +269,8 @@ def test_what_the_live_one_comes_to_meanwhile_is_not_taken_for_gone(
 ) -> None:
     """Kafka was asked for its end, then an event came that the live generation is the first to process."""
     send_and_hear(tally, tally.record("k", "x"))
-    horizon, told = Rebuild._horizon, []
+    horizon = Rebuild._horizon
+    told: list[datetime | None] = []
 
     wait_for = until
 
