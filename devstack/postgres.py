@@ -27,6 +27,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "wal_level": "logical",
+    "max_prepared_transactions": "8",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

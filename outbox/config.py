@@ -33,7 +33,7 @@ class Config:
     source: str = "/outbox"
     owner_of: str = "outbox.selectors.own_unless_staff"
     max_event_bytes: int = 1_000_000
-    relay_page: int = 1_000
+    relay_page: int = 5_000
     relay_page_bytes: int = 8_000_000
     relay_poll: float = 0.25
     lease: float = 5.0

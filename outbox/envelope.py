@@ -14,7 +14,7 @@ from outbox.errors import MalformedRecord
 from outbox.ids import derived_id, time_of
 from outbox.kafka.base import Record
 
-SEQUENCE_DIGITS = 19
+_SPECVERSION = ("ce_specversion", b"1.0")
 # In bytes of UTF-8: with consumer and topic it must fit the 2,704 bytes of an index entry.
 LONGEST_KEY = 1_024
 LONGEST_HEADER = 1_024
@@ -38,33 +38,41 @@ _SEQUENCE = re.compile(r"[0-9]{1,19}")
 
 def cloudevent_headers(
     *,
-    id: UUID,  # noqa: A002  (the attribute's name in CloudEvents)
+    id: UUID | str,  # noqa: A002  (the attribute's name in CloudEvents)
     source: str,
     type: str,  # noqa: A002
-    occurred_at: datetime,
+    occurred_at: datetime | str,
     key: str | None,
     number: int | None,
-    correlation_id: UUID,
-    causation_id: UUID | None,
+    correlation_id: UUID | str,
+    causation_id: UUID | str | None,
     traceparent: str | None,
     content_type: str,
 ) -> list[tuple[str, bytes | None]]:
-    """The Kafka headers of one event, in a fixed order."""
-    values = {
-        "ce_specversion": "1.0",
-        "ce_id": str(id),
-        "ce_source": source,
-        "ce_type": type,
-        "ce_time": occurred_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "ce_subject": key,
-        "ce_partitionkey": key,
-        "ce_correlationid": str(correlation_id),
-        "ce_causationid": None if causation_id is None else str(causation_id),
-        "ce_sequence": None if number is None else f"{number:0{SEQUENCE_DIGITS}}",
-        "ce_traceparent": traceparent,
-        "content-type": content_type,
-    }
-    return [(name, value.encode()) for name, value in values.items() if value is not None]
+    """The Kafka headers of one event, in a fixed order. A text for `occurred_at` is taken as it is."""
+    headers: list[tuple[str, bytes | None]] = [
+        _SPECVERSION,
+        ("ce_id", str(id).encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_time", (occurred_at if isinstance(occurred_at, str) else _time_text(occurred_at)).encode()),
+    ]
+    if key is not None:
+        raw = key.encode()
+        headers += (("ce_subject", raw), ("ce_partitionkey", raw))
+    headers.append(("ce_correlationid", str(correlation_id).encode()))
+    if causation_id is not None:
+        headers.append(("ce_causationid", str(causation_id).encode()))
+    if number is not None:
+        headers.append(("ce_sequence", b"%019d" % number))
+    if traceparent is not None:
+        headers.append(("ce_traceparent", traceparent.encode()))
+    headers.append(("content-type", content_type.encode()))
+    return headers
+
+
+def _time_text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

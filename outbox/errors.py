@@ -60,6 +60,14 @@ class LeaseLost(OutboxError):
     """Another relay has taken over these shards."""
 
 
+class NotInTransaction(OutboxError):
+    """Partitions are detached outside any transaction: call this outside transaction.atomic()."""
+
+
+class NotRefused(OutboxError):
+    """The event is not held: there is nothing to be done about it."""
+
+
 class LateEvent(NonRecoverable):
     """The event's place in its key has been passed: later events of the key were processed before it came."""
 

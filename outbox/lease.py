@@ -1,120 +1,230 @@
-"""Who relays: a lease on the shards, by the database's clock.
+"""Who relays which shards: leases by the database's clock, shared fairly by all relays that are there.
 
-A holder that went silent keeps others waiting for the lease time; one that wakes late finds a higher epoch
+A holder that went silent keeps a shard waiting for the lease time; one that wakes late finds a higher epoch
 and can move no cursor, so what it sent again does no more than repeat.
 """
 
+import logging
 import os
 import secrets
 import socket
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from django.db import connections, transaction
+from django.db import Error as DatabaseError
+from django.db import connections
 
 from outbox.errors import LeaseLost, RestoredDatabase, StandbyDatabase
 from outbox.keys import SHARDS
 from outbox.window import Cursor, Snapshot
 
+logger = logging.getLogger(__name__)
 
-class Lease:
-    """All shards for one relay: several relays stand by for each other."""
+# Shards by how far they have come. Those that have come equally far are read together.
+Positions = dict[Cursor, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Imbalance:
+    """How many shards a relay holds beyond its share, and how many that nobody holds it should take."""
+
+    spare: int
+    take: int
+
+    def __bool__(self) -> bool:
+        return bool(self.spare or self.take)
+
+
+# Members in one order for all: the first ones have one shard more where the shards do not divide evenly.
+_LOOK = """
+SELECT pg_is_in_recovery(),
+    (SELECT array_agg(owner ORDER BY owner) FROM outbox_relay WHERE expires_at > clock_timestamp()),
+    (SELECT count(*) FROM outbox_shard
+        WHERE owner IS NULL OR owner = %(owner)s OR expires_at <= clock_timestamp()),
+    (SELECT count(*) FROM outbox_shard),
+    (SELECT count(*) FROM outbox_shard WHERE owner = %(owner)s AND shard = ANY(%(held)s::smallint[])),
+    (SELECT bool_or(pg_snapshot_xmax(previous) > pg_snapshot_xmax(pg_current_snapshot())) FROM outbox_shard)
+"""
+_TAKE = """
+UPDATE outbox_shard AS shard SET owner = %(owner)s, epoch = shard.epoch + 1,
+    expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+FROM (
+    SELECT shard FROM outbox_shard
+    WHERE shard <> ALL(%(held)s::smallint[])
+        AND (owner IS NULL OR owner = %(owner)s OR expires_at <= clock_timestamp())
+    ORDER BY shard LIMIT %(count)s FOR UPDATE SKIP LOCKED
+) AS free WHERE shard.shard = free.shard
+RETURNING shard.shard, shard.epoch, previous::text, current::text, position
+"""
+# Others must not wait for a relay that was frozen before its commit: the server then ends its session.
+_STORE = """
+UPDATE outbox_shard AS shard SET previous = %(previous)s::pg_snapshot, current = %(current)s::pg_snapshot,
+    position = %(position)s
+FROM unnest(%(shards)s::smallint[], %(epochs)s::bigint[]) AS held (shard, epoch),
+    set_config('idle_in_transaction_session_timeout', %(patience)s, true)
+WHERE shard.shard = held.shard AND shard.epoch = held.epoch AND shard.owner = %(owner)s
+"""
+# The row of a relay that went away without a word is of no use to anybody for long.
+_BEAT = """
+WITH gone AS (
+    DELETE FROM outbox_relay WHERE expires_at < clock_timestamp() - interval '1 hour'
+), here AS (
+    INSERT INTO outbox_relay (owner, expires_at)
+    VALUES (%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+    ON CONFLICT (owner) DO UPDATE SET expires_at = EXCLUDED.expires_at
+)
+UPDATE outbox_shard SET expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE owner = %(owner)s
+"""
+
+
+class Leases:
+    """One relay's shards. Used by the relay's own thread; `Heartbeat` renews them beside it."""
 
     def __init__(self, *, using: str, seconds: float) -> None:
-        self.shards = list(range(SHARDS))
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self._using = using
-        self._seconds = seconds
-        self._epoch: int | None = None
+        self.seconds = seconds
+        self.using = using
+        self._epochs: dict[int, int] = {}
 
     @property
-    def held(self) -> bool:
-        """Whether this process believes that it is the relay; the database decides at each cursor commit."""
-        return self._epoch is not None
+    def shards(self) -> list[int]:
+        """Those that this process believes it holds; the database decides at each cursor commit."""
+        return sorted(self._epochs)
 
-    def acquire(self) -> Cursor | None:
-        """Take the shards and return their cursor, or None while another relay holds them.
+    def look(self) -> Imbalance:
+        """Compare what is held with this relay's share. Writes nothing.
 
-        Raises StandbyDatabase, for snapshots of a standby hide open transactions, and RestoredDatabase.
+        Raises StandbyDatabase, for snapshots of a standby hide open transactions, RestoredDatabase, and
+        LeaseLost when another relay has taken one of its shards over.
         """
-        if self._is_taken():
-            return None
-        with transaction.atomic(using=self._using), connections[self._using].cursor() as sql:
-            # A table emptied by hand begins again at the beginning: repeating is safe, skipping is not.
-            sql.execute(
-                "INSERT INTO outbox_shard (shard) SELECT unnest(%s::smallint[]) ON CONFLICT DO NOTHING",
-                [self.shards],
-            )
-            sql.execute(
-                "SELECT owner IS NOT NULL AND owner <> %s AND expires_at > clock_timestamp(), epoch,"
-                " previous::text, current::text, position"
-                " FROM outbox_shard ORDER BY shard FOR UPDATE",
-                [self.owner],
-            )
-            rows = sql.fetchall()
-            if any(taken for taken, *_ in rows):
-                return None
-            epoch = max(row[1] for row in rows) + 1
-            sql.execute(
-                "UPDATE outbox_shard SET owner = %s, epoch = %s,"
-                " expires_at = clock_timestamp() + make_interval(secs => %s)",
-                [self.owner, epoch, self._seconds],
-            )
-        self._epoch = epoch
-        # One relay holds all shards, so their cursors are always stored together.
-        previous, current, position = rows[0][2:]
-        return Cursor(Snapshot(previous), current and Snapshot(current), position)
-
-    def _is_taken(self) -> bool:
-        """Look without locking: a relay standing by writes nothing."""
-        with connections[self._using].cursor() as sql:
-            sql.execute("SELECT pg_is_in_recovery()")
-            if sql.fetchone()[0]:
-                raise StandbyDatabase
-            sql.execute(
-                "SELECT bool_or(owner <> %s AND expires_at > clock_timestamp()),"
-                " bool_or(pg_snapshot_xmax(previous) > pg_snapshot_xmax(pg_current_snapshot()))"
-                " FROM outbox_shard",
-                [self.owner],
-            )
-            taken, ahead = sql.fetchone()
+        with connections[self.using].cursor() as sql:
+            sql.execute(_LOOK, {"owner": self.owner, "held": self.shards})
+            standby, members, available, present, own, ahead = sql.fetchone()
+        if standby:
+            raise StandbyDatabase
         if ahead:
             raise RestoredDatabase(
                 f"{RestoredDatabase.__doc__} Its new events would be skipped. docs/operations.md says how to"
                 " send all that it holds again; consumers drop what they know."
             )
-        return bool(taken)
+        share, held = self._share(members or []), len(self._epochs)
+        if own < held:
+            raise LeaseLost
+        if present < SHARDS:  # a table emptied by hand
+            available += SHARDS - present
+        return Imbalance(spare=max(held - share, 0), take=max(min(share, available) - held, 0))
 
-    def renew(self, cursor: Cursor) -> None:
-        """Hold on for another lease time and store the cursor, in the caller's transaction.
+    def _share(self, members: list[str]) -> int:
+        if self.owner not in members:
+            return 0  # until the first heartbeat
+        each, more = divmod(SHARDS, len(members))
+        return each + (members.index(self.owner) < more)
 
-        Raises LeaseLost when another relay has taken over.
-        """
-        with connections[self._using].cursor() as sql:
+    def take(self, count: int) -> Positions:
+        """Take up to so many shards that nobody holds; return where to go on with each."""
+        with connections[self.using].cursor() as sql:
+            # A table emptied by hand begins again at the beginning: repeating is safe, skipping is not.
             sql.execute(
-                "UPDATE outbox_shard SET expires_at = clock_timestamp() + make_interval(secs => %s),"
-                " previous = %s, current = %s, position = %s"
-                " WHERE owner = %s AND epoch = %s",
-                [
-                    self._seconds,
-                    cursor.previous.text,
-                    None if cursor.current is None else cursor.current.text,
-                    cursor.position,
-                    self.owner,
-                    self._epoch,
-                ],
+                "INSERT INTO outbox_shard (shard) SELECT generate_series(0, %s) ON CONFLICT DO NOTHING",
+                [SHARDS - 1],
             )
-            if sql.rowcount != len(self.shards):
-                self._epoch = None
+            sql.execute(
+                _TAKE,
+                {"owner": self.owner, "seconds": self.seconds, "count": count, "held": self.shards},
+            )
+            rows = sql.fetchall()
+        positions: Positions = defaultdict(list)
+        for shard, epoch, previous, current, position in rows:
+            self._epochs[shard] = epoch
+            cursor = Cursor(Snapshot(previous), Snapshot(current) if current else None, position)
+            positions[cursor].append(shard)
+        return dict(positions)
+
+    def store(self, cursor: Cursor, shards: list[int]) -> None:
+        """Keep how far these shards have come, as the last statement of the caller's transaction.
+
+        Raises LeaseLost when another relay has taken one of them over.
+        """
+        with connections[self.using].cursor() as sql:
+            sql.execute(
+                _STORE,
+                {
+                    "owner": self.owner,
+                    "patience": f"{max(1, int(self.seconds * 1_000))}ms",
+                    "shards": shards,
+                    "epochs": [self._epochs.get(shard, -1) for shard in shards],
+                    "previous": cursor.previous.text,
+                    "current": None if cursor.current is None else cursor.current.text,
+                    "position": cursor.position,
+                },
+            )
+            if sql.rowcount != len(shards):
                 raise LeaseLost
 
-    def release(self) -> None:
-        """Let another relay take over at once."""
-        epoch, self._epoch = self._epoch, None
-        with connections[self._using].cursor() as sql:
+    def give(self, positions: Mapping[Cursor, Iterable[int]]) -> None:
+        """Let others go on with these shards from here, at once. Raises LeaseLost."""
+        for cursor, shards in positions.items():
+            given = list(shards)
+            self.store(cursor, given)
+            with connections[self.using].cursor() as sql:
+                sql.execute(
+                    "UPDATE outbox_shard SET owner = NULL, expires_at = NULL"
+                    " WHERE owner = %s AND shard = ANY(%s)",
+                    [self.owner, given],
+                )
+            for shard in given:
+                del self._epochs[shard]
+
+    def leave(self) -> None:
+        """Let others take over at once, from the stored cursors, and be no member any more."""
+        self._epochs = {}
+        with connections[self.using].cursor() as sql:
             sql.execute(
-                "UPDATE outbox_shard SET owner = NULL, expires_at = NULL WHERE owner = %s AND epoch = %s",
-                [self.owner, epoch],
+                "UPDATE outbox_shard SET owner = NULL, expires_at = NULL WHERE owner = %s", [self.owner]
             )
+            sql.execute("DELETE FROM outbox_relay WHERE owner = %s", [self.owner])
 
     def forget(self) -> None:
-        """Believe no more that the lease is held: the database could not be asked."""
-        self._epoch = None
+        """Believe no more that anything is held: what is, is taken again."""
+        self._epochs = {}
+
+    def beat(self) -> None:
+        """Be a member, and hold on to what is held, for another lease time."""
+        with connections[self.using].cursor() as sql:
+            sql.execute(_BEAT, {"owner": self.owner, "seconds": self.seconds})
+
+
+class Heartbeat:
+    """A thread that holds on to the leases while the relay works, however long one of its statements takes.
+
+    Where the database is away it says nothing: the relay's own thread meets that, too.
+    """
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox-relay-heartbeat", daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        self._leases.beat()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection = connections[self._leases.using]
+        try:
+            while not self._stop.wait(self._leases.seconds / 3):
+                try:
+                    self._leases.beat()
+                except DatabaseError as error:
+                    logger.debug("no heartbeat: %s", error)
+                    connection.close()
+        finally:
+            connection.close()

@@ -81,6 +81,20 @@ class Shard(models.Model):
         return f"shard {self.shard}"
 
 
+class RelayMember(models.Model):
+    """A relay that is there, with or without shards of its own, until its time runs out."""
+
+    owner = models.TextField(primary_key=True)
+    expires_at = models.DateTimeField()
+    started_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "outbox_relay"
+
+    def __str__(self) -> str:
+        return self.owner
+
+
 class KeyCounter(models.Model):
     """The last number given within (topic, key); its row lock is what orders the key's publishers."""
 
@@ -97,7 +111,11 @@ class KeyCounter(models.Model):
 
 
 class Refusal(models.Model):
-    """An event that Kafka refused, or one waiting behind it: it holds its key, and nothing else."""
+    """An event that Kafka refused, or one waiting behind it: it holds its key, and nothing else.
+
+    requested_at  when an operator asked for it to be sent again; null until then, and when that failed
+    discarded     why it is not to be sent, but a placeholder in its place; empty when it is
+    """
 
     event_id = models.UUIDField(primary_key=True)
     position = models.BigIntegerField()
@@ -105,6 +123,8 @@ class Refusal(models.Model):
     key = models.TextField(null=True)  # noqa: DJ001
     cause = models.TextField()
     refused_at = models.DateTimeField()
+    requested_at = models.DateTimeField(null=True)
+    discarded = models.TextField(default="", db_default="")
 
     class Meta:
         db_table = "outbox_refusal"

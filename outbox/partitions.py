@@ -31,6 +31,11 @@ class Span:
     def name(self, table: str) -> str:
         return f"{table}_p{self.start:%Y%m%d}"
 
+    @classmethod
+    def named(cls, name: str) -> "Span":
+        """The week of a partition's name, or of its last eight digits."""
+        return cls(datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=UTC))
+
 
 def spans(*, since: datetime, until: datetime) -> Iterator[Span]:
     """The weeks, from Monday 00:00 UTC, that cover `since` to `until`."""
@@ -57,13 +62,29 @@ def make_partitions(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
             since = now if newest is None else newest.end
             for span in spans(since=since, until=now + AHEAD):
                 name = span.name(table)
-                # DDL takes no parameters where the server binds them.
-                bounds = f"FROM ('{lowest_id(span.start)}') TO ('{lowest_id(span.end)}')"
                 cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-                cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {bounds}")
+                cursor.execute(attaching(table, span))
                 made.append(name)
         _make_inbox_past(cursor, before=next(spans(since=now, until=now)).start)
     return made
+
+
+def attaching(table: str, span: Span) -> str:
+    """The statement that makes a week's table a partition; DDL takes no parameters on the server."""
+    bounds = f"FROM ('{lowest_id(span.start)}') TO ('{lowest_id(span.end)}')"
+    return f"ALTER TABLE {table} ATTACH PARTITION {span.name(table)} FOR VALUES {bounds}"
+
+
+def weeks_of(table: str, *, using: str) -> list[Span]:
+    """The weeks that have a partition, the oldest first."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT substring(inhrelid::regclass::text FROM '_p([0-9]{8})$') AS day FROM pg_inherits"
+            " WHERE inhparent = %s::regclass AND NOT inhdetachpending ORDER BY 1",
+            [table],
+        )
+        days = [day for (day,) in cursor.fetchall() if day]
+    return [Span.named(day) for day in days]
 
 
 def _newest(cursor: Any, table: str) -> Span | None:
@@ -74,7 +95,7 @@ def _newest(cursor: Any, table: str) -> Span | None:
         [table],
     )
     (day,) = cursor.fetchone()
-    return None if day is None else Span(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC))
+    return None if day is None else Span.named(day)
 
 
 def _make_inbox_past(cursor: Any, *, before: datetime) -> None:

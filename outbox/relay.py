@@ -1,63 +1,47 @@
 """The relay: publishes the outbox to Kafka, in order per key, skipping nothing.
 
-A page of the window is sent and flushed; then the cursor and the trace rows commit together. A crash in
-between sends the page again from the cursor, a key's rows contiguously and in order, so that the first
-occurrence of every event is in order and readers drop the rest by id.
+Pages of the window are read, sent and recorded, several at a time. A page's cursor and trace rows commit
+together, once Kafka has all of it and of the pages before. A crash in between sends again from the stored
+cursor, a key's rows contiguously and in order, so that the first occurrence of every event is in order and
+readers drop the rest by id.
 """
 
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
+from collections.abc import Iterable
+from dataclasses import replace
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
 
-from outbox import clock
+from outbox import mending
 from outbox.config import Config, config
-from outbox.envelope import cloudevent_headers
-from outbox.errors import LeaseLost, OutboxError, UnknownTopic
-from outbox.kafka import BrokerError, RecordProducer, RecordRefused
-from outbox.keys import partition_of
-from outbox.lease import Lease
+from outbox.errors import LeaseLost, OutboxError
+from outbox.kafka import BrokerError, RecordProducer
+from outbox.lease import Heartbeat, Leases, Positions
 from outbox.listen import Listener
+from outbox.pages import BatchRefused, Key, Page, PageSender
+from outbox.placing import Placing
+from outbox.reading import PageReader
+from outbox.recorder import Recorder
 from outbox.recovery import Family, backoff, family_of
-from outbox.window import Cursor, OutboxRecord, open_window, read_page
+from outbox.window import Cursor, snapshot
 
 logger = logging.getLogger(__name__)
 
-_COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset", published_at) FROM STDIN'
-BEHIND = "waits behind a refused event of its key"
-
-
-class Trace(NamedTuple):
-    """Where Kafka put an event, and when it said so; a row of outbox_publication."""
-
-    event_id: UUID
-    partition: int
-    offset: int
-    published_at: datetime
-
-
-@dataclass(slots=True)
-class Sent:
-    """What became of the records of one page.
-
-    held  the keys of this page's refused records: what comes behind them waits
-    """
-
-    traces: list[Trace] = field(default_factory=list)
-    refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)  # record, cause
-    held: set[tuple[str, str]] = field(default_factory=set)
-
-    def refuse(self, record: OutboxRecord, cause: str) -> None:
-        """Set a record aside, and its key with it."""
-        self.refused.append((record, cause))
-        if record.key is not None:
-            self.held.add((record.topic, record.key))
+# How often relays look whether the shards are fairly shared. Half of it is noticed at once, on the average.
+LOOK_SECONDS = 0.5
+# Read ahead of what has been recorded. More would only fill memory while Kafka is slow.
+MOST_PAGES = 4
+# Records of a page, to begin with; it grows while there is more to be sent.
+FEWEST = 500
+# Of a page among whose records a refused one is looked for.
+CAREFULLY = 100
+# So long a relay that gives shards away, or stops, waits for what is under way.
+DRAIN_SECONDS = 5.0
+# Until it is said that Kafka does not answer.
+SILENCE_SECONDS = 5.0
 
 
 class Relay:
@@ -69,230 +53,257 @@ class Relay:
         self._stop = stop
         self._using = using
         self._settings = settings or config()
-        self._lease = Lease(using=using, seconds=self._settings.lease)
+        self._leases = Leases(using=using, seconds=self._settings.lease)
         self._listener = Listener(using=using)
-        self._producer: RecordProducer | None = None
-        self._cursor: Cursor | None = None
-        self._renewed = 0.0
-        self._partitions: dict[str, int] = {}
-        self._held: set[tuple[str, str]] = set()
-        self._round_robin = 0
+        self._placing = Placing(using=using)
+        self._positions: Positions = {}
+        self._held: set[Key] = set()
+        self._delays = backoff()
+        self._limit = FEWEST
+        # How many records are to be sent page by page, since Kafka refused a batch among them.
+        self._careful = 0
+        self._looked_at = self._heard_at = 0.0
+        self._silent = False
 
     def run(self) -> None:
         """Relay until stopped; what is away is waited for, with backoff, however long it takes."""
-        delays = backoff()
         try:
             while not self._stop.is_set():
                 try:
-                    if self._step():
-                        delays = backoff()
+                    with Heartbeat(self._leases):
+                        self._relay()
                 except (OutboxError, DatabaseError) as error:
                     self._recover(error)
-                    self._stop.wait(next(delays))
         finally:
             self._finish()
 
-    def _step(self) -> bool:
-        """One turn of the loop; False when this relay is standing by."""
-        if self._cursor is None:
-            self._cursor = self._lease.acquire()
-            if self._cursor is None:
-                self._stop.wait(self._settings.lease / 5)
-                return False
-            self._begin()
-        sent = self.tick()
-        self._renew_if_due()
-        if not sent:
+    def _relay(self) -> None:
+        """Until told to stop, or until something fails: then all begins again at the stored cursors."""
+        self._listener.listen()
+        self._looked_at = 0.0
+        self._held.clear()
+        self._sender = self._new_sender()
+        try:
+            with (
+                PageReader(size=self._settings.relay_page_bytes, using=self._using) as self._reader,
+                Recorder(self._leases) as self._recorder,
+            ):
+                while not self._stop.is_set():
+                    if time.monotonic() - self._looked_at > LOOK_SECONDS:
+                        self._balance()
+                    self._turn()
+                self._drain()
+        finally:
+            self._sender.abandon()
+
+    def _turn(self) -> None:
+        """Send what there is; without anything to send, wait for it or for what is under way."""
+        sent = self._send_next() if len(self._sender) + len(self._recorder) < MOST_PAGES else 0
+        if sent:
+            self._hear(0)
+        elif len(self._sender):
+            self._hear(self._patience())
+        elif len(self._recorder) >= MOST_PAGES:
+            self._recorder.wait(self._settings.relay_poll)
+            self._recorder.check()
+        else:
+            self._recorder.check()
             self._listener.wait(self._settings.relay_poll)
+            self._delays = backoff()
+
+    def _send_next(self) -> int:
+        """Send the next page of each window; return how many records they were."""
+        if any(cursor.current is None for cursor in self._positions):
+            # One end for all that need one: they then come equally far, and are read together.
+            now = snapshot(using=self._using)
+            self._positions = _merged(
+                (cursor if cursor.current else replace(cursor, current=now), shards)
+                for cursor, shards in self._positions.items()
+            )
+        sent, full, moved = 0, False, []
+        most = CAREFULLY if self._careful else self._settings.relay_page
+        limit = min(self._limit, most)
+        for cursor, shards in self._positions.items():
+            found = self._reader.read(cursor, shards, limit=limit, following=min(2 * limit, most))
+            after = cursor.after(found)
+            # A window without rows leaves nothing to be written: a wider one holds nothing more.
+            if found.records:
+                self._send(Page(found.records, self._placing.places(found.records), shards, after))
+            sent += len(found.records)
+            full = full or not found.last
+            moved.append((after, shards))
+        self._positions = _merged(moved)
+        self._limit = min(2 * self._limit, self._settings.relay_page) if full else FEWEST
+        return sent
+
+    def _send(self, page: Page) -> None:
+        if self._careful:
+            self._send_carefully(page)
+        else:
+            self._sender.send(page)
+
+    def _hear(self, timeout: float) -> None:
+        """Hear what Kafka says, and have recorded what is done."""
+        self._sender.poll(timeout)
+        done = self._sender.done()
+        self._recorder.put(done)
+        self._recorder.check()
+        if done:
+            self._heard_at = time.monotonic()
+            self._delays = backoff()
+            if self._silent:
+                logger.info("Kafka answers again")
+                self._silent = False
+        elif len(self._sender) and time.monotonic() - self._heard_at > SILENCE_SECONDS and not self._silent:
+            logger.warning("Kafka does not answer; %d pages are on their way, and wait", len(self._sender))
+            self._silent = True
+
+    def _patience(self) -> float:
+        """How long to wait for Kafka before looking for what has been published since."""
+        waited = time.monotonic() - self._heard_at
+        return min(max(0.005, waited / 4), self._settings.relay_poll)
+
+    def _drain(self, *, seconds: float = DRAIN_SECONDS) -> bool:
+        """Wait for all that is under way to be recorded; whether it was."""
+        end = time.monotonic() + seconds
+        while (len(self._sender) or len(self._recorder)) and time.monotonic() < end:
+            if len(self._sender):
+                self._hear(0.05)
+            else:
+                self._recorder.wait(0.05)
+                self._recorder.check()
+        return not len(self._sender) and not len(self._recorder)
+
+    def _balance(self) -> None:
+        """Give away what others should have, take what nobody has."""
+        self._looked_at = time.monotonic()
+        self._placing.refresh()
+        self._mend()
+        imbalance = self._leases.look()
+        if imbalance.spare and self._drain():
+            spare = set(self._leases.shards[-imbalance.spare :])
+            self._leases.give(_only(self._positions, spare))
+            self._positions = _only(self._positions, set(self._leases.shards))
+        if imbalance.take:
+            taken = self._leases.take(imbalance.take)
+            self._positions = _merged([*self._positions.items(), *taken.items()])
+            self._load_held()
+        if imbalance:
+            shards = ", ".join(map(str, self._leases.shards)) or "none: others have them"
+            logger.info("relaying shards %s as %s", shards, self._leases.owner)
+
+    def _mend(self) -> None:
+        """Send what was refused and has been asked for since. Nothing else is under way meanwhile."""
+        if not mending.requested(self._leases) or not self._drain():
+            return
+        stuck: set[Key] = set()
+        for one in mending.requested(self._leases):
+            if one.key not in stuck and not self._mended(one) and one.key is not None:
+                stuck.add(one.key)
+
+    def _mended(self, one: mending.Requested) -> bool:
+        """Whether Kafka has it now, and the next one of its key may follow."""
+        [place] = self._placing.places([one.record])
+        cursor = next(cursor for cursor, shards in self._positions.items() if one.shard in shards)
+        alone = Page([one.record], [place], [one.shard], cursor)
+        if one.key is not None:
+            self._held.discard(one.key)
+        try:
+            self._sender.send(alone)
+            self._sent_alone()
+        except BatchRefused as error:
+            self._sender.hold(alone, one.record, str(error))
+            self._renew_sender()
+        if alone.refused:
+            mending.refused_again(one, alone.refused[0][1], leases=self._leases)
+            return False
+        mending.sent(one, alone, leases=self._leases)
+        if one.key is not None and mending.still_held(one.key, leases=self._leases):
+            self._held.add(one.key)
         return True
 
-    def _begin(self) -> None:
-        self._renewed = time.monotonic()
-        self._listener.listen()
+    def _load_held(self) -> None:
         with connections[self._using].cursor() as sql:
             sql.execute("SELECT DISTINCT topic, key FROM outbox_refusal WHERE key IS NOT NULL")
-            self._held = {(topic, key) for topic, key in sql.fetchall()}
-        self._new_producer().prepare()
-        logger.info("relaying all shards as %s", self._lease.owner)
+            self._held.update((topic, key) for topic, key in sql.fetchall())
 
-    def tick(self) -> int:
-        """Send the next page, if there is one; return how many events it had."""
-        cursor = self._cursor
-        assert cursor is not None  # noqa: S101  (the lease is held)
-        if cursor.current is None:
-            cursor = open_window(cursor, using=self._using)
-        page = read_page(
-            cursor,
-            shards=self._lease.shards,
-            limit=self._settings.relay_page,
-            size=self._settings.relay_page_bytes,
-            using=self._using,
-        )
-        after = cursor.after(page)
-        if page.records:
-            self._commit(self._send(page.records), after)
-        # Else there is nothing to write: after a crash the wider window holds nothing more.
-        self._cursor = after
-        return len(page.records)
+    def _new_sender(self) -> PageSender:
+        producer = RecordProducer(self._settings.kafka, max_bytes=self._settings.max_event_bytes)
+        producer.prepare()
+        self._heard_at, self._silent = time.monotonic(), False
+        return PageSender(producer, held=self._held)
 
-    def _send(self, records: list[OutboxRecord]) -> Sent:
-        # All partitions first: a topic that is not there yet must not have half a page sent again and again.
-        placed = [(record, self._partition(record)) for record in records]
-        sent, batch_refused = Sent(), False
+    def _renew_sender(self) -> None:
+        self._sender.abandon()
+        self._sender = self._new_sender()
+
+    def _send_carefully(self, page: Page) -> None:
+        """Send a page alone; when Kafka refuses a batch of it, its records one by one, to find the guilty."""
+        self._careful = max(0, self._careful - len(page.records))
         try:
-            for record, partition in placed:
-                self._produce(record, partition, sent)
-            self._flush()
-        except BrokerError:
-            self._drop_producer()  # which hears what Kafka had said of the records until then
-            batch_refused = any(cause != BEHIND for _, cause in sent.refused)
-            if not batch_refused:
-                raise
-        if batch_refused:
-            sent = self._send_one_by_one(placed)
-        if len(sent.traces) + len(sent.refused) != len(records):
-            raise BrokerError("Kafka did not say where every record went; the page will be sent again")
-        return sent
+            self._sender.send(page)
+            self._sent_alone()
+        except BatchRefused:
+            self._careful = 0
+            self._renew_sender()
+            page = Page(page.records, page.places, page.shards, page.after)
+            for number in range(len(page.records)):
+                self._send_one(page, number)
+        self._recorder.put([page])
 
-    def _send_one_by_one(self, placed: list[tuple[OutboxRecord, int]]) -> Sent:
-        """Find the guilty record: Kafka refuses the whole batch it is in, and the producer stops there."""
-        sent = Sent()
-        self._new_producer()
-        for record, partition in placed:
-            refused = len(sent.refused)
-            try:
-                self._produce(record, partition, sent)
-                self._flush()
-            except BrokerError:
-                if len(sent.refused) == refused:
-                    raise
-                self._new_producer()
-        return sent
+    def _send_one(self, page: Page, number: int) -> None:
+        alone = Page([page.records[number]], [page.places[number]], page.shards, page.after)
+        try:
+            self._sender.send(alone)
+            self._sent_alone()
+        except BatchRefused as error:
+            self._sender.hold(alone, page.records[number], str(error))
+            self._renew_sender()
+        page.traces += alone.traces
+        page.refused += alone.refused
 
-    def _new_producer(self) -> RecordProducer:
-        self._drop_producer()
-        self._producer = RecordProducer(self._settings.kafka, max_bytes=self._settings.max_event_bytes)
-        return self._producer
-
-    def _flush(self) -> None:
-        while self._producer is not None and self._producer.flush(self._settings.lease / 5):
-            self._renew_if_due()
-            if self._stop.is_set():
+    def _sent_alone(self) -> None:
+        """Return when Kafka has all that is under way. Raises BatchRefused, BrokerError."""
+        while not self._sender.done():
+            self._sender.poll(self._settings.relay_poll)
+            if self._stop.is_set() and len(self._sender):
                 raise BrokerError("stopped while Kafka was away; the page will be sent again")
 
-    def _produce(self, record: OutboxRecord, partition: int, sent: Sent) -> None:
-        assert self._producer is not None  # noqa: S101  (made with the lease)
-        if record.key is not None and (record.topic, record.key) in self._held | sent.held:
-            sent.refuse(record, BEHIND)
-            return
-
-        def done(refusal: RecordRefused | None, partition: int, offset: int) -> None:
-            if refusal is None:
-                sent.traces.append(Trace(record.id, partition, offset, clock.now(using=self._using)))
-            else:
-                sent.refuse(record, str(refusal))
-
-        try:
-            self._producer.send(
-                record.topic,
-                partition,
-                key=None if record.key is None else record.key.encode(),
-                value=bytes(record.payload),
-                headers=_headers(record),
-                done=done,
-            )
-        except RecordRefused as error:
-            sent.refuse(record, str(error))
-
-    def _partition(self, record: OutboxRecord) -> int:
-        count = self._partitions.get(record.topic) or self._read_partitions(record.topic)
-        if record.key is not None:
-            return partition_of(record.key, count)
-        if record.partition is not None:
-            return record.partition
-        self._round_robin += 1
-        return self._round_robin % count
-
-    def _read_partitions(self, topic: str) -> int:
-        with connections[self._using].cursor() as sql:
-            sql.execute("SELECT name, partitions FROM outbox_topic")
-            self._partitions = dict(sql.fetchall())
-        try:
-            return self._partitions[topic]
-        except KeyError:
-            raise UnknownTopic(
-                f"Topic {topic!r} has not been created: run `manage.py topics apply`."
-            ) from None
-
-    def _commit(self, sent: Sent, cursor: Cursor) -> None:
-        """The page's traces and the cursor behind it, in one transaction; conditional on the lease."""
-        connection = connections[self._using]
-        with transaction.atomic(using=self._using):
-            self._lease.renew(cursor)
-            # Django does not translate the errors of copy() itself.
-            with connection.cursor() as sql, connection.wrap_database_errors:
-                if sent.traces:
-                    with sql.copy(_COPY_TRACES) as copy:
-                        for trace in sent.traces:
-                            copy.write_row(trace)
-                if sent.refused:
-                    sql.executemany(
-                        "INSERT INTO outbox_refusal (event_id, position, topic, key, cause)"
-                        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                        [(row.id, row.position, row.topic, row.key, why) for row, why in sent.refused],
-                    )
-        self._renewed = time.monotonic()
-        self._held |= sent.held
-        for record, why in sent.refused:
-            logger.error("%s %s of key %s is held: %s", record.type, record.id, record.key, why)
-
-    def _renew_if_due(self) -> None:
-        if self._cursor is not None and time.monotonic() - self._renewed > self._settings.lease / 3:
-            self._lease.renew(self._cursor)
-            self._renewed = time.monotonic()
-
     def _recover(self, error: Exception) -> None:
-        """Begin again at the stored cursor, with a new producer: a crashed database may be behind memory."""
-        if isinstance(error, LeaseLost):
+        """Begin again at the stored cursors, with a new producer: a crashed database may be behind memory."""
+        if isinstance(error, BatchRefused):
+            logger.info("a batch was refused (%s): looking for the record", error)
+            self._careful = MOST_PAGES * self._settings.relay_page
+        elif isinstance(error, LeaseLost):
             logger.warning("%s", error)
         elif family_of(error) in {Family.RECOVERABLE, Family.CONTENTION}:
             logger.warning("waiting: %s", str(error).partition("\n")[0])
         else:
             raise error
-        if self._stop.is_set():
-            return  # the lease is given back at the end
-        self._drop_producer()
         self._listener.close()
-        self._lease.forget()
-        self._cursor = None
+        self._leases.forget()
+        self._positions = {}
         connections[self._using].close()
-
-    def _drop_producer(self) -> None:
-        if self._producer is not None:
-            self._producer.abandon()
-            self._producer = None
+        if not isinstance(error, BatchRefused):
+            self._stop.wait(next(self._delays))
 
     def _finish(self) -> None:
-        self._drop_producer()
         self._listener.close()
         try:
-            if self._lease.held:
-                self._lease.release()
+            self._leases.leave()
         except DatabaseError:
-            logger.warning("the database is away: the lease runs out by itself")
+            logger.warning("the database is away: the leases run out by themselves")
         connections[self._using].close()
 
 
-def _headers(record: OutboxRecord) -> list[tuple[str, bytes | None]]:
-    return cloudevent_headers(
-        id=record.id,
-        source=record.source,
-        type=record.type,
-        occurred_at=record.occurred_at,
-        key=record.key,
-        number=record.number,
-        correlation_id=record.correlation_id,
-        causation_id=record.causation_id,
-        traceparent=record.traceparent,
-        content_type=record.content_type,
-    )
+def _only(positions: Positions, these: set[int]) -> Positions:
+    return _merged((cursor, [one for one in shards if one in these]) for cursor, shards in positions.items())
+
+
+def _merged(positions: Iterable[tuple[Cursor, list[int]]]) -> Positions:
+    """Shards that have come equally far together; without those of which there are none."""
+    merged: Positions = {}
+    for cursor, shards in positions:
+        if shards:
+            merged.setdefault(cursor, []).extend(shards)
+    return merged

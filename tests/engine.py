@@ -15,7 +15,7 @@ from outbox import Event, Topic, publish
 from outbox.config import config
 from outbox.envelope import cloudevent_headers
 from outbox.ids import new_id
-from outbox.kafka import Cluster, Record
+from outbox.kafka import Cluster, Record, RecordProducer
 
 NOTES = Topic("notes", partitions=4, retention=timedelta(days=1))
 TOPICS = [NOTES]
@@ -218,6 +218,16 @@ def until(condition: Callable[[], T], *, seconds: float = 30.0, every: float = 0
             raise AssertionError(f"not within {seconds} s; last answer: {result!r}")
         pause.wait(every)
     return result
+
+
+def flush(producer: RecordProducer) -> None:
+    """Until Kafka has answered for every record."""
+
+    def delivered() -> bool:
+        producer.poll(0.1)
+        return not len(producer)
+
+    until(delivered)
 
 
 def records_in(topic: Topic, *, count: int, seconds: float = 30.0) -> Iterator[Record]:

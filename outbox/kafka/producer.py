@@ -26,9 +26,12 @@ _REFUSALS = {
 class RecordProducer:
     """Sends records and tells where each went. Idempotent, acks=all, retried for as long as it takes.
 
-    Per partition, what Kafka has accepted is always a prefix of what was sent: when it refuses a batch,
-    for one record of it, nothing sent later is accepted, and this producer is used up. `message.timeout.ms=0`
-    leaves giving up to the caller, for a record that timed out alone would break the order of its key.
+    Per partition, what Kafka has accepted is always a prefix of what was sent, once it has accepted anything
+    of this producer there: when it refuses a batch, for one record of it, nothing sent later is accepted, and
+    this producer is used up. But to a producer that is new to a partition Kafka denies nothing: there a batch
+    may be accepted although the one before was refused. So a first record has to be sent alone.
+    `message.timeout.ms=0` leaves giving up to the caller, for a record that timed out alone would break the
+    order of its key.
     """
 
     def __init__(self, kafka: dict[str, str], *, max_bytes: int) -> None:
@@ -48,6 +51,10 @@ class RecordProducer:
         )
         self._failure: BrokerError | None = None
 
+    def __len__(self) -> int:
+        """How many records Kafka has yet to answer for."""
+        return len(self._producer)
+
     def prepare(self) -> None:
         """Connect, so that the first record need not wait for it. Says nothing when Kafka is away."""
         with suppress(KafkaException):
@@ -61,9 +68,9 @@ class RecordProducer:
         key: bytes | None,
         value: bytes,
         headers: Headers,
-        done: Callable[[RecordRefused | None, int, int], None],
+        done: Callable[[RecordRefused | None, int], None],
     ) -> None:
-        """Queue a record; `done(refusal, partition, offset)` is called in a later flush.
+        """Queue a record; `done(refusal, offset)` is called in a later poll.
 
         A refusal then means the record's batch: which record of it is guilty, Kafka does not say.
         Raises RecordRefused for a record that is not even queued, BrokerError when none can be.
@@ -71,9 +78,9 @@ class RecordProducer:
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
-                done(None, known(message.partition()), known(message.offset()))
+                done(None, known(message.offset()))
             elif error.code() in _REFUSALS:
-                done(RecordRefused(error.str()), partition, -1)
+                done(RecordRefused(error.str()), -1)
             else:
                 self._failure = BrokerError(f"{error.str()} (topic {topic}, partition {partition})")
 
@@ -89,26 +96,26 @@ class RecordProducer:
         except BufferError as error:
             raise BrokerError("the producer's queue is full: raise queue.buffering.max.messages") from error
 
-    def flush(self, timeout: float) -> int:
-        """Wait until all is delivered or `timeout` seconds are over; return how many records are still out.
+    def poll(self, timeout: float) -> None:
+        """Hear what Kafka says of the records that were sent; wait up to `timeout` seconds for the first.
 
         Raises BrokerError when a record was not delivered for no fault of its own: send all again from
         the cursor, with a new producer.
         """
-        self._poll_until(time.monotonic() + timeout)
+        self._serve(timeout)
         if self._failure is not None:
             raise self._failure
-        return len(self._producer)
 
     def abandon(self) -> None:
         """Forget what has not been delivered; it may or may not have reached Kafka."""
         self._producer.purge()
-        self._poll_until(time.monotonic() + 1)
-
-    def _poll_until(self, end: float) -> None:
-        # Not confluent's flush(): a fatal error raised in the midst of it breaks every later callback.
+        end = time.monotonic() + 1
         while len(self._producer) and (left := end - time.monotonic()) > 0:
-            try:
-                self._producer.poll(left)
-            except KafkaException as error:
-                self._failure = BrokerError(error.args[0].str())
+            self._serve(left)
+
+    def _serve(self, timeout: float) -> None:
+        # Not confluent's flush(): a fatal error raised in the midst of it breaks every later callback.
+        try:
+            self._producer.poll(timeout)
+        except KafkaException as error:
+            self._failure = BrokerError(error.args[0].str())

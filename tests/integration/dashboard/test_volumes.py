@@ -33,7 +33,7 @@ from dashboard.volumes_stream import volumes_message
 from dashboard.volumes_topic import TotalsProbe, total_in
 from outbox.config import config
 from outbox.kafka import Cluster, RecordProducer
-from tests.engine import record_of
+from tests.engine import flush, record_of
 from tests.integration.dashboard.conftest import browser_of
 
 MINUTE = timedelta(minutes=1)
@@ -353,7 +353,7 @@ async def test_totals_are_read_from_kafka_and_nonsense_is_passed(
             (good.value, good.headers),
         ):
             producer.send(topic, 0, key=b"k", value=value, headers=headers, done=lambda *_: None)  # type: ignore[arg-type]
-        producer.flush(timeout=20)
+        flush(producer)
 
     await in_thread(prepare)
 

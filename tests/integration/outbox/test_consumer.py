@@ -17,7 +17,7 @@ from outbox.errors import OverlappingConsumer
 from outbox.kafka import Cluster, Record, RecordProducer
 from outbox.models import DeadLetter, InboxEntry, WaitingEvent
 from outbox.processor import Batch
-from tests.engine import Noted, Running, new_topic, noted_on, record_of, until
+from tests.engine import Noted, Running, flush, new_topic, noted_on, record_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -65,9 +65,9 @@ def send(*records: Record) -> None:
             key=record.key,
             value=record.value or b"",
             headers=record.headers,
-            done=lambda refusal, partition, offset: None,
+            done=lambda refusal, offset: None,
         )
-    assert producer.flush(20) == 0
+    flush(producer)
 
 
 def notes(listener: Listener, about: str, *texts: str, partition: int = 0, first: int = 1) -> list[Record]:

@@ -3,6 +3,7 @@
 import secrets
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -11,13 +12,15 @@ from django.db import connection, connections, transaction
 from pytest_django import Settings
 
 import outbox
-from outbox import Topic, publish
+from outbox import Topic, publish, refusals
 from outbox.config import Config, config
-from outbox.errors import LeaseLost, RestoredDatabase, UnknownTopic
-from outbox.kafka import Record
-from outbox.keys import partition_of
+from outbox.errors import LeaseLost, NotRefused, RestoredDatabase, UnknownTopic
+from outbox.kafka import Cluster, Record
+from outbox.keys import SHARDS, partition_of
+from outbox.lease import Leases
 from outbox.models import OutboxEvent, Publication, Refusal, Shard
-from outbox.relay import Relay, Sent
+from outbox.pages import Page
+from outbox.relay import Relay
 from outbox.window import Cursor
 from tests.engine import NOTES, Noted, Running, new_topic, noted_on, records_in, until
 
@@ -86,20 +89,23 @@ def test_a_key_arrives_in_order_and_every_event_once() -> None:
     assert {text_header(record, "ce_id") for record in records} == {str(event_id) for event_id in published}
 
 
-def test_a_crash_between_flush_and_cursor_repeats_but_neither_skips_nor_reorders() -> None:
+def test_a_crash_between_flush_and_cursor_repeats_but_neither_skips_nor_reorders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     topic = new_topic()
     published = publish_all(topic, "ababab")
 
-    class Crash(BaseException):
+    class Crash(Exception):
         """The process is gone."""
 
-    class CrashingRelay(Relay):
-        def _commit(self, sent: Sent, cursor: Cursor) -> None:
-            assert len(sent.traces) == 6
-            raise Crash
+    def crash(pages: Sequence[Page], leases: Leases) -> None:
+        assert [len(page.traces) for page in pages] == [6]
+        raise Crash
 
-    with Running(lambda stop: CrashingRelay(stop=stop), may_fail=True) as crashed:
-        until(lambda: crashed.error)
+    with monkeypatch.context() as patch:
+        patch.setattr("outbox.recorder.record", crash)
+        with Running(relay, may_fail=True) as crashed:
+            until(lambda: crashed.error)
     assert isinstance(crashed.error, Crash)
     assert not Publication.objects.exists()
     published += publish_all(topic, "ab")
@@ -126,35 +132,14 @@ def _settings(**changes: int | float) -> Config:
     return Config(kafka=config().kafka, topics=config().topics, **changes)  # type: ignore[arg-type]
 
 
-def test_a_second_relay_stands_by_and_takes_over() -> None:
-    topic = new_topic()
-    with Running(relay):
-        publish_all(topic, "a")
-        until(lambda: Publication.objects.count() == 1)
-
-        class Other(Relay):
-            def __init__(self, stop: threading.Event) -> None:
-                super().__init__(stop=stop)
-                self._lease.owner = "other"
-
-        with Running(Other):
-            publish_all(topic, "b")
-            until(lambda: Publication.objects.count() == 2)
-            assert "other" not in set(Shard.objects.values_list("owner", flat=True))
-    with Running(Other):
-        publish_all(topic, "c")
-        assert len(list(records_in(topic, count=3))) == 3
-
-
 def test_a_relay_that_lost_its_lease_moves_no_cursor() -> None:
-    new_topic()
-    late = Relay(stop=threading.Event())
-    cursor = late._lease.acquire()
-    assert cursor is not None
+    late = Leases(using="default", seconds=5)
+    late.beat()
+    [(cursor, shards)] = late.take(8).items()
     with connection.cursor() as sql:
         sql.execute("UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1, previous = '9:9:'")
     with pytest.raises(LeaseLost), transaction.atomic():
-        late._lease.renew(cursor)
+        late.store(cursor, shards)
     assert set(Shard.objects.values_list("previous", flat=True)) == {"9:9:"}
 
 
@@ -241,25 +226,23 @@ def test_what_is_refused_before_it_is_sent_holds_its_key_too(settings: Settings)
     assert text_header(record, "ce_sequence") == "0" * 18 + "1"
 
 
-def test_a_connection_lost_between_cursor_and_traces_loses_neither() -> None:
+def test_a_connection_lost_between_cursor_and_traces_loses_neither(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     topic = new_topic()
     publish_all(topic, "a")
     lost: list[None] = []
 
-    class Unlucky(Relay):
-        def __init__(self, stop: threading.Event) -> None:
-            super().__init__(stop=stop)
-            renew = self._lease.renew
+    store = Leases.store
 
-            def renew_and_lose(cursor: Cursor) -> None:
-                renew(cursor)
-                if not lost:
-                    lost.append(None)
-                    _terminate(connections["default"].connection.info.backend_pid)
+    def store_and_lose(self: Leases, cursor: Cursor, shards: list[int]) -> None:
+        store(self, cursor, shards)
+        if not lost:
+            lost.append(None)
+            _terminate(connections["default"].connection.info.backend_pid)
 
-            self._lease.renew = renew_and_lose  # type: ignore[method-assign]
-
-    with Running(Unlucky):
+    monkeypatch.setattr(Leases, "store", store_and_lose)
+    with Running(relay):
         until(lambda: Publication.objects.count() == 1)
     assert lost
 
@@ -277,8 +260,8 @@ def _terminate(backend: int) -> None:
 
 def test_a_database_restored_from_a_dump_is_noticed_and_nothing_is_skipped() -> None:
     topic = new_topic()
-    Relay(stop=threading.Event())._lease.acquire()
-    Shard.objects.update(owner=None, previous="900000000:900000000:")
+    Leases(using="default", seconds=0).take(SHARDS)
+    Shard.objects.update(previous="900000000:900000000:")
     publish_all(topic, "abc")
     with Running(relay, may_fail=True) as refused:
         until(lambda: refused.error)
@@ -304,3 +287,59 @@ def test_an_event_for_a_topic_that_does_not_exist_yet_waits_for_it(caplog: pytes
             Cluster(config().kafka).create_topic(NOTES.name, partitions=1, replication=1, config={})
         assert until(lambda: Publication.objects.count() == 1)
     assert UnknownTopic.__doc__
+
+
+def test_what_was_refused_is_sent_after_all_with_what_waits_behind_it() -> None:
+    topic = new_topic(partitions=1, **{"max.message.bytes": "2000"})
+    event = noted_on(topic)
+    with transaction.atomic():
+        publish(event(about="bad", text="1"))
+        guilty = publish(event(about="bad", text=secrets.token_hex(5_000)))
+        publish(event(about="bad", text="3"))
+    with Running(relay):
+        until(lambda: Refusal.objects.count() == 2)
+        refusals.resend(event_id=guilty)
+        until(lambda: not Refusal.objects.filter(requested_at__isnull=False).exists())
+        assert Refusal.objects.count() == 2  # the topic is as it was
+        Cluster(config().kafka).set_config(topic.name, {"max.message.bytes": "100000"})
+        refusals.resend(event_id=guilty)
+        until(lambda: not Refusal.objects.exists())
+        publish_all(topic, "x")
+        with transaction.atomic():
+            publish(event(about="bad", text="4"))
+        until(lambda: Publication.objects.count() == 5)
+    assert numbers_of(topic, b"bad", count=5) == [1, 2, 3, 4]
+
+
+def test_what_is_discarded_leaves_a_placeholder_and_lets_its_key_go_on() -> None:
+    topic = new_topic(partitions=1, **{"max.message.bytes": "2000"})
+    event = noted_on(topic)
+    with transaction.atomic():
+        guilty = publish(event(about="bad", text=secrets.token_hex(5_000)))
+        publish(event(about="bad", text="2"))
+    with Running(relay):
+        until(lambda: Refusal.objects.count() == 2)
+        assert refusals.discard(event_id=guilty, reason="too large for anyone") == 2
+        until(lambda: Publication.objects.count() == 2)
+    placeholder, behind = records_in(topic, count=2)
+    assert text_header(placeholder, "ce_id") == str(guilty)
+    assert text_header(placeholder, "ce_type") == "outbox.EventDiscarded.v1"
+    assert placeholder.value == b'{"type":"tests.Noted.v1","reason":"too large for anyone"}'
+    assert [text_header(one, "ce_sequence") for one in (placeholder, behind)] == [
+        "0" * 18 + "1",
+        "0" * 18 + "2",
+    ]
+    assert not Refusal.objects.exists()
+    with pytest.raises(NotRefused):
+        refusals.resend(event_id=guilty)
+    with pytest.raises(NotRefused):
+        refusals.discard(event_id=guilty, reason="again")
+
+
+def numbers_of(topic: Topic, key: bytes, *, count: int) -> list[int]:
+    """The numbers of a key's first occurrences, as they lie in the topic."""
+    seen: dict[str, int] = {}
+    for record in records_in(topic, count=count):
+        if record.key == key:
+            seen.setdefault(text_header(record, "ce_id"), int(text_header(record, "ce_sequence")))
+    return list(seen.values())

@@ -8,7 +8,7 @@ from devstack.stack import Stack
 from outbox import Topic
 from outbox.config import config
 from outbox.kafka import BrokerError, Record, RecordProducer, TailReader
-from tests.engine import new_topic, until
+from tests.engine import flush, new_topic, until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
 
@@ -29,7 +29,7 @@ def send(topic: Topic, *texts: str, partition: int = 0) -> None:
     producer = RecordProducer(config().kafka, max_bytes=1_000_000)
     for text in texts:
         producer.send(topic.name, partition, key=b"k", value=text.encode(), headers=[], done=lambda *_: None)
-    assert producer.flush(20) == 0
+    flush(producer)
 
 
 def read(reader: TailReader, *, count: int) -> list[str]:

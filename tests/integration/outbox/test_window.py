@@ -1,17 +1,20 @@
 """The snapshot cursor: every committed event once, a key in order, whatever transactions do meanwhile."""
 
+import json
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
-from outbox import publish
+from outbox import publish, window
 from outbox.keys import SHARDS
 from outbox.models import OutboxEvent
-from outbox.window import Cursor, OutboxRecord, Snapshot, open_window, read_page
+from outbox.window import Cursor, OutboxRecord, Snapshot, read_page, snapshot
 from tests.engine import Noted, Writer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -28,10 +31,20 @@ class Reader:
 
     def page(self, *, limit: int = 1_000, size: int = 1_000_000) -> list[OutboxRecord]:
         if self.cursor.current is None:
-            self.cursor = open_window(self.cursor, using="default")
+            self.cursor = replace(self.cursor, current=snapshot(using="default"))
         page = read_page(self.cursor, shards=EVERY_SHARD, limit=limit, size=size, using="default")
         self.cursor = self.cursor.after(page)
         return page.records
+
+    def rest(self, *, limit: int = 1_000, size: int = 1_000_000) -> list[list[OutboxRecord]]:
+        """Page after page, until a window of its own has none."""
+        pages = []
+        while True:
+            begun = self.cursor.current is not None
+            if page := self.page(limit=limit, size=size):
+                pages.append(page)
+            elif not begun:
+                return pages
 
     def texts(self, *, limit: int = 1_000) -> list[str]:
         return [bytes(record.payload).decode() for record in self.page(limit=limit)]
@@ -156,10 +169,7 @@ def test_pages_smaller_than_the_window_keep_to_its_frozen_end(
     while reader.cursor.current is not None:
         seen += reader.names(limit=limit)
     assert [key for key, _ in seen] == list("abcde")
-    rest: list[tuple[str | None, int | None]] = []
-    while page := reader.names(limit=limit):
-        rest += page
-    assert [key for key, _ in rest] == ["late", "after"]
+    assert [record.key for page in reader.rest(limit=limit) for record in page] == ["late", "after"]
 
 
 def test_a_late_event_and_a_new_one_of_the_next_window_come_by_position(
@@ -181,7 +191,7 @@ def test_other_shards_are_left_to_their_relay(reader: Reader) -> None:
     with transaction.atomic():
         for number in range(50):
             publish(Noted(about=f"key-{number}"))
-    cursor = open_window(reader.cursor, using="default")
+    cursor = replace(reader.cursor, current=snapshot(using="default"))
     pages = [
         read_page(cursor, shards=[shard], limit=1_000, size=1_000_000, using="default")
         for shard in EVERY_SHARD
@@ -194,10 +204,8 @@ def test_a_page_holds_about_its_size_in_bytes_and_one_event_at_least(reader: Rea
     with transaction.atomic():
         for about, text in [("a", "x" * 600), ("b", "x" * 600), ("c", "x" * 5_000), ("d", ""), ("e", "")]:
             publish(Noted(about=about, text=text))
-    pages = []
-    while page := reader.page(size=1_000):
-        pages.append("".join(record.key or "" for record in page))
-    assert pages == ["ab", "c", "de"]
+    pages = reader.rest(size=1_000)
+    assert ["".join(record.key or "" for record in page) for page in pages] == ["ab", "c", "de"]
 
 
 def test_many_writers_lose_and_reorder_nothing(reader: Reader) -> None:
@@ -229,13 +237,124 @@ def test_many_writers_lose_and_reorder_nothing(reader: Reader) -> None:
     seen: list[OutboxRecord] = []
     while any(thread.is_alive() for thread in threads):
         seen += reader.page(limit=7)
-    while page := reader.page(limit=7):
+    for page in reader.rest(limit=7):
         seen += page
     assert not failures
-    committed = set(OutboxEvent.objects.values_list("id", flat=True))
+    committed = {str(event_id) for event_id in OutboxEvent.objects.values_list("id", flat=True)}
     assert len(seen) == len(committed) > writers * rounds / 2
     assert {record.id for record in seen} == committed
     numbers: dict[str | None, list[int | None]] = defaultdict(list)
     for record in seen:
         numbers[record.key].append(record.number)
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+
+
+def fill(count: int, *, prefix: str = "k") -> None:
+    """So many events in a transaction of their own, or in the one under way."""
+    with transaction.atomic():
+        for number in range(count):
+            publish(Noted(about=f"{prefix}-{number % 10}"))
+
+
+def plan_of(monkeypatch: pytest.MonkeyPatch, read: Callable[[], object]) -> list[dict[str, Any]]:
+    """The plans of the statements that read pages, executed."""
+    plans: list[dict[str, Any]] = []
+
+    def explain(query: str, parameters: dict[str, Any], *, using: str) -> Any:
+        [(found,)] = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters, using=using)
+        plans.append(found[0]["Plan"])
+        return rows(query, parameters, using=using)
+
+    rows = window._rows
+    with monkeypatch.context() as patch:
+        patch.setattr(window, "_rows", explain)
+        read()
+    return plans
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """The rows of the table that a plan's scans came across, those that they threw away included."""
+    own = 0
+    if "Relation Name" in plan:
+        thrown = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
+        own = int((plan["Actual Rows"] + thrown) * plan["Actual Loops"])
+    return own + sum(rows_read(child) for child in plan.get("Plans", []))
+
+
+def test_an_empty_window_reads_none_of_the_rows_that_were_sent(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(3_000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_event")
+    reader.rest()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")  # the snapshot moves on
+    [plan] = plan_of(monkeypatch, reader.page)
+    assert rows_read(plan) == 0
+
+
+def test_each_row_of_a_window_is_looked_at_about_once_after_its_first_page(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(2_000, prefix="old")
+    reader.rest()
+    fill(2_000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_event")
+    reader.page(limit=100)
+    plans = plan_of(monkeypatch, lambda: reader.rest(limit=100))
+    pages = [plan for plan in plans if '"Limit"' in json.dumps(plan)]
+    assert len(pages) == 20
+    assert sum(map(rows_read, pages)) <= 2_100
+
+
+def test_a_late_transaction_of_many_rows_far_below_the_others_is_read_page_by_page(
+    reader: Reader, one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between it and the window's other rows lie those that were sent meanwhile: they are not looked at."""
+    one.begin()
+    one.call(lambda: fill(300, prefix="late"))
+    fill(2_000, prefix="sent")
+    assert len(reader.rest()) == 2
+    fill(50, prefix="new")
+    one.end()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_event")
+    seen: list[OutboxRecord] = []
+    plans = plan_of(monkeypatch, lambda: seen.extend(row for page in reader.rest(limit=100) for row in page))
+    assert [str(row.key).partition("-")[0] for row in seen] == ["late"] * 300 + ["new"] * 50
+    assert [row.position for row in seen] == sorted(row.position for row in seen)
+    assert sum(map(rows_read, plans)) < 1_500
+
+
+def test_a_relay_that_begins_in_the_midst_of_a_window_finds_the_rest_of_it(
+    reader: Reader, one: Writer
+) -> None:
+    one.begin()
+    one.call(lambda: fill(30, prefix="late"))
+    fill(10, prefix="sent")
+    reader.rest()
+    fill(30, prefix="new")
+    one.end()
+    seen = reader.page(limit=20)
+    reader.cursor = Cursor(reader.cursor.previous, reader.cursor.current, reader.cursor.position)
+    seen += [row for page in reader.rest(limit=20) for row in page]
+    assert [str(row.key).partition("-")[0] for row in seen] == ["late"] * 30 + ["new"] * 30
+
+
+def test_a_prepared_transaction_is_read_once_it_commits(reader: Reader, one: Writer) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW max_prepared_transactions")
+        assert int(cursor.fetchone()[0]) > 0
+    one.begin()
+    one.publish("prepared")
+    one.execute("PREPARE TRANSACTION 'held'")
+    fill(1, prefix="quick")
+    try:
+        assert reader.names() == [("quick-0", 1)]
+        assert reader.names() == []
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("COMMIT PREPARED 'held'")
+    assert reader.names() == [("prepared", 1)]

@@ -1,0 +1,88 @@
+"""The relay's part in mending: what was refused is sent again when an operator has asked for it."""
+
+import logging
+from typing import NamedTuple
+
+import msgspec
+from django.db import connections, transaction
+
+from outbox.lease import Leases
+from outbox.pages import Key, Page
+from outbox.recorder import COPY_TRACES
+from outbox.window import OutboxRecord, columns_as_sent
+
+logger = logging.getLogger(__name__)
+
+DISCARDED = "outbox.EventDiscarded.v1"
+MOST = 500
+
+# The whole key when anything of it was asked for: it goes out in order. Without a key each stands for itself.
+_REQUESTED = f"""
+SELECT {columns_as_sent("event")}, event.shard, refusal.discarded
+FROM outbox_refusal AS refusal JOIN outbox_event AS event ON event.id = refusal.event_id
+WHERE event.shard = ANY(%s) AND (
+    (refusal.key IS NULL AND refusal.requested_at IS NOT NULL)
+    OR (refusal.topic, refusal.key) IN (SELECT topic, key FROM outbox_refusal WHERE requested_at IS NOT NULL)
+) ORDER BY event.position LIMIT %s
+"""
+
+
+class Requested(NamedTuple):
+    """An event that is to be sent after all; `record` is the placeholder when it was discarded."""
+
+    record: OutboxRecord
+    shard: int
+
+    @property
+    def key(self) -> Key | None:
+        """The key that it holds."""
+        return None if self.record.key is None else (self.record.topic, self.record.key)
+
+
+def requested(leases: Leases) -> list[Requested]:
+    """What an operator has asked for in the shards held, in the order in which it is to be sent."""
+    with connections[leases.using].cursor() as sql:
+        sql.execute(_REQUESTED, [leases.shards, MOST])
+        rows = sql.fetchall()
+    found = []
+    for *fields, shard, reason in rows:
+        record = OutboxRecord._make(fields)
+        found.append(Requested(_placeholder(record, reason) if reason else record, shard))
+    return found
+
+
+def _placeholder(record: OutboxRecord, reason: str) -> OutboxRecord:
+    data = msgspec.json.encode({"type": record.type, "reason": reason})
+    return record._replace(type=DISCARDED, content_type="application/json", payload=data)
+
+
+def sent(one: Requested, page: Page, *, leases: Leases) -> None:
+    """Keep that Kafka has it now, as the traces of its page say. Raises LeaseLost."""
+    record, connection = one.record, connections[leases.using]
+    with transaction.atomic(using=leases.using):
+        with connection.cursor() as sql, connection.wrap_database_errors:
+            sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id])
+            with sql.copy(COPY_TRACES) as copy:
+                copy.write("".join(page.traces))
+        leases.store(page.after, page.shards)
+    logger.info("%s %s of key %s was sent after all", record.type, record.id, record.key)
+
+
+def refused_again(one: Requested, cause: str, *, leases: Leases) -> None:
+    """Keep that Kafka refused it once more: it and what is behind it wait to be asked for again."""
+    record = one.record
+    with connections[leases.using].cursor() as sql:
+        sql.execute(
+            "UPDATE outbox_refusal SET requested_at = NULL,"
+            " cause = CASE WHEN event_id = %(id)s THEN %(cause)s ELSE cause END"
+            " WHERE event_id = %(id)s OR (topic = %(topic)s AND key = %(key)s)",
+            {"id": record.id, "cause": cause, "topic": record.topic, "key": record.key},
+        )
+    logger.error("%s %s of key %s is still refused: %s", record.type, record.id, record.key, cause)
+
+
+def still_held(key: Key, *, leases: Leases) -> bool:
+    """Whether anything of the key is held."""
+    with connections[leases.using].cursor() as sql:
+        sql.execute("SELECT EXISTS (SELECT FROM outbox_refusal WHERE topic = %s AND key = %s)", list(key))
+        return bool(sql.fetchone()[0])

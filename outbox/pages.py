@@ -1,0 +1,189 @@
+"""Pages on their way to Kafka: what was sent of each, and what became of it."""
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from outbox.envelope import cloudevent_headers
+from outbox.errors import OutboxError
+from outbox.kafka import BrokerError, Placement, RecordProducer, RecordRefused
+from outbox.window import Cursor, OutboxRecord
+
+BEHIND = "waits behind a refused event of its key"
+# Kafka forgets a producer that has sent nothing to a partition for a day (producer.id.expiration.ms).
+KNOWN_SECONDS = 3_600.0
+# While a page is being queued Kafka is heard so often.
+STRIDE = 500
+Key = tuple[str, str]  # topic, key
+
+
+class BatchRefused(OutboxError):
+    """Kafka refused a batch for one of its records: they have to be sent one by one."""
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """Consecutive rows of some shards, and what has become of them so far.
+
+    places   where each record goes
+    after    these shards' cursor once all of it is done
+    ahead    the numbers of records that were sent before the others
+    left     records of which nothing is known yet
+    traces   a line for COPY of each record that Kafka took: event, partition, offset
+    refused  records that are held, and why
+    """
+
+    records: list[OutboxRecord]
+    places: list[Placement]
+    shards: list[int]
+    after: Cursor
+    ahead: set[int] = field(default_factory=set)
+    left: int = 0
+    traces: list[str] = field(default_factory=list)
+    refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.left = len(self.records)
+
+    def refuse(self, record: OutboxRecord, cause: str) -> None:
+        """Hold a record."""
+        self.refused.append((record, cause))
+        self.left -= 1
+
+
+class PageSender:
+    """Sends pages, several at a time, with one producer. When it has failed it is used up.
+
+    A key's records are sent in the order in which they are given, and Kafka has always accepted a prefix of
+    them: whatever fails, all is sent again from the stored cursor by a new one. For that the first record for
+    each partition goes alone, and the rest of its page when Kafka has it (see RecordProducer).
+    """
+
+    def __init__(self, producer: RecordProducer, *, held: set[Key]) -> None:
+        self._producer = producer
+        self._held = held
+        self._under_way: deque[Page] = deque()
+        self._unsent: deque[Page] = deque()
+        # When Kafka last took something for a partition.
+        self._known: dict[Placement, float] = {}
+        self._waiting = False
+        self._refusal: RecordRefused | None = None
+
+    def __len__(self) -> int:
+        """Pages that are not done."""
+        return len(self._under_way)
+
+    def send(self, page: Page) -> None:
+        """Send a page after those before it. Raises BatchRefused, BrokerError, here or at a later call."""
+        self._under_way.append(page)
+        self._unsent.append(page)
+        self._go_on()
+
+    def poll(self, timeout: float) -> None:
+        """Hear for up to `timeout` seconds what Kafka says, and go on. Raises BatchRefused, BrokerError."""
+        self._hear(timeout)
+        self._go_on()
+
+    def done(self) -> list[Page]:
+        """The pages, in order, of which all is known by now; each is given once."""
+        finished = []
+        while self._under_way and not self._under_way[0].left:
+            finished.append(self._under_way.popleft())
+        return finished
+
+    def hold(self, page: Page, record: OutboxRecord, cause: str) -> None:
+        """Set a record aside, and its key with it."""
+        page.refuse(record, cause)
+        if record.key is not None:
+            self._held.add((record.topic, record.key))
+
+    def abandon(self) -> None:
+        """Forget what is under way; it may or may not reach Kafka."""
+        self._producer.abandon()
+
+    def _go_on(self) -> None:
+        while self._unsent and self._is_known_where_it_goes(self._unsent[0]):
+            page = self._unsent.popleft()
+            for number in range(len(page.records)):
+                if number not in page.ahead:
+                    self._send(page, number)
+                if number % STRIDE == STRIDE - 1:
+                    self._hear(0)
+
+    def _is_known_where_it_goes(self, page: Page) -> bool:
+        """Whether Kafka knows this producer in all partitions of a page; if not, sees to it that it will."""
+        if self._waiting and len(self._producer):
+            return False
+        oldest = time.monotonic() - KNOWN_SECONDS
+        unknown = {place for place in set(page.places) if self._known.get(place, -math.inf) < oldest}
+        self._waiting = False
+        if unknown:
+            for number, (record, place) in enumerate(zip(page.records, page.places, strict=True)):
+                if place in unknown and number not in page.ahead and not self._is_held(record):
+                    unknown.discard(place)
+                    page.ahead.add(number)
+                    self._send(page, number)
+                    self._waiting = True
+        return not self._waiting
+
+    def _is_held(self, record: OutboxRecord) -> bool:
+        return record.key is not None and (record.topic, record.key) in self._held
+
+    def _send(self, page: Page, number: int) -> None:
+        record, place = page.records[number], page.places[number]
+        if self._is_held(record):
+            page.refuse(record, BEHIND)
+            return
+
+        def done(refusal: RecordRefused | None, offset: int) -> None:
+            if refusal is None:
+                page.traces.append(f"{record.id}\t{place[1]}\t{offset}\n")
+                page.left -= 1
+                self._known[place] = time.monotonic()
+            else:
+                self._refusal = refusal
+
+        try:
+            self._producer.send(
+                *place,
+                key=None if record.key is None else record.key.encode(),
+                value=record.payload,
+                headers=_headers(record),
+                done=done,
+            )
+        except RecordRefused as error:
+            self.hold(page, record, str(error))
+        except BrokerError as error:
+            self._fail(error)
+
+    def _hear(self, timeout: float) -> None:
+        try:
+            self._producer.poll(timeout)
+        except BrokerError as error:
+            self._fail(error)
+        if self._refusal is not None:
+            raise BatchRefused(str(self._refusal))
+
+    def _fail(self, error: BrokerError) -> NoReturn:
+        """Raises BatchRefused where that is why the producer has failed."""
+        self._producer.abandon()  # which hears what it has yet to tell
+        if self._refusal is not None:
+            raise BatchRefused(str(self._refusal)) from error
+        raise error
+
+
+def _headers(record: OutboxRecord) -> list[tuple[str, bytes | None]]:
+    return cloudevent_headers(
+        id=record.id,
+        source=record.source,
+        type=record.type,
+        occurred_at=record.occurred_at,
+        key=record.key,
+        number=record.number,
+        correlation_id=record.correlation_id,
+        causation_id=record.causation_id,
+        traceparent=record.traceparent,
+        content_type=record.content_type,
+    )

@@ -1,0 +1,45 @@
+"""Where the relay sends a record: the partition of its key, an explicit one, or the next in turn."""
+
+from django.db import connections
+
+from outbox.errors import UnknownTopic
+from outbox.kafka import Placement
+from outbox.keys import partition_of
+from outbox.window import OutboxRecord
+
+
+class Placing:
+    """Spreads keys over the recorded partition counts, which only `topics apply` raises."""
+
+    def __init__(self, *, using: str) -> None:
+        self._using = using
+        self._counts: dict[str, int] = {}
+        self._turn = 0
+
+    def refresh(self) -> None:
+        """Take the counts as they are recorded now."""
+        with connections[self._using].cursor() as sql:
+            sql.execute("SELECT name, partitions FROM outbox_topic")
+            self._counts = dict(sql.fetchall())
+
+    def places(self, records: list[OutboxRecord]) -> list[Placement]:
+        """The topic and partition of each record.
+
+        Raises UnknownTopic, before any is sent: a topic that is not there yet must not have half a page sent
+        again and again.
+        """
+        counts = self._counts
+        if any(record.topic not in counts for record in records):
+            self.refresh()
+        return [(record.topic, self._partition(record)) for record in records]
+
+    def _partition(self, record: OutboxRecord) -> int:
+        count = self._counts.get(record.topic)
+        if count is None:
+            raise UnknownTopic(f"Topic {record.topic!r} has not been created: run `manage.py topics apply`.")
+        if record.key is not None:
+            return partition_of(record.key, count)
+        if record.partition is not None:
+            return record.partition
+        self._turn += 1
+        return self._turn % count

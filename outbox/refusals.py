@@ -1,0 +1,49 @@
+"""What an operator does about events that Kafka has refused: send them again, or something in their place."""
+
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from outbox import wake
+from outbox.errors import NotRefused
+from outbox.models import Refusal
+
+
+def refused(*, using: str = DEFAULT_DB_ALIAS) -> QuerySet[Refusal]:
+    """Those that are held, in the order in which they will be sent."""
+    return Refusal.objects.using(using).order_by("topic", "key", "position")
+
+
+def resend(*, event_id: UUID, using: str = DEFAULT_DB_ALIAS) -> int:
+    """Have an event sent again, with all that waits behind it, in order; return how many they are.
+
+    The relay of their shard does it within a second. Where Kafka refuses one once more, that one and what is
+    behind it stay held, with the new cause. Raises NotRefused.
+    """
+    with transaction.atomic(using=using):
+        asked = _held_with(event_id, using=using).update(requested_at=Now())
+        transaction.on_commit(lambda: wake.wake(using=using), using=using)
+    return asked
+
+
+def discard(*, event_id: UUID, reason: str, using: str = DEFAULT_DB_ALIAS) -> int:
+    """Give an event up: a placeholder goes out in its place, then what waits behind it; return how many.
+
+    The placeholder has the event's id, key and number, so that readers miss nothing, the type
+    outbox.EventDiscarded.v1, and says which type was discarded and why. The event stays in the outbox.
+    Raises NotRefused.
+    """
+    with transaction.atomic(using=using):
+        if not Refusal.objects.using(using).filter(event_id=event_id).update(discarded=reason):
+            raise NotRefused(f"Event {event_id} is not held: nothing was refused.")
+        return resend(event_id=event_id, using=using)
+
+
+def _held_with(event_id: UUID, *, using: str) -> QuerySet[Refusal]:
+    held = Refusal.objects.using(using)
+    one = held.select_for_update().filter(event_id=event_id).first()
+    if one is None:
+        raise NotRefused(f"Event {event_id} is not held: nothing was refused.")
+    return held.filter(event_id=event_id) if one.key is None else held.filter(topic=one.topic, key=one.key)
