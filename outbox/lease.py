@@ -39,8 +39,7 @@ class Imbalance:
 
 # Members in one order for all: the first ones have one shard more where the shards do not divide evenly.
 _LOOK = """
-SELECT pg_is_in_recovery(),
-    (SELECT array_agg(owner ORDER BY owner) FROM outbox_relay WHERE expires_at > clock_timestamp()),
+SELECT (SELECT array_agg(owner ORDER BY owner) FROM outbox_relay WHERE expires_at > clock_timestamp()),
     (SELECT count(*) FROM outbox_shard
         WHERE owner IS NULL OR owner = %(owner)s OR expires_at <= clock_timestamp()),
     (SELECT count(*) FROM outbox_shard),
@@ -94,17 +93,21 @@ class Leases:
         """Those that this process believes it holds; the database decides at each cursor commit."""
         return sorted(self._epochs)
 
+    def check_primary(self) -> None:
+        """Raises StandbyDatabase: snapshots of a standby hide open transactions."""
+        with connections[self.using].cursor() as sql:
+            sql.execute("SELECT pg_is_in_recovery()")
+            if sql.fetchone()[0]:
+                raise StandbyDatabase
+
     def look(self) -> Imbalance:
         """Compare what is held with this relay's share. Writes nothing.
 
-        Raises StandbyDatabase, for snapshots of a standby hide open transactions, RestoredDatabase, and
-        LeaseLost when another relay has taken one of its shards over.
+        Raises RestoredDatabase, and LeaseLost when another relay has taken one of its shards over.
         """
         with connections[self.using].cursor() as sql:
             sql.execute(_LOOK, {"owner": self.owner, "held": self.shards})
-            standby, members, available, present, own, ahead = sql.fetchone()
-        if standby:
-            raise StandbyDatabase
+            members, available, present, own, ahead = sql.fetchone()
         if ahead:
             raise RestoredDatabase(
                 f"{RestoredDatabase.__doc__} Its new events would be skipped. docs/operations.md says how to"
@@ -209,6 +212,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="outbox-relay-heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
+        self._leases.check_primary()
         self._leases.beat()
         self._thread.start()
         return self

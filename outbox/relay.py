@@ -81,7 +81,6 @@ class Relay:
         """Until told to stop, or until something fails: then all begins again at the stored cursors."""
         self._listener.listen()
         self._looked_at = 0.0
-        self._held.clear()
         self._sender = self._new_sender()
         try:
             with (
@@ -126,8 +125,9 @@ class Relay:
         for cursor, shards in self._positions.items():
             found = self._reader.read(cursor, shards, limit=limit, following=min(2 * limit, most))
             after = cursor.after(found)
-            # A window without rows leaves nothing to be written: a wider one holds nothing more.
-            if found.records:
+            # A window without rows leaves nothing to be written: a wider one holds nothing more. But one of
+            # which something was sent is to be known to be over.
+            if found.records or cursor.position:
                 self._send(Page(found.records, self._placing.places(found.records), shards, after))
             sent += len(found.records)
             full = full or not found.last
@@ -184,7 +184,7 @@ class Relay:
             spare = set(self._leases.shards[-imbalance.spare :])
             self._leases.give(_only(self._positions, spare))
             self._positions = _only(self._positions, set(self._leases.shards))
-        if imbalance.take:
+        if imbalance.take and self._drain():
             taken = self._leases.take(imbalance.take)
             self._positions = _merged([*self._positions.items(), *taken.items()])
             self._load_held()
@@ -223,6 +223,8 @@ class Relay:
         return True
 
     def _load_held(self) -> None:
+        """The keys that are held by now. With pages under way there may be more."""
+        self._held.clear()
         with connections[self._using].cursor() as sql:
             sql.execute("SELECT DISTINCT topic, key FROM outbox_refusal WHERE key IS NOT NULL")
             self._held.update((topic, key) for topic, key in sql.fetchall())

@@ -1,6 +1,8 @@
 """Records, errors and what all clients have in common."""
 
 import logging
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +10,29 @@ from typing import Any
 
 from outbox.errors import OutboxError
 
+SELDOM = 60.0
+
+
+class _Seldom(logging.Filter):
+    """Lets through once a minute what librdkafka says at each try of a broker that is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this has not been said for a while, whatever its numbers."""
+        text, now = re.sub(r"[0-9]+", "", record.getMessage()), time.monotonic()
+        seldom = record.levelno >= logging.CRITICAL or now - self._said.get(text, -SELDOM) >= SELDOM
+        if seldom:
+            self._said[text] = now
+            if len(self._said) > 1_000:
+                self._said.clear()
+        return seldom
+
+
 _logger = logging.getLogger("outbox.librdkafka")
+_logger.addFilter(_Seldom())
 # Said at every start about a setting that is chosen on purpose.
 _logger.addFilter(lambda entry: "enable.gapless.guarantee is experimental" not in entry.getMessage())
 

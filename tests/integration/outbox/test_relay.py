@@ -15,7 +15,7 @@ import outbox
 from outbox import Topic, publish, refusals
 from outbox.config import Config, config
 from outbox.errors import LeaseLost, NotRefused, RestoredDatabase, UnknownTopic
-from outbox.kafka import Cluster, Record
+from outbox.kafka import Cluster, Record, RecordProducer
 from outbox.keys import SHARDS, partition_of
 from outbox.lease import Leases
 from outbox.models import OutboxEvent, Publication, Refusal, Shard
@@ -126,6 +126,57 @@ def test_a_page_smaller_than_the_backlog_drains_all_of_it() -> None:
     with Running(lambda stop: Relay(stop=stop, settings=_settings(relay_page=4))):
         assert len(list(records_in(topic, count=21))) == 21
         until(lambda: Publication.objects.count() == 21)
+
+
+def test_a_window_that_ended_with_a_full_page_is_known_to_be_over() -> None:
+    """Else what it sent would look unsent for as long as nothing else is published."""
+    topic = new_topic()
+    event = noted_on(topic)
+    with transaction.atomic():
+        for _ in range(8):
+            publish(event(about="one key"))
+        with connection.cursor() as sql:
+            sql.execute("SELECT pg_current_xact_id()::text")
+            [(xid,)] = sql.fetchall()
+    with Running(lambda stop: Relay(stop=stop, settings=_settings(relay_page=4))):
+        until(lambda: Publication.objects.count() == 8)
+        until(lambda: _shards_past(xid) == 1)
+
+
+def _shards_past(xid: str) -> int:
+    with connection.cursor() as sql:
+        sql.execute(
+            "SELECT count(*) FROM outbox_shard WHERE pg_visible_in_snapshot(%s::xid8, previous)"
+            " AND current IS NULL AND shard = (SELECT shard FROM outbox_event LIMIT 1)",
+            [xid],
+        )
+        [(count,)] = sql.fetchall()
+    return int(count)
+
+
+def test_a_relay_whose_kafka_is_away_says_so_once_and_again_when_it_is_back(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.relay.SILENCE_SECONDS", 0.2)
+    topic = new_topic()
+    heard, poll = threading.Event(), RecordProducer.poll
+
+    def poll_or_hear_nothing(self: RecordProducer, timeout: float) -> None:
+        if heard.is_set():
+            poll(self, timeout)
+        else:
+            threading.Event().wait(min(timeout, 0.02))
+
+    monkeypatch.setattr(RecordProducer, "poll", poll_or_hear_nothing)
+    with caplog.at_level("INFO", "outbox.relay"), Running(relay):
+        for about in "abcdefgh":
+            publish_all(topic, about)
+        until(lambda: "does not answer" in caplog.text)
+        _idle_for_a_while()
+        heard.set()
+        until(lambda: Publication.objects.count() == 8)
+    assert caplog.text.count("does not answer") == 1
+    assert caplog.text.count("answers again") == 1
 
 
 def _settings(**changes: int | float) -> Config:
