@@ -1,26 +1,36 @@
 """The declared topics against the cluster: what differs, and making it so."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from outbox.kafka import Cluster, TopicState
+from outbox.config import config
+from outbox.kafka import HEADROOM, BrokerError, Cluster, TopicState
 from outbox.models import TopicRecord
 from outbox.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+# From so many copies on, an acknowledged record is to be in two of them at least.
+COPIES_FOR_TWO = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One way in which the cluster, or the record of it, is not as declared.
+    """One way in which the cluster, or the record of it, is not as declared, or not as guarantees need it.
 
-    repair  what `topics apply` does about it, or None when a person must decide
+    name      the topic's, or the brokers
+    repair    what `topics apply` does about it, or None when a person must decide
+    settings  the topic's settings that repair it
     """
 
-    topic: Topic
+    name: str
     what: str
     repair: str | None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def differences(
@@ -32,50 +42,123 @@ def differences(
     for topic in topics:
         state = present.get(topic.name)
         if state is None:
-            yield Difference(topic, "does not exist", "create")
+            yield Difference(topic.name, "does not exist", "create")
             continue
         yield from _drift(topic, state, recorded.get(topic.name))
+        yield from _risks(topic.name, state)
+    if cluster.creates_topics_by_itself():
+        yield Difference(
+            "brokers",
+            "create whatever topic is asked for (auto.create.topics.enable): a misspelt name becomes a topic",
+            None,
+        )
 
 
 def _drift(topic: Topic, state: TopicState, recorded: int | None) -> Iterator[Difference]:
     if recorded is None:
-        yield Difference(topic, f"exists with {state.partitions} partitions that are not recorded", "record")
+        yield Difference(
+            topic.name, f"exists with {state.partitions} partitions that are not recorded", "record"
+        )
     elif recorded != state.partitions:
         yield Difference(
-            topic,
-            f"has {state.partitions} partitions, but keys are spread over {recorded}",
-            None,
+            topic.name, f"has {state.partitions} partitions, but keys are spread over {recorded}", None
         )
     if state.partitions != topic.partitions:
-        yield Difference(topic, f"has {state.partitions} partitions, declared are {topic.partitions}", None)
+        yield Difference(
+            topic.name, f"has {state.partitions} partitions, declared are {topic.partitions}", None
+        )
     if topic.replication is not None and state.replication != topic.replication:
-        yield Difference(topic, f"has replication {state.replication}, declared is {topic.replication}", None)
+        yield Difference(
+            topic.name, f"has replication {state.replication}, declared is {topic.replication}", None
+        )
     for option, wanted in topic.config().items():
         if state.config.get(option) != wanted:
             yield Difference(
-                topic, f"has {option}={state.config.get(option)}, declared is {wanted}", "configure"
+                topic.name,
+                f"has {option}={state.config.get(option)}, declared is {wanted}",
+                "configure",
+                {option: wanted},
             )
 
 
-def apply(topics: Sequence[Topic], *, cluster: Cluster, using: str = DEFAULT_DB_ALIAS) -> list[Difference]:
-    """Create what is missing, set what differs, and return every difference found.
+def _risks(name: str, state: TopicState) -> Iterator[Difference]:
+    """Settings with which Kafka may lose what it has acknowledged, or refuse what publish() accepts."""
+    found = state.config
+    if found.get("unclean.leader.election.enable") == "true":
+        yield Difference(
+            name,
+            "may be led by a broker that lacks acknowledged records (unclean.leader.election.enable)",
+            "configure",
+            {"unclean.leader.election.enable": "false"},
+        )
+    if state.replication >= COPIES_FOR_TWO and int(found.get("min.insync.replicas", 1)) < 2:
+        yield Difference(
+            name,
+            "acknowledges records of which there is one copy (min.insync.replicas=1)",
+            "configure",
+            {"min.insync.replicas": "2"},
+        )
+    largest = config().max_event_bytes
+    if int(found.get("max.message.bytes", largest)) < largest:
+        yield Difference(
+            name,
+            f"refuses records beyond {found['max.message.bytes']} bytes, and publish() accepts {largest}",
+            "configure",
+            {"max.message.bytes": str(largest + HEADROOM)},
+        )
 
-    Never changes the number of partitions of a topic that exists: that would move keys, and break their
-    order while old records are still being read. Safe to run again, and from several processes.
+
+def apply(
+    topics: Sequence[Topic],
+    *,
+    cluster: Cluster,
+    raise_partitions: bool = False,
+    using: str = DEFAULT_DB_ALIAS,
+) -> list[Difference]:
+    """Create what is missing, set what differs, and return every difference that was found.
+
+    The number of partitions of a topic that exists is changed only when told to, for it moves keys: records
+    of one key are then in two partitions. Consumers of this project put them in order by their numbers; other
+    readers must be told. Safe to run again, and from several processes.
     """
+    if raise_partitions:
+        _raise_partitions(topics, cluster=cluster, using=using)
     found = list(differences(topics, cluster=cluster, using=using))
+    declared = {topic.name: topic for topic in topics}
     for difference in found:
-        topic = difference.topic
+        name = difference.name
         if difference.repair == "create":
+            topic = declared[name]
             cluster.create_topic(
-                topic.name, partitions=topic.partitions, replication=topic.replication, config=topic.config()
+                name, partitions=topic.partitions, replication=topic.replication, config=topic.config()
             )
-            _record(topic.name, cluster.partition_counts().get(topic.name, topic.partitions), using=using)
+            _record(name, cluster.partition_counts().get(name, topic.partitions), using=using)
         elif difference.repair == "record":
-            _record(topic.name, cluster.partition_counts()[topic.name], using=using)
+            _record(name, cluster.partition_counts()[name], using=using)
         elif difference.repair == "configure":
-            cluster.set_config(topic.name, topic.config())
+            cluster.set_config(name, dict(difference.settings))
     return found
+
+
+def _raise_partitions(topics: Sequence[Topic], *, cluster: Cluster, using: str) -> None:
+    """Have keys spread over as many partitions as are declared, where these are more than now."""
+    counts = cluster.partition_counts()
+    recorded = dict(TopicRecord.objects.using(using).values_list("name", "partitions"))
+    for topic in topics:
+        if topic.name in counts and recorded.get(topic.name, 0) < topic.partitions:
+            if counts[topic.name] < topic.partitions:
+                cluster.add_partitions(topic.name, total=topic.partitions)
+            # Relays take the new count within a second.
+            _record(topic.name, topic.partitions, using=using)
+
+
+def warn(topics: Sequence[Topic], *, cluster: Cluster, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Log every difference. Nothing when Kafka does not answer: that is said elsewhere."""
+    try:
+        for difference in differences(topics, cluster=cluster, using=using):
+            logger.warning("topic %s %s: run `manage.py topics apply`", difference.name, difference.what)
+    except BrokerError:
+        return
 
 
 def _record(name: str, partitions: int, *, using: str) -> None:

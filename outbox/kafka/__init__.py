@@ -6,11 +6,12 @@ Everything above sees records, offsets and the errors below; nothing connects be
 from outbox.kafka.base import BrokerError, Placement, Record, RecordRefused
 from outbox.kafka.cluster import Cluster, TopicState
 from outbox.kafka.oldest import oldest_records
-from outbox.kafka.producer import RecordProducer
+from outbox.kafka.producer import HEADROOM, RecordProducer
 from outbox.kafka.reader import GroupReader
 from outbox.kafka.tail import TailReader
 
 __all__ = [
+    "HEADROOM",
     "BrokerError",
     "Cluster",
     "GroupReader",

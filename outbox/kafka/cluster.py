@@ -98,6 +98,17 @@ class Cluster:
             self._admin.incremental_alter_configs([resource], request_timeout=self._timeout)[resource]
         )
 
+    def creates_topics_by_itself(self) -> bool:
+        """Whether a broker makes topics that are merely asked for; False where it may not be asked."""
+        try:
+            brokers = self._admin.list_topics(timeout=self._timeout).brokers
+            resources = [ConfigResource(ResourceType.BROKER, str(broker)) for broker in brokers]
+            futures = self._admin.describe_configs(resources, request_timeout=self._timeout)
+            settings = [self._result(future) for future in futures.values()]
+        except (KafkaException, BrokerError):
+            return False
+        return any(one["auto.create.topics.enable"].value == "true" for one in settings)
+
     def watermarks(self, placements: Iterable[Placement]) -> dict[Placement, int]:
         """The offset after the last record of each partition."""
         return self._offsets(placements, OffsetSpec.latest())  # type: ignore[no-untyped-call]

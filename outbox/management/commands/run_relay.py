@@ -6,9 +6,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
+from outbox.config import config
 from outbox.errors import OutboxError
+from outbox.kafka import Cluster
 from outbox.relay import Relay
 from outbox.stopping import stop_on_signals
+from outbox.topology import warn
 
 
 class Command(BaseCommand):
@@ -21,7 +24,10 @@ class Command(BaseCommand):
         # Garbage collections that look at all of Django, again and again, took a third of a backlog's time.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+        stop, using = stop_on_signals(), options["database"]
         try:
-            Relay(stop=stop_on_signals(), using=options["database"]).run()
+            # What guarantees rest on is looked at once; a Kafka that is away keeps nothing waiting for long.
+            warn(config().declared_topics(), cluster=Cluster(config().kafka, timeout=2.0), using=using)
+            Relay(stop=stop, using=using).run()
         except OutboxError as error:
             raise CommandError(str(error)) from error

@@ -1,20 +1,24 @@
 """`manage.py topics`: creates what is declared, reports drift, never moves a key."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from pytest_django import Settings
 
-from outbox import Topic
+from outbox import Consumer, Topic, handles, publish, registry, topology
 from outbox.config import config
-from outbox.kafka import Cluster
-from outbox.models import TopicRecord
+from outbox.consumer import ConsumerWorker
+from outbox.kafka import Cluster, TopicState
+from outbox.models import InboxEntry, ParkedKey, Publication, TopicRecord
+from outbox.relay import Relay
 from tests import engine as shared
-from tests.engine import Writer
+from tests.engine import Running, Writer, noted_on, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -28,9 +32,9 @@ def topic() -> Iterator[Topic]:
     shared.TOPICS[:] = before
 
 
-def topics(action: str) -> str:
+def topics(action: str, *options: str) -> str:
     out = StringIO()
-    call_command("topics", action, stdout=out)
+    call_command("topics", action, *options, stdout=out)
     return out.getvalue()
 
 
@@ -61,6 +65,98 @@ def test_partitions_added_elsewhere_are_drift_and_move_no_key(topic: Topic) -> N
     with pytest.raises(CommandError, match="remain"):
         topics("apply")
     assert TopicRecord.objects.get(name=topic.name).partitions == 2
+
+
+def test_partitions_are_raised_when_told_to(topic: Topic) -> None:
+    topics("apply")
+    shared.TOPICS[:] = [replace(topic, partitions=5)]
+    with pytest.raises(CommandError, match="remain"):
+        topics("apply")
+    assert TopicRecord.objects.get(name=topic.name).partitions == 2
+    assert "as declared" in topics("apply", "--raise-partitions")
+    assert TopicRecord.objects.get(name=topic.name).partitions == 5
+    assert Cluster(config().kafka).partition_counts()[topic.name] == 5
+    assert "as declared" in topics("diff")
+    with pytest.raises(CommandError, match="goes with apply"):
+        topics("diff", "--raise-partitions")
+
+
+def test_keys_keep_their_order_while_partitions_are_raised(topic: Topic) -> None:
+    """Records of a key are then in two partitions; their numbers put them in order."""
+    topics("apply")
+    event, seen = noted_on(topic), []
+    consumer = Consumer(name=f"ordered-{topic.name}", sync_delay_limit=timedelta(seconds=5))
+    handles(consumer, event)(lambda delivery: seen.append((delivery.event.about, delivery.event.text)))
+
+    def publish_some(first: int) -> None:
+        for number in range(first, first + 20):
+            with transaction.atomic():
+                for about in "abcdef":
+                    publish(event(about=about, text=str(number)))
+
+    try:
+        with (
+            Running(lambda stop: Relay(stop=stop)),
+            Running(lambda stop: ConsumerWorker(consumer, stop=stop)),
+        ):
+            publish_some(0)
+            shared.TOPICS[:] = [replace(topic, partitions=7)]
+            topics("apply", "--raise-partitions")
+            shared.TOPICS[:] = [topic]  # as the event names it
+            publish_some(20)
+            until(lambda: _recorded() == 240)
+            publish_some(40)
+            until(lambda: InboxEntry.objects.filter(consumer=consumer.name).count() == 360, seconds=60)
+            until(lambda: not ParkedKey.objects.filter(consumer=consumer.name).exists())
+    finally:
+        del registry._consumers[consumer.name]
+    assert {about: [text for key, text in seen if key == about] for about in "abcdef"} == {
+        about: [str(number) for number in range(60)] for about in "abcdef"
+    }
+    used = set(Publication.objects.values_list("partition", flat=True))
+    assert len(used) > 2
+
+
+def _recorded() -> int:
+    return Publication.objects.count()
+
+
+def test_settings_that_could_lose_or_refuse_records_are_reported_and_set(topic: Topic) -> None:
+    topics("apply")
+    cluster = Cluster(config().kafka)
+    cluster.set_config(topic.name, {"unclean.leader.election.enable": "true", "max.message.bytes": "5000"})
+    with pytest.raises(CommandError, match="2 of the differences"):
+        topics("diff")
+    said = topics("apply")
+    assert "lacks acknowledged records (unclean.leader.election.enable) → configure" in said
+    assert "refuses records beyond 5000 bytes, and publish() accepts 1000000 → configure" in said
+    assert "as declared" in topics("diff")
+
+
+def test_one_copy_is_not_enough_where_there_are_three(topic: Topic) -> None:
+    three = TopicState(partitions=1, replication=3, config={"min.insync.replicas": "1"})
+    [risk] = topology._risks("t", three)
+    assert risk.settings == {"min.insync.replicas": "2"}
+    assert not list(topology._risks("t", replace(three, config={"min.insync.replicas": "2"})))
+    assert not list(topology._risks("t", replace(three, replication=1)))
+
+
+def test_brokers_that_create_topics_by_themselves_are_reported(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics("apply")
+    assert not Cluster(config().kafka).creates_topics_by_itself()
+    monkeypatch.setattr(Cluster, "creates_topics_by_itself", lambda self: True)
+    with pytest.raises(CommandError, match="1 of the differences"):
+        topics("diff")
+
+
+def test_a_relay_warns_at_its_start(topic: Topic, caplog: pytest.LogCaptureFixture) -> None:
+    topology.warn([topic], cluster=Cluster(config().kafka))
+    assert f"topic {topic.name} does not exist" in caplog.text
+    caplog.clear()
+    topology.warn([topic], cluster=Cluster({"bootstrap.servers": "127.0.0.1:1"}, timeout=0.2))
+    assert not [entry for entry in caplog.records if entry.name == "outbox.topology"]
 
 
 def test_two_at_once_both_succeed(topic: Topic) -> None:
