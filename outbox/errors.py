@@ -64,6 +64,10 @@ class NotInTransaction(OutboxError):
     """Partitions are detached outside any transaction: call this outside transaction.atomic()."""
 
 
+class PruningUnderWay(OutboxError):
+    """The outbox is being pruned by another session: wait for it."""
+
+
 class NotRefused(OutboxError):
     """The event is not held: there is nothing to be done about it."""
 

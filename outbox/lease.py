@@ -57,13 +57,15 @@ FROM (
 ) AS free WHERE shard.shard = free.shard
 RETURNING shard.shard, shard.epoch, previous::text, current::text, position
 """
-# Others must not wait for a relay that was frozen before its commit: the server then ends its session.
+# Rows are locked in one order, here and by the heartbeat.
 _STORE = """
 UPDATE outbox_shard AS shard SET previous = %(previous)s::pg_snapshot, current = %(current)s::pg_snapshot,
     position = %(position)s
-FROM unnest(%(shards)s::smallint[], %(epochs)s::bigint[]) AS held (shard, epoch),
-    set_config('idle_in_transaction_session_timeout', %(patience)s, true)
-WHERE shard.shard = held.shard AND shard.epoch = held.epoch AND shard.owner = %(owner)s
+FROM (
+    SELECT own.shard FROM outbox_shard AS own
+    JOIN unnest(%(shards)s::smallint[], %(epochs)s::bigint[]) AS held (shard, epoch) USING (shard)
+    WHERE own.epoch = held.epoch AND own.owner = %(owner)s ORDER BY own.shard FOR UPDATE OF own
+) AS held WHERE shard.shard = held.shard
 """
 # The row of a relay that went away without a word is of no use to anybody for long.
 _BEAT = """
@@ -74,8 +76,11 @@ WITH gone AS (
     VALUES (%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s))
     ON CONFLICT (owner) DO UPDATE SET expires_at = EXCLUDED.expires_at
 )
-UPDATE outbox_shard SET expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE owner = %(owner)s
+UPDATE outbox_shard AS shard SET expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+FROM (
+    SELECT own.shard FROM outbox_shard AS own
+    WHERE own.owner = %(owner)s AND own.shard = ANY(%(held)s::smallint[]) ORDER BY own.shard FOR UPDATE
+) AS held WHERE shard.shard = held.shard
 """
 
 
@@ -140,11 +145,27 @@ class Leases:
             )
             rows = sql.fetchall()
         positions: Positions = defaultdict(list)
+        taken = {}
         for shard, epoch, previous, current, position in rows:
-            self._epochs[shard] = epoch
+            taken[shard] = epoch
             cursor = Cursor(Snapshot(previous), Snapshot(current) if current else None, position)
             positions[cursor].append(shard)
+        self._epochs = {**self._epochs, **taken}  # not in place: the heartbeat reads it
         return dict(positions)
+
+    def guard(self) -> None:
+        """Begin a transaction that stores a cursor: nobody is kept waiting by it for longer than a lease.
+
+        The server ends the session of a relay that was frozen before its commit, and gives up to wait for a
+        row that such a one holds.
+        """
+        patience = f"{max(1, int(self.seconds * 1_000))}ms"
+        with connections[self.using].cursor() as sql:
+            sql.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, true),"
+                " set_config('lock_timeout', %s, true)",
+                [patience, patience],
+            )
 
     def store(self, cursor: Cursor, shards: list[int]) -> None:
         """Keep how far these shards have come, as the last statement of the caller's transaction.
@@ -156,7 +177,6 @@ class Leases:
                 _STORE,
                 {
                     "owner": self.owner,
-                    "patience": f"{max(1, int(self.seconds * 1_000))}ms",
                     "shards": shards,
                     "epochs": [self._epochs.get(shard, -1) for shard in shards],
                     "previous": cursor.previous.text,
@@ -178,26 +198,26 @@ class Leases:
                     " WHERE owner = %s AND shard = ANY(%s)",
                     [self.owner, given],
                 )
-            for shard in given:
-                del self._epochs[shard]
+            self._epochs = {shard: epoch for shard, epoch in self._epochs.items() if shard not in given}
 
     def leave(self) -> None:
         """Let others take over at once, from the stored cursors, and be no member any more."""
+        self.begin_again()
+        with connections[self.using].cursor() as sql:
+            sql.execute("DELETE FROM outbox_relay WHERE owner = %s", [self.owner])
+
+    def begin_again(self) -> None:
+        """Hold nothing, here and in the database: what was held before something failed is anyone's."""
         self._epochs = {}
         with connections[self.using].cursor() as sql:
             sql.execute(
                 "UPDATE outbox_shard SET owner = NULL, expires_at = NULL WHERE owner = %s", [self.owner]
             )
-            sql.execute("DELETE FROM outbox_relay WHERE owner = %s", [self.owner])
-
-    def forget(self) -> None:
-        """Believe no more that anything is held: what is, is taken again."""
-        self._epochs = {}
 
     def beat(self) -> None:
         """Be a member, and hold on to what is held, for another lease time."""
         with connections[self.using].cursor() as sql:
-            sql.execute(_BEAT, {"owner": self.owner, "seconds": self.seconds})
+            sql.execute(_BEAT, {"owner": self.owner, "seconds": self.seconds, "held": self.shards})
 
 
 class Heartbeat:

@@ -1,6 +1,7 @@
 """The relay's part in mending: what was refused is sent again when an operator has asked for it."""
 
 import logging
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ MOST = 500
 
 # The whole key when anything of it was asked for: it goes out in order. Without a key each stands for itself.
 _REQUESTED = f"""
-SELECT {columns_as_sent("event")}, event.shard, refusal.discarded
+SELECT {columns_as_sent("event")}, event.shard, refusal.discarded, clock_timestamp()
 FROM outbox_refusal AS refusal JOIN outbox_event AS event ON event.id = refusal.event_id
 WHERE event.shard = ANY(%s) AND (
     (refusal.key IS NULL AND refusal.requested_at IS NOT NULL)
@@ -28,10 +29,14 @@ WHERE event.shard = ANY(%s) AND (
 
 
 class Requested(NamedTuple):
-    """An event that is to be sent after all; `record` is the placeholder when it was discarded."""
+    """An event that is to be sent after all, as was asked until `at`.
+
+    `record` is the placeholder when it was discarded.
+    """
 
     record: OutboxRecord
     shard: int
+    at: datetime
 
     @property
     def key(self) -> Key | None:
@@ -45,9 +50,9 @@ def requested(leases: Leases) -> list[Requested]:
         sql.execute(_REQUESTED, [leases.shards, MOST])
         rows = sql.fetchall()
     found = []
-    for *fields, shard, reason in rows:
+    for *fields, shard, reason, at in rows:
         record = OutboxRecord._make(fields)
-        found.append(Requested(_placeholder(record, reason) if reason else record, shard))
+        found.append(Requested(_placeholder(record, reason) if reason else record, shard, at))
     return found
 
 
@@ -60,24 +65,32 @@ def sent(one: Requested, page: Page, *, leases: Leases) -> None:
     """Keep that Kafka has it now, as the traces of its page say. Raises LeaseLost."""
     record, connection = one.record, connections[leases.using]
     with transaction.atomic(using=leases.using):
+        leases.guard()
         with connection.cursor() as sql, connection.wrap_database_errors:
-            sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id])
             with sql.copy(COPY_TRACES) as copy:
                 copy.write("".join(page.traces))
+            sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id])
         leases.store(page.after, page.shards)
     logger.info("%s %s of key %s was sent after all", record.type, record.id, record.key)
 
 
-def refused_again(one: Requested, cause: str, *, leases: Leases) -> None:
-    """Keep that Kafka refused it once more: it and what is behind it wait to be asked for again."""
-    record = one.record
-    with connections[leases.using].cursor() as sql:
-        sql.execute(
-            "UPDATE outbox_refusal SET requested_at = NULL,"
-            " cause = CASE WHEN event_id = %(id)s THEN %(cause)s ELSE cause END"
-            " WHERE event_id = %(id)s OR (topic = %(topic)s AND key = %(key)s)",
-            {"id": record.id, "cause": cause, "topic": record.topic, "key": record.key},
-        )
+def refused_again(one: Requested, page: Page, *, leases: Leases) -> None:
+    """Keep that Kafka refused it once more: it and what is behind it wait to be asked for again.
+
+    What has been asked for meanwhile stays asked for. Raises LeaseLost.
+    """
+    record, cause = one.record, page.refused[0][1]
+    with transaction.atomic(using=leases.using):
+        leases.guard()
+        with connections[leases.using].cursor() as sql:
+            sql.execute(
+                "UPDATE outbox_refusal SET requested_at = NULL,"
+                " cause = CASE WHEN event_id = %(id)s THEN %(cause)s ELSE cause END"
+                " WHERE (event_id = %(id)s OR (topic = %(topic)s AND key = %(key)s))"
+                " AND requested_at <= %(at)s",
+                {"id": record.id, "cause": cause, "topic": record.topic, "key": record.key, "at": one.at},
+            )
+        leases.store(page.after, page.shards)
     logger.error("%s %s of key %s is still refused: %s", record.type, record.id, record.key, cause)
 
 

@@ -14,7 +14,7 @@ AHEAD = timedelta(days=14)
 TABLES = ("outbox_event", "outbox_publication", "outbox_inbox")
 
 # The class of the advisory locks of this app: "obox" in ASCII.
-_LOCK_CLASS = 0x6F626F78
+LOCK_CLASS = 0x6F626F78
 _PARTITIONS_LOCK = 1
 
 
@@ -55,7 +55,7 @@ def make_partitions(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
     """
     made = []
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s), now()", [_LOCK_CLASS, _PARTITIONS_LOCK])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s), now()", [LOCK_CLASS, _PARTITIONS_LOCK])
         now = cursor.fetchone()[1]
         for table in TABLES:
             newest = _newest(cursor, table)

@@ -16,11 +16,19 @@ class Placing:
         self._counts: dict[str, int] = {}
         self._turn = 0
 
+    def is_outdated(self) -> bool:
+        """Whether the recorded count of a topic that has been used is another one by now."""
+        fresh = self._recorded()
+        return any(fresh.get(topic) != count for topic, count in self._counts.items())
+
     def refresh(self) -> None:
-        """Take the counts as they are recorded now."""
+        """Take the counts as they are recorded now. With records under way keys would be out of order."""
+        self._counts = self._recorded()
+
+    def _recorded(self) -> dict[str, int]:
         with connections[self._using].cursor() as sql:
             sql.execute("SELECT name, partitions FROM outbox_topic")
-            self._counts = dict(sql.fetchall())
+            return dict(sql.fetchall())
 
     def places(self, records: list[OutboxRecord]) -> list[Placement]:
         """The topic and partition of each record.
@@ -28,9 +36,8 @@ class Placing:
         Raises UnknownTopic, before any is sent: a topic that is not there yet must not have half a page sent
         again and again.
         """
-        counts = self._counts
-        if any(record.topic not in counts for record in records):
-            self.refresh()
+        if any(record.topic not in self._counts for record in records):
+            self._counts = {**self._recorded(), **self._counts}
         return [(record.topic, self._partition(record)) for record in records]
 
     def _partition(self, record: OutboxRecord) -> int:

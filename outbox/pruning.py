@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from outbox import clock
-from outbox.errors import NotInTransaction
+from outbox.errors import NotInTransaction, PruningUnderWay
 from outbox.ids import lowest_id
 from outbox.keys import SHARDS
-from outbox.partitions import Span, attaching, weeks_of
+from outbox.partitions import LOCK_CLASS, Span, attaching, weeks_of
 from outbox.registry import Consumer, all_consumers
 
 logger = logging.getLogger(__name__)
 
 EVENTS, TRACES = "outbox_event", "outbox_publication"
+_PRUNING_LOCK = 2
+# Clocks and ids may differ from the time at which a transaction began by so much.
+SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +50,50 @@ def prune_events(
     """
     if connections[using].in_atomic_block:
         raise NotInTransaction
-    _finish_detaching(using)
-    before = clock.now(using=using) - keep
-    for span in weeks_of(EVENTS, using=using):
-        if span.end > before:
-            break
-        kept = _unpublished(span, using) or _held(span, using) or _unprocessed(span, unprocessed_by, using)
-        if kept is None and not dry_run:
-            kept = _drop_events(span, using)
-        yield Week(span, kept)
-    if not dry_run:
-        _drop_traces(using)
+    with _alone(using):
+        _finish_detaching(using)
+        before = clock.now(using=using) - keep
+        for span in weeks_of(EVENTS, using=using):
+            if span.end > before:
+                break
+            kept = _still_open(span, using) or _needed(span, unprocessed_by, using)
+            if kept is None and not dry_run:
+                kept = _drop_events(span, unprocessed_by, using)
+            yield Week(span, kept)
+        if not dry_run:
+            _drop_traces(using)
+
+
+@contextmanager
+def _alone(using: str) -> Iterator[None]:
+    """Raises PruningUnderWay when another session prunes. The lock ends with the session, at the latest."""
+    numbers = [LOCK_CLASS, _PRUNING_LOCK]
+    [(alone,)] = _ask(using, "SELECT pg_try_advisory_lock(%s, %s)", numbers)
+    if not alone:
+        raise PruningUnderWay
+    try:
+        yield
+    finally:
+        _ask(using, "SELECT pg_advisory_unlock(%s, %s)", numbers)
+
+
+def _still_open(span: Span, using: str) -> str | None:
+    """Whoever may yet commit an event of the week: a relay does not see a week that is being detached.
+
+    Of other roles' sessions PostgreSQL tells pg_read_all_stats alone.
+    """
+    [(count,)] = _ask(
+        using,
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND xact_start < %s)"
+        " + (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())",
+        [span.end + SKEW],
+    )
+    return f"{count} transactions are open that may have begun before its end" if count else None
+
+
+def _needed(span: Span, but: Collection[str], using: str) -> str | None:
+    return _unpublished(span, using) or _held(span, using) or _unprocessed(span, but, using)
 
 
 # A shard without a row has yet to be relayed.
@@ -116,10 +153,10 @@ def _unprocessed_by(consumer: Consumer, span: Span, using: str) -> int:
     return int(count)
 
 
-def _drop_events(span: Span, using: str) -> str | None:
+def _drop_events(span: Span, but: Collection[str], using: str) -> str | None:
     """Why the week had to be kept after all; None when it was dropped."""
     _detach(EVENTS, span, using)
-    late = _unpublished(span, using)
+    late = _needed(span, but, using)
     if late is not None:
         # Committed after the first look, by a transaction that had been open all the while.
         _run(using, attaching(EVENTS, span))

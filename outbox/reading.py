@@ -1,5 +1,6 @@
 """Reading pages, one ahead of what is being sent."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from django.db import connections
@@ -29,13 +30,18 @@ class PageReader:
     def read(self, cursor: Cursor, shards: list[int], *, limit: int, following: int) -> WindowPage:
         """The next page; the one after it will have up to `following` records."""
         ahead = self._ahead.pop((cursor, tuple(shards)), None)
-        self._ahead.clear()
         page = self._page(cursor, shards, limit) if ahead is None else ahead.result()
         if not page.last:
             after = cursor.after(page)
             reading = self._threads.submit(self._page, after, shards, following)
             self._ahead[after, tuple(shards)] = reading
         return page
+
+    def forget_all_but(self, positions: Mapping[Cursor, list[int]]) -> None:
+        """Of what was read ahead only these windows will go on."""
+        wanted = {(cursor, tuple(shards)) for cursor, shards in positions.items()}
+        for position in self._ahead.keys() - wanted:
+            self._ahead.pop(position).cancel()
 
     def _page(self, cursor: Cursor, shards: list[int], limit: int) -> WindowPage:
         return read_page(cursor, shards=shards, limit=limit, size=self._size, using=self._using)

@@ -109,7 +109,8 @@ def record(pages: Sequence[Page], leases: Leases) -> None:
         positions[cursor].append(shard)
     refused = [refusal for page in pages for refusal in page.refused]
     with transaction.atomic(using=leases.using):
-        # Django does not translate the errors of copy() itself.
+        leases.guard()
+        # Django does not translate the errors of copy() itself. What others may wait for comes after it.
         with connection.cursor() as sql, connection.wrap_database_errors:
             if any(page.traces for page in pages):
                 with sql.copy(COPY_TRACES) as copy:

@@ -81,6 +81,7 @@ class Relay:
         """Until told to stop, or until something fails: then all begins again at the stored cursors."""
         self._listener.listen()
         self._looked_at = 0.0
+        self._leases.begin_again()
         self._sender = self._new_sender()
         try:
             with (
@@ -133,10 +134,13 @@ class Relay:
             full = full or not found.last
             moved.append((after, shards))
         self._positions = _merged(moved)
+        self._reader.forget_all_but(self._positions)
         self._limit = min(2 * self._limit, self._settings.relay_page) if full else FEWEST
         return sent
 
     def _send(self, page: Page) -> None:
+        if not len(self._sender):
+            self._heard_at = time.monotonic()
         if self._careful:
             self._send_carefully(page)
         else:
@@ -177,7 +181,9 @@ class Relay:
     def _balance(self) -> None:
         """Give away what others should have, take what nobody has."""
         self._looked_at = time.monotonic()
-        self._placing.refresh()
+        # What is under way to the old partitions is to be there before a key goes to another one.
+        if self._placing.is_outdated() and self._drain():
+            self._placing.refresh()
         self._mend()
         imbalance = self._leases.look()
         if imbalance.spare and self._drain():
@@ -215,7 +221,7 @@ class Relay:
             self._sender.hold(alone, one.record, str(error))
             self._renew_sender()
         if alone.refused:
-            mending.refused_again(one, alone.refused[0][1], leases=self._leases)
+            mending.refused_again(one, alone, leases=self._leases)
             return False
         mending.sent(one, alone, leases=self._leases)
         if one.key is not None and mending.still_held(one.key, leases=self._leases):
@@ -283,7 +289,6 @@ class Relay:
         else:
             raise error
         self._listener.close()
-        self._leases.forget()
         self._positions = {}
         connections[self._using].close()
         if not isinstance(error, BatchRefused):

@@ -1,7 +1,9 @@
 """Relays share the shards: fairly, by the database's clock, and never two of them one."""
 
+from datetime import datetime
+
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 
 from outbox.errors import LeaseLost, RestoredDatabase
 from outbox.keys import SHARDS
@@ -95,10 +97,42 @@ def test_one_that_was_away_for_a_moment_takes_its_own_again() -> None:
     one = member()
     one.take(8)
     epochs = dict(Shard.objects.values_list("shard", "epoch"))
-    one.forget()
+    one.begin_again()
     assert one.look().take == 8
     one.take(8)
     assert all(epoch > epochs[shard] for shard, epoch in Shard.objects.values_list("shard", "epoch"))
+
+
+def test_what_was_held_before_a_failure_is_anyones() -> None:
+    """And nothing is renewed that is not held: it would be nobody's for ever."""
+    first = member()
+    first.take(8)
+    second = member()
+    first.begin_again()
+    assert settle(first, second) == [4, 4]
+    lost = second.shards[0]
+    Shard.objects.filter(shard=lost).update(owner=first.owner)
+    assert not Shard.objects.filter(shard=lost, expires_at__gt=_beaten(first)).exists()
+    assert Shard.objects.filter(shard__in=first.shards, expires_at__gt=_beaten(first)).count() == 4
+
+
+def _beaten(one: Leases) -> datetime:
+    """When the leases ended before this heartbeat."""
+    ends = [end for end in Shard.objects.values_list("expires_at", flat=True) if end is not None]
+    one.beat()
+    return max(ends)
+
+
+def test_who_waits_for_a_row_of_a_frozen_one_gives_up() -> None:
+    """Before it stores its cursor, too: what it has written by then may be waited for."""
+    with Writer() as frozen:
+        frozen.begin()
+        frozen.execute("UPDATE outbox_relay SET expires_at = now()")
+        other = member(seconds=0.3)
+        frozen.execute(f"UPDATE outbox_relay SET expires_at = now() WHERE owner = '{other.owner}'")
+        with pytest.raises(OperationalError), transaction.atomic():
+            other.guard()
+            other.beat()
 
 
 def test_a_table_emptied_by_hand_is_filled_again() -> None:
@@ -154,6 +188,7 @@ def test_one_that_was_frozen_before_its_commit_keeps_nobody_waiting() -> None:
         late = frozen.call(lambda: member(seconds=0.3))
         [(cursor, shards)] = frozen.call(lambda: late.take(8)).items()
         frozen.begin()
+        frozen.call(late.guard)
         frozen.call(lambda: late.store(cursor, shards))
         other = member()
         until(lambda: other.take(8) and len(other.shards) == SHARDS)

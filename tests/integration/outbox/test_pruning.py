@@ -10,10 +10,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from outbox import Topic, publish
-from outbox.errors import NotInTransaction
+from outbox.errors import NotInTransaction, PruningUnderWay
 from outbox.ids import new_id
 from outbox.models import InboxEntry, OutboxEvent, Publication, Refusal, Shard
-from outbox.partitions import attaching, make_partitions, spans, weeks_of
+from outbox.partitions import LOCK_CLASS, attaching, make_partitions, spans, weeks_of
 from outbox.pruning import prune_events
 from outbox.registry import Consumer, handles
 from tests.engine import Noted, Writer, new_topic, noted_on, until
@@ -191,6 +191,28 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(
     assert pruned() == {"03-02": "1 events are yet to be published"}
     assert OutboxEvent.objects.filter(id=event_id).exists()
     relayed()
+    assert pruned() == {"03-02": None}
+
+
+def test_a_week_waits_for_transactions_that_may_have_begun_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they commit while it is being detached a relay would not see, and pass."""
+    relayed()
+    with Writer() as writer:
+        writer.begin()
+        writer.execute("SELECT 1")
+        monkeypatch.setattr("outbox.pruning.SKEW", datetime.now(UTC) - OLD.end)
+        assert pruned() == {"03-02": "1 transactions are open that may have begun before its end"}
+    monkeypatch.undo()
+    assert pruned() == {"03-02": None}
+
+
+def test_one_at_a_time() -> None:
+    relayed()
+    with Writer() as other:
+        other.execute(f"SELECT pg_advisory_lock({LOCK_CLASS}, 2)")
+        with pytest.raises(PruningUnderWay):
+            pruned()
+        other.execute(f"SELECT pg_advisory_unlock({LOCK_CLASS}, 2)")
     assert pruned() == {"03-02": None}
 
 
