@@ -54,7 +54,7 @@ def test_every_payment_is_sent_validated_and_processed(demo: RunningDemo) -> Non
 
 
 def test_payments_that_are_refused_are_errors(demo: RunningDemo) -> None:
-    """The operator sees all, but is no merchant: each request is answered 403."""
+    """The operator is no merchant, and names none: each request is answered 400."""
     told = demo.read()
     with psycopg.connect(told["database"]) as database:
         database.execute(
@@ -66,7 +66,7 @@ def test_payments_that_are_refused_are_errors(demo: RunningDemo) -> None:
     assert done.returncode == 1
     figures = rows(done.stdout)
     assert (figures["sent"], figures["errors"]) == (["5"], ["5"])
-    assert figures["request: 403 Forbidden"] == ["5"]
+    assert figures["request: 400 Bad Request"] == ["5"]
     assert "Not every payment" in done.stderr
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
+import outbox
 from outbox import publish, window
 from outbox.keys import SHARDS
 from outbox.models import OutboxEvent
@@ -251,7 +252,7 @@ def test_many_writers_lose_and_reorder_nothing(reader: Reader) -> None:
 
 def fill(count: int, *, prefix: str = "k") -> None:
     """So many events in a transaction of their own, or in the one under way."""
-    with transaction.atomic():
+    with outbox.atomic():
         for number in range(count):
             publish(Noted(about=f"{prefix}-{number % 10}"))
 
