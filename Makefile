@@ -21,7 +21,7 @@ $(shell rm -f $(VENV)/installed $(VENV)/installed-dev)
 endif
 endif
 
-.PHONY: help demo test fuzz check lock clean chromium
+.PHONY: help demo test fuzz bench check lock clean chromium
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ test: $(VENV)/installed-dev chromium ## All tests, with a PostgreSQL, a Kafka an
 
 fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 minutes; ARGS="--seconds 3600" for longer
 	$(RUN) -m tests.fuzz $(ARGS)
+
+bench: $(VENV)/installed-dev ## How fast a backlog reaches Kafka, against a ceiling measured beside it; ARGS="--rounds 5"
+	$(RUN) -m benchmarks.relay $(ARGS)
 
 check: $(VENV)/installed-dev ## Format, lint, layers, types, migrations, deployment settings
 	$(RUN) -m ruff format --check .
