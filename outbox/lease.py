@@ -192,12 +192,7 @@ class Leases:
         for cursor, shards in positions.items():
             given = list(shards)
             self.store(cursor, given)
-            with connections[self.using].cursor() as sql:
-                sql.execute(
-                    "UPDATE outbox_shard SET owner = NULL, expires_at = NULL"
-                    " WHERE owner = %s AND shard = ANY(%s)",
-                    [self.owner, given],
-                )
+            self._release(given)
             self._epochs = {shard: epoch for shard, epoch in self._epochs.items() if shard not in given}
 
     def leave(self) -> None:
@@ -209,9 +204,14 @@ class Leases:
     def begin_again(self) -> None:
         """Hold nothing, here and in the database: what was held before something failed is anyone's."""
         self._epochs = {}
+        self._release(range(SHARDS))
+
+    def _release(self, shards: Iterable[int]) -> None:
         with connections[self.using].cursor() as sql:
             sql.execute(
-                "UPDATE outbox_shard SET owner = NULL, expires_at = NULL WHERE owner = %s", [self.owner]
+                "UPDATE outbox_shard SET owner = NULL, expires_at = NULL"
+                " WHERE owner = %s AND shard = ANY(%s)",
+                [self.owner, list(shards)],
             )
 
     def beat(self) -> None:

@@ -167,9 +167,9 @@ class Relay:
         waited = time.monotonic() - self._heard_at
         return min(max(0.005, waited / 4), self._settings.relay_poll)
 
-    def _drain(self, *, seconds: float = DRAIN_SECONDS) -> bool:
+    def _drain(self) -> bool:
         """Wait for all that is under way to be recorded; whether it was."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + DRAIN_SECONDS
         while (len(self._sender) or len(self._recorder)) and time.monotonic() < end:
             if len(self._sender):
                 self._hear(0.05)
