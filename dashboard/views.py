@@ -14,11 +14,12 @@ from dashboard.forms import PaymentForm
 from dashboard.latest import latest_events
 from dashboard.pipeline import pipeline
 from dashboard.story import story_of
+from outbox.envelope import headers_of
 from outbox.ids import time_of
 from outbox.models import DeadLetter
 from outbox.registry import all_consumers
 from outbox.selectors import events_seen_by, get_trace
-from outbox.shown import headers_text, payload_text, sent_headers
+from outbox.shown import headers_text, payload_text
 from payments.errors import PaymentNotFound
 from payments.selectors import get_payment
 
@@ -72,7 +73,7 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
         "trace": trace,
         "event": told,
         "written_at": time_of(told.id),
-        "headers": headers_text(sent_headers(told)),
+        "headers": headers_text(headers_of(told)),
         "payload": payload_text(told.payload, told.content_type),
         "story": story_of(told, owner=owner_of(user)),
         "dead_letters": DeadLetter.objects.filter(event_id=event_id) if user.is_staff else [],

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from outbox.envelope import headers_of
 from outbox.item import decode_headers
 from outbox.listings import InboxListing, ParkedKeyListing, PublicationListing
 from outbox.models import (
@@ -25,7 +26,7 @@ from outbox.models import (
 )
 from outbox.readonly import ConsumerFilter, LatelyByEventFilter, LatelyFilter, ReadOnly
 from outbox.selectors import traces
-from outbox.shown import headers_text, payload_text, sent_headers
+from outbox.shown import headers_text, payload_text
 
 M = TypeVar("M", bound=Model)
 
@@ -92,7 +93,7 @@ class OutboxEventAdmin(ReadOnly[OutboxEvent]):
     @admin.display(description="headers")
     def headers(self, event: OutboxEvent) -> SafeString:
         """As the relay sends them."""
-        return render_to_string("admin/outbox/pairs.html", {"pairs": headers_text(sent_headers(event))})
+        return render_to_string("admin/outbox/pairs.html", {"pairs": headers_text(headers_of(event))})
 
     @admin.display(description="caused by")
     def caused_by(self, event: OutboxEvent) -> SafeString | str:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from outbox.context import is_traceparent
@@ -69,6 +70,47 @@ def cloudevent_headers(
         headers.append(("ce_traceparent", traceparent.encode()))
     headers.append(("content-type", content_type.encode()))
     return headers
+
+
+class Sendable(Protocol):
+    """An outbox row, as the relay reads it or as Django does."""
+
+    @property
+    def id(self) -> UUID | str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime | str: ...
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def number(self) -> int | None: ...
+    @property
+    def correlation_id(self) -> UUID | str: ...
+    @property
+    def causation_id(self) -> UUID | str | None: ...
+    @property
+    def traceparent(self) -> str | None: ...
+    @property
+    def content_type(self) -> str: ...
+
+
+def headers_of(event: Sendable) -> list[tuple[str, bytes | None]]:
+    """The headers with which the relay sends an outbox row."""
+    return cloudevent_headers(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        occurred_at=event.occurred_at,
+        key=event.key,
+        number=event.number,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+        traceparent=event.traceparent,
+        content_type=event.content_type,
+    )
 
 
 def _time_text(moment: datetime) -> str:

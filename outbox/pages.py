@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from outbox.envelope import cloudevent_headers
+from outbox.envelope import headers_of
 from outbox.errors import OutboxError
 from outbox.kafka import BrokerError, Placement, RecordProducer, RecordRefused
 from outbox.window import Cursor, OutboxRecord
@@ -150,7 +150,7 @@ class PageSender:
                 *place,
                 key=None if record.key is None else record.key.encode(),
                 value=record.payload,
-                headers=_headers(record),
+                headers=headers_of(record),
                 done=done,
             )
         except RecordRefused as error:
@@ -172,18 +172,3 @@ class PageSender:
         if self._refusal is not None:
             raise BatchRefused(str(self._refusal)) from error
         raise error
-
-
-def _headers(record: OutboxRecord) -> list[tuple[str, bytes | None]]:
-    return cloudevent_headers(
-        id=record.id,
-        source=record.source,
-        type=record.type,
-        occurred_at=record.occurred_at,
-        key=record.key,
-        number=record.number,
-        correlation_id=record.correlation_id,
-        causation_id=record.causation_id,
-        traceparent=record.traceparent,
-        content_type=record.content_type,
-    )

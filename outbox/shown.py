@@ -5,9 +5,6 @@ from contextlib import suppress
 
 import msgspec
 
-from outbox.envelope import cloudevent_headers
-from outbox.models import OutboxEvent
-
 MOST_TEXT = 100_000
 
 
@@ -24,22 +21,6 @@ def payload_text(payload: bytes | memoryview | None, content_type: str = "applic
     if len(text) > MOST_TEXT:
         return f"{text[:MOST_TEXT]}\n… {len(text) - MOST_TEXT:,} more characters are not shown"
     return text
-
-
-def sent_headers(event: OutboxEvent) -> list[tuple[str, bytes | None]]:
-    """The headers that the relay sends with this event."""
-    return cloudevent_headers(
-        id=event.id,
-        source=event.source,
-        type=event.type,
-        occurred_at=event.occurred_at,
-        key=event.key,
-        number=event.number,
-        correlation_id=event.correlation_id,
-        causation_id=event.causation_id,
-        traceparent=event.traceparent,
-        content_type=event.content_type,
-    )
 
 
 def headers_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, str]]:

@@ -5,11 +5,11 @@ from itertools import count
 
 from django.db import connection
 
+from outbox.envelope import headers_of
 from outbox.kafka import Record
 from outbox.models import InboxEntry, OutboxEvent, Publication
 from outbox.processor import Processor
 from outbox.registry import all_consumers
-from outbox.shown import sent_headers
 
 _offsets = count()
 
@@ -49,6 +49,6 @@ def _record(event: OutboxEvent) -> Record:
         offset=next(_offsets),
         key=None if event.key is None else event.key.encode(),
         value=bytes(event.payload),
-        headers=sent_headers(event),
+        headers=headers_of(event),
         timestamp=event.occurred_at,
     )

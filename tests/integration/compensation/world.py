@@ -10,11 +10,11 @@ from contracts.money import Money
 from loyalty.models import LedgerEntry
 from orders.models import Order
 from outbox import clock
+from outbox.envelope import headers_of
 from outbox.kafka import Record
 from outbox.models import DeadLetter, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.processor import Processor
 from outbox.registry import get_consumer
-from outbox.shown import sent_headers
 from payments import services
 from payments.models import Payment
 
@@ -115,6 +115,6 @@ def as_record(event: OutboxEvent) -> Record:
         offset=event.position,
         key=(event.key or "").encode(),
         value=bytes(event.payload),
-        headers=sent_headers(event),
+        headers=headers_of(event),
         timestamp=event.occurred_at,
     )

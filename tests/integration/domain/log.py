@@ -5,11 +5,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from outbox.envelope import headers_of
 from outbox.kafka import Record
 from outbox.models import OutboxEvent
 from outbox.processor import Processor
 from outbox.registry import get_consumer
-from outbox.shown import sent_headers
 
 PARTITIONS = 4
 Place = tuple[str, int]
@@ -46,7 +46,7 @@ class Log:
                 offset=len(self.partitions[place]),
                 key=event.key.encode(),
                 value=bytes(event.payload),
-                headers=sent_headers(event),
+                headers=headers_of(event),
                 timestamp=event.occurred_at,
             )
             self.partitions[place].append((event, record))
