@@ -56,7 +56,7 @@ class Bench:
         """
         from outbox import clock
         from outbox.ids import new_id
-        from outbox.keys import shard_of
+        from outbox.keys import hash_of, shard_of
         from outbox.publishing import OutboxRow, write
 
         now = clock.now()
@@ -74,6 +74,7 @@ class Bench:
                         shard=shard_of(key),
                         topic="payments",
                         key=key,
+                        hash=hash_of(key),
                         partition=None,
                         type="bench.Written.v1",
                         source="/bench",
@@ -151,7 +152,7 @@ class Bench:
         from confluent_kafka import Producer
 
         from outbox.config import config
-        from outbox.envelope import cloudevent_headers
+        from outbox.envelope import binary_headers
         from outbox.keys import partition_of
 
         [(position,)] = self.query("SELECT max(position) - %s FROM outbox_event", [self.events])
@@ -178,13 +179,13 @@ class Bench:
             [position, PAGE],
         ):
             for position, event_id, source, kind, at, key, number, correlation, payload in rows:  # noqa: B007
-                headers: Any = cloudevent_headers(
-                    id=event_id, source=source, type=kind, occurred_at=at, key=key, number=number,
-                    correlation_id=correlation, causation_id=None, traceparent=None,
-                    content_type="application/json",
+                raw = key.encode()
+                headers: Any = binary_headers(
+                    event_id.encode(), source.encode(), kind.encode(), at.isoformat().encode(), raw, number,
+                    correlation.encode(), None, None, b"application/json",
                 )  # fmt: skip
                 producer.produce(
-                    "payments", payload, key=key, partition=partition_of(key, 4), headers=headers,
+                    "payments", payload, key=raw, partition=partition_of(key, 4), headers=headers,
                     on_delivery=delivered,
                 )  # fmt: skip
             producer.flush()

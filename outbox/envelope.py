@@ -13,7 +13,7 @@ from uuid import UUID
 from outbox.context import is_traceparent
 from outbox.errors import MalformedRecord
 from outbox.ids import derived_id, time_of
-from outbox.kafka.base import Record
+from outbox.kafka import Header, Record
 
 _SPECVERSION = ("ce_specversion", b"1.0")
 # In bytes of UTF-8: with consumer and topic it must fit the 2,704 bytes of an index entry.
@@ -37,67 +37,93 @@ _READ = {
 _SEQUENCE = re.compile(r"[0-9]{1,19}")
 
 
-def cloudevent_headers(
-    *,
-    id: UUID | str,  # noqa: A002  (the attribute's name in CloudEvents)
-    source: str,
-    type: str,  # noqa: A002
-    occurred_at: datetime | str,
-    key: str | None,
+def binary_headers(
+    id: bytes,  # noqa: A002  (the attribute's name in CloudEvents)
+    source: bytes,
+    type: bytes,  # noqa: A002
+    occurred_at: bytes,
+    key: bytes | None,
     number: int | None,
-    correlation_id: UUID | str,
-    causation_id: UUID | str | None,
-    traceparent: str | None,
-    content_type: str,
-) -> list[tuple[str, bytes | None]]:
-    """The Kafka headers of one event, in a fixed order. A text for `occurred_at` is taken as it is."""
-    headers: list[tuple[str, bytes | None]] = [
+    correlation_id: bytes,
+    causation_id: bytes | None,
+    traceparent: bytes | None,
+    content_type: bytes,
+) -> list[Header]:
+    """The Kafka headers of one event, in a fixed order, from what goes into them as it is."""
+    headers: list[Header] = [
         _SPECVERSION,
-        ("ce_id", str(id).encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", type.encode()),
-        ("ce_time", (occurred_at if isinstance(occurred_at, str) else _time_text(occurred_at)).encode()),
+        ("ce_id", id),
+        ("ce_source", source),
+        ("ce_type", type),
+        ("ce_time", occurred_at),
     ]
     if key is not None:
-        raw = key.encode()
-        headers += (("ce_subject", raw), ("ce_partitionkey", raw))
-    headers.append(("ce_correlationid", str(correlation_id).encode()))
+        headers += (("ce_subject", key), ("ce_partitionkey", key))
+    headers.append(("ce_correlationid", correlation_id))
     if causation_id is not None:
-        headers.append(("ce_causationid", str(causation_id).encode()))
+        headers.append(("ce_causationid", causation_id))
     if number is not None:
         headers.append(("ce_sequence", b"%019d" % number))
     if traceparent is not None:
-        headers.append(("ce_traceparent", traceparent.encode()))
-    headers.append(("content-type", content_type.encode()))
+        headers.append(("ce_traceparent", traceparent))
+    headers.append(("content-type", content_type))
     return headers
 
 
-class Sendable(Protocol):
-    """An outbox row, as the relay reads it or as Django does."""
+def cloudevent_headers(
+    *,
+    id: UUID,  # noqa: A002  (the attribute's name in CloudEvents)
+    source: str,
+    type: str,  # noqa: A002
+    occurred_at: datetime,
+    key: str | None,
+    number: int | None,
+    correlation_id: UUID,
+    causation_id: UUID | None,
+    traceparent: str | None,
+    content_type: str,
+) -> list[Header]:
+    """The Kafka headers of one event, in a fixed order."""
+    return binary_headers(
+        str(id).encode(),
+        source.encode(),
+        type.encode(),
+        _time_text(occurred_at).encode(),
+        None if key is None else key.encode(),
+        number,
+        str(correlation_id).encode(),
+        None if causation_id is None else str(causation_id).encode(),
+        None if traceparent is None else traceparent.encode(),
+        content_type.encode(),
+    )
+
+
+class Published(Protocol):
+    """An outbox row, as Django reads it."""
 
     @property
-    def id(self) -> UUID | str: ...
+    def id(self) -> UUID: ...
     @property
     def source(self) -> str: ...
     @property
     def type(self) -> str: ...
     @property
-    def occurred_at(self) -> datetime | str: ...
+    def occurred_at(self) -> datetime: ...
     @property
     def key(self) -> str | None: ...
     @property
     def number(self) -> int | None: ...
     @property
-    def correlation_id(self) -> UUID | str: ...
+    def correlation_id(self) -> UUID: ...
     @property
-    def causation_id(self) -> UUID | str | None: ...
+    def causation_id(self) -> UUID | None: ...
     @property
     def traceparent(self) -> str | None: ...
     @property
     def content_type(self) -> str: ...
 
 
-def headers_of(event: Sendable) -> list[tuple[str, bytes | None]]:
+def headers_of(event: Published) -> list[Header]:
     """The headers with which the relay sends an outbox row."""
     return cloudevent_headers(
         id=event.id,

@@ -1,10 +1,12 @@
 """Where a key goes: its shard among relays and its partition in Kafka."""
 
 from functools import lru_cache
+from struct import Struct
 
 SHARDS = 8
 _M = 0x5BD1E995
 _MASK = 0xFFFFFFFF
+_WORDS = Struct("<I")
 
 
 def murmur2(data: bytes) -> int:
@@ -15,10 +17,9 @@ def murmur2(data: bytes) -> int:
     length = len(data)
     value = (0x9747B28C ^ length) & _MASK
     whole = length & ~3
-    for start in range(0, whole, 4):
-        word = int.from_bytes(data[start : start + 4], "little") * _M & _MASK
-        word = (word ^ (word >> 24)) * _M & _MASK
-        value = (value * _M & _MASK) ^ word
+    for (word,) in _WORDS.iter_unpack(data[:whole]):
+        word = word * _M & _MASK
+        value = (value * _M & _MASK) ^ ((word ^ (word >> 24)) * _M & _MASK)
     if whole < length:
         value = (value ^ int.from_bytes(data[whole:], "little")) * _M & _MASK
     value = (value ^ (value >> 13)) * _M & _MASK
@@ -26,15 +27,16 @@ def murmur2(data: bytes) -> int:
 
 
 @lru_cache(maxsize=65_536)
-def _positive_hash(key: str) -> int:
+def hash_of(key: str) -> int:
+    """The key's hash as Kafka's default partitioner uses it: 31 bits."""
     return murmur2(key.encode()) & 0x7FFFFFFF
 
 
 def shard_of(key: str) -> int:
     """The key's share among relays. The high bits, so that shards are spread over all partitions."""
-    return (_positive_hash(key) >> 16) % SHARDS
+    return (hash_of(key) >> 16) % SHARDS
 
 
 def partition_of(key: str, partitions: int) -> int:
     """The partition Kafka's default partitioner gives this key."""
-    return _positive_hash(key) % partitions
+    return hash_of(key) % partitions

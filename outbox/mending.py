@@ -10,21 +10,21 @@ from django.db import connections, transaction
 from outbox.lease import Leases
 from outbox.pages import Key, Page
 from outbox.recorder import COPY_TRACES
-from outbox.window import OutboxRecord, columns_as_sent
+from outbox.window import OutboxRecord, columns_as_sent, fetch
 
 logger = logging.getLogger(__name__)
 
-DISCARDED = "outbox.EventDiscarded.v1"
+DISCARDED = b"outbox.EventDiscarded.v1"
 MOST = 500
 
 # The whole key when anything of it was asked for: it goes out in order. Without a key each stands for itself.
 _REQUESTED = f"""
 SELECT {columns_as_sent("event")}, event.shard, refusal.discarded, clock_timestamp()
 FROM outbox_refusal AS refusal JOIN outbox_event AS event ON event.id = refusal.event_id
-WHERE event.shard = ANY(%s) AND (
+WHERE event.shard = ANY(%(shards)s) AND (
     (refusal.key IS NULL AND refusal.requested_at IS NOT NULL)
     OR (refusal.topic, refusal.key) IN (SELECT topic, key FROM outbox_refusal WHERE requested_at IS NOT NULL)
-) ORDER BY event.position LIMIT %s
+) ORDER BY event.position LIMIT %(limit)s
 """
 
 
@@ -46,9 +46,7 @@ class Requested(NamedTuple):
 
 def requested(leases: Leases) -> list[Requested]:
     """What an operator has asked for in the shards held, in the order in which it is to be sent."""
-    with connections[leases.using].cursor() as sql:
-        sql.execute(_REQUESTED, [leases.shards, MOST])
-        rows = sql.fetchall()
+    rows = fetch(_REQUESTED, {"shards": leases.shards, "limit": MOST}, using=leases.using)
     found = []
     for *fields, shard, reason, at in rows:
         record = OutboxRecord._make(fields)
@@ -56,9 +54,9 @@ def requested(leases: Leases) -> list[Requested]:
     return found
 
 
-def _placeholder(record: OutboxRecord, reason: str) -> OutboxRecord:
-    data = msgspec.json.encode({"type": record.type, "reason": reason})
-    return record._replace(type=DISCARDED, content_type="application/json", payload=data)
+def _placeholder(record: OutboxRecord, reason: bytes) -> OutboxRecord:
+    data = msgspec.json.encode({"type": record.type.decode(), "reason": reason.decode()})
+    return record._replace(type=DISCARDED, content_type=b"application/json", payload=data)
 
 
 def sent(one: Requested, page: Page, *, leases: Leases) -> None:
@@ -68,10 +66,10 @@ def sent(one: Requested, page: Page, *, leases: Leases) -> None:
         leases.guard()
         with connection.cursor() as sql, connection.wrap_database_errors:
             with sql.copy(COPY_TRACES) as copy:
-                copy.write("".join(page.traces))
-            sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id])
+                copy.write(page.traces())
+            sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id.decode()])
         leases.store(page.after, page.shards)
-    logger.info("%s %s of key %s was sent after all", record.type, record.id, record.key)
+    logger.info("%s was sent after all", record)
 
 
 def refused_again(one: Requested, page: Page, *, leases: Leases) -> None:
@@ -88,14 +86,23 @@ def refused_again(one: Requested, page: Page, *, leases: Leases) -> None:
                 " cause = CASE WHEN event_id = %(id)s THEN %(cause)s ELSE cause END"
                 " WHERE (event_id = %(id)s OR (topic = %(topic)s AND key = %(key)s))"
                 " AND requested_at <= %(at)s",
-                {"id": record.id, "cause": cause, "topic": record.topic, "key": record.key, "at": one.at},
+                {
+                    "id": record.id.decode(),
+                    "cause": cause,
+                    "topic": record.topic,
+                    "key": record.key_text,
+                    "at": one.at,
+                },
             )
         leases.store(page.after, page.shards)
-    logger.error("%s %s of key %s is still refused: %s", record.type, record.id, record.key, cause)
+    logger.error("%s is still refused: %s", record, cause)
 
 
 def still_held(key: Key, *, leases: Leases) -> bool:
     """Whether anything of the key is held."""
+    topic, raw = key
     with connections[leases.using].cursor() as sql:
-        sql.execute("SELECT EXISTS (SELECT FROM outbox_refusal WHERE topic = %s AND key = %s)", list(key))
+        sql.execute(
+            "SELECT EXISTS (SELECT FROM outbox_refusal WHERE topic = %s AND key = %s)", [topic, raw.decode()]
+        )
         return bool(sql.fetchone()[0])

@@ -24,6 +24,7 @@ class OutboxEvent(models.Model):
     shard = models.SmallIntegerField()
     topic = models.TextField()
     key = models.TextField(null=True)  # noqa: DJ001  (no key and an empty key are different in Kafka)
+    hash = models.IntegerField(null=True, help_text="of the key, as Kafka's partitioner makes it")
     number = models.BigIntegerField(null=True, help_text="place within its key, from 1, no gaps")
     partition = models.IntegerField(null=True, help_text="explicit partition, only without a key")
     type = models.TextField()

@@ -6,7 +6,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from outbox.envelope import headers_of
 from outbox.errors import OutboxError
 from outbox.kafka import BrokerError, Placement, RecordProducer, RecordRefused
 from outbox.window import Cursor, OutboxRecord
@@ -16,7 +15,7 @@ BEHIND = "waits behind a refused event of its key"
 KNOWN_SECONDS = 3_600.0
 # While a page is being queued Kafka is heard so often.
 STRIDE = 500
-Key = tuple[str, str]  # topic, key
+Key = tuple[str, bytes]  # topic, key
 
 
 class BatchRefused(OutboxError):
@@ -31,7 +30,7 @@ class Page:
     after    these shards' cursor once all of it is done
     ahead    the numbers of records that were sent before the others
     left     records of which nothing is known yet
-    traces   a line for COPY of each record that Kafka took: event, partition, offset
+    offsets  of each record that Kafka took
     refused  records that are held, and why
     """
 
@@ -41,16 +40,27 @@ class Page:
     after: Cursor
     ahead: set[int] = field(default_factory=set)
     left: int = 0
-    traces: list[str] = field(default_factory=list)
+    offsets: list[int | None] = field(default_factory=list)
     refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.left = len(self.records)
+        self.offsets = [None] * self.left
 
     def refuse(self, record: OutboxRecord, cause: str) -> None:
         """Hold a record."""
         self.refused.append((record, cause))
         self.left -= 1
+
+    def traces(self) -> str:
+        """A line for COPY of each record that Kafka took: event, partition, offset."""
+        return "".join(
+            [
+                f"{record.id.decode()}\t{place[1]}\t{offset}\n"
+                for record, place, offset in zip(self.records, self.places, self.offsets, strict=True)
+                if offset is not None
+            ]
+        )
 
 
 class PageSender:
@@ -61,13 +71,15 @@ class PageSender:
     each partition goes alone, and the rest of its page when Kafka has it (see RecordProducer).
     """
 
-    def __init__(self, producer: RecordProducer, *, held: set[Key]) -> None:
-        self._producer = producer
+    def __init__(self, kafka: dict[str, str], *, max_bytes: int, held: set[Key]) -> None:
+        self._producer = RecordProducer(kafka, max_bytes=max_bytes, taken=self._taken, refused=self._refused)
+        self._producer.prepare()
         self._held = held
         self._under_way: deque[Page] = deque()
         self._unsent: deque[Page] = deque()
         # When Kafka last took something for a partition.
         self._known: dict[Placement, float] = {}
+        self._now = time.monotonic()
         self._waiting = False
         self._refusal: RecordRefused | None = None
 
@@ -132,33 +144,30 @@ class PageSender:
         return record.key is not None and (record.topic, record.key) in self._held
 
     def _send(self, page: Page, number: int) -> None:
-        record, place = page.records[number], page.places[number]
-        if self._is_held(record):
+        record = page.records[number]
+        if self._held and self._is_held(record):
             page.refuse(record, BEHIND)
             return
-
-        def done(refusal: RecordRefused | None, offset: int) -> None:
-            if refusal is None:
-                page.traces.append(f"{record.id}\t{place[1]}\t{offset}\n")
-                page.left -= 1
-                self._known[place] = time.monotonic()
-            else:
-                self._refusal = refusal
-
         try:
             self._producer.send(
-                *place,
-                key=None if record.key is None else record.key.encode(),
-                value=record.payload,
-                headers=headers_of(record),
-                done=done,
+                page.places[number], record.key, record.payload, record.headers(), (page, number)
             )
         except RecordRefused as error:
             self.hold(page, record, str(error))
         except BrokerError as error:
             self._fail(error)
 
+    def _taken(self, what: tuple[Page, int], offset: int) -> None:
+        page, number = what
+        page.offsets[number] = offset
+        page.left -= 1
+        self._known[page.places[number]] = self._now
+
+    def _refused(self, refusal: RecordRefused) -> None:
+        self._refusal = refusal
+
     def _hear(self, timeout: float) -> None:
+        self._now = time.monotonic()
         try:
             self._producer.poll(timeout)
         except BrokerError as error:

@@ -38,14 +38,23 @@ class Placing:
         """
         if any(record.topic not in self._counts for record in records):
             self._counts = {**self._recorded(), **self._counts}
-        return [(record.topic, self._partition(record)) for record in records]
+        counts = self._counts
+        try:
+            return [
+                (record.topic, record.hash % counts[record.topic])
+                if record.hash is not None
+                else (record.topic, self._partition(record))
+                for record in records
+            ]
+        except KeyError as error:
+            raise UnknownTopic(
+                f"Topic {error.args[0]!r} has not been created: run `manage.py topics apply`."
+            ) from None
 
     def _partition(self, record: OutboxRecord) -> int:
-        count = self._counts.get(record.topic)
-        if count is None:
-            raise UnknownTopic(f"Topic {record.topic!r} has not been created: run `manage.py topics apply`.")
+        count = self._counts[record.topic]
         if record.key is not None:
-            return partition_of(record.key, count)
+            return partition_of(record.key.decode(), count)
         if record.partition is not None:
             return record.partition
         self._turn += 1

@@ -22,7 +22,7 @@ from outbox.errors import (
 )
 from outbox.events import Event
 from outbox.ids import new_id
-from outbox.keys import shard_of
+from outbox.keys import hash_of, shard_of
 
 # What the CloudEvents headers of one record take at most, besides the type and the key.
 HEADERS_SIZE = 800
@@ -36,6 +36,7 @@ class OutboxRow:
     shard: int
     topic: str
     key: str | None
+    hash: int | None
     partition: int | None
     type: str
     source: str
@@ -95,6 +96,7 @@ def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) ->
         shard=shard_of(key),
         topic=event.topic.name,
         key=key,
+        hash=hash_of(key),
         partition=None,
         type=event.type,
         source=f"{config().source}/{event.type.partition('.')[0]}",
@@ -139,9 +141,9 @@ def _checked_time(event: Event, at: datetime, *, now: datetime) -> datetime:
 _INSERT = """
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest(
-        %s::uuid[], %s::smallint[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[],
-        %s::timestamptz[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[]
-    ) WITH ORDINALITY AS event (id, shard, topic, key, partition, type, source, occurred_at,
+        %s::uuid[], %s::smallint[], %s::text[], %s::text[], %s::integer[], %s::integer[], %s::text[],
+        %s::text[], %s::timestamptz[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[]
+    ) WITH ORDINALITY AS event (id, shard, topic, key, hash, partition, type, source, occurred_at,
         correlation_id, causation_id, traceparent, content_type, payload, owner, place)
 ), counted AS (
     INSERT INTO outbox_key_counter AS counter (topic, key, number)
@@ -149,9 +151,9 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (topic, key) DO UPDATE SET number = counter.number + EXCLUDED.number
     RETURNING topic, key, number
 )
-INSERT INTO outbox_event (id, shard, topic, key, number, partition, type, source, occurred_at,
+INSERT INTO outbox_event (id, shard, topic, key, hash, number, partition, type, source, occurred_at,
     correlation_id, causation_id, traceparent, content_type, payload, owner)
-SELECT id, shard, topic, key,
+SELECT id, shard, topic, key, hash,
     number - count(*) OVER (PARTITION BY topic, key)
         + row_number() OVER (PARTITION BY topic, key ORDER BY place),
     partition, type, source, occurred_at,

@@ -112,15 +112,15 @@ def record(pages: Sequence[Page], leases: Leases) -> None:
         leases.guard()
         # Django does not translate the errors of copy() itself. What others may wait for comes after it.
         with connection.cursor() as sql, connection.wrap_database_errors:
-            if any(page.traces for page in pages):
+            if traces := "".join(page.traces() for page in pages):
                 with sql.copy(COPY_TRACES) as copy:
-                    for page in pages:
-                        copy.write("".join(page.traces))
+                    copy.write(traces)
             if refused:
-                sql.executemany(
-                    _HOLD, [(row.id, row.position, row.topic, row.key, cause) for row, cause in refused]
-                )
+                held = [
+                    (row.id.decode(), row.position, row.topic, row.key_text, cause) for row, cause in refused
+                ]
+                sql.executemany(_HOLD, held)
         for cursor, shards in positions.items():
             leases.store(cursor, shards)
     for row, cause in refused:
-        logger.error("%s %s of key %s is held: %s", row.type, row.id, row.key, cause)
+        logger.error("%s is held: %s", row, cause)

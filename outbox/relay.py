@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from outbox import mending
 from outbox.config import Config, config
 from outbox.errors import LeaseLost, OutboxError
-from outbox.kafka import BrokerError, RecordProducer
+from outbox.kafka import BrokerError
 from outbox.lease import Heartbeat, Leases, Positions
 from outbox.listen import Listener
 from outbox.pages import BatchRefused, Key, Page, PageSender
@@ -233,13 +233,11 @@ class Relay:
         self._held.clear()
         with connections[self._using].cursor() as sql:
             sql.execute("SELECT DISTINCT topic, key FROM outbox_refusal WHERE key IS NOT NULL")
-            self._held.update((topic, key) for topic, key in sql.fetchall())
+            self._held.update((topic, key.encode()) for topic, key in sql.fetchall())
 
     def _new_sender(self) -> PageSender:
-        producer = RecordProducer(self._settings.kafka, max_bytes=self._settings.max_event_bytes)
-        producer.prepare()
         self._heard_at, self._silent = time.monotonic(), False
-        return PageSender(producer, held=self._held)
+        return PageSender(self._settings.kafka, max_bytes=self._settings.max_event_bytes, held=self._held)
 
     def _renew_sender(self) -> None:
         self._sender.abandon()
@@ -267,7 +265,7 @@ class Relay:
         except BatchRefused as error:
             self._sender.hold(alone, page.records[number], str(error))
             self._renew_sender()
-        page.traces += alone.traces
+        page.offsets[number] = alone.offsets[0]
         page.refused += alone.refused
 
     def _sent_alone(self) -> None:

@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 from django.db import connections
+from psycopg.types.string import ByteaBinaryLoader
 
+from outbox.envelope import binary_headers
+from outbox.kafka import Header
 from outbox.keys import SHARDS
 
 _NOWHERE = (1 << 63) - 1
@@ -60,29 +63,62 @@ class Cursor:
 
 
 class Bounds(NamedTuple):
-    """The first position of a window's rows that are no late commits, and one that none lies above."""
+    """Where a window's rows lie; found out once for all its pages.
 
+    late   the position of the first late commit: a row of a transaction that `previous` lists as in progress
+    floor  the position of the first other row
+    top    above it there are none
+    """
+
+    late: int
     floor: int
     top: int
 
 
 class OutboxRecord(NamedTuple):
-    """An outbox row as the relay sends it. Ids and the time are text: they go into headers as they are."""
+    """An outbox row as the relay sends it: what goes into Kafka as it is, is bytes.
 
-    id: str
+    hash  of the key, as Kafka's partitioner makes it; None without a key, and in rows of an earlier release
+    """
+
+    id: bytes
     position: int
     topic: str
-    key: str | None
+    key: bytes | None
+    hash: int | None
     number: int | None
     partition: int | None
-    type: str
-    source: str
-    occurred_at: str
-    correlation_id: str
-    causation_id: str | None
-    traceparent: str | None
-    content_type: str
+    type: bytes
+    source: bytes
+    occurred_at: bytes
+    correlation_id: bytes
+    causation_id: bytes | None
+    traceparent: bytes | None
+    content_type: bytes
     payload: bytes
+
+    def __str__(self) -> str:
+        return f"{self.type.decode()} {self.id.decode()} of key {self.key_text}"
+
+    @property
+    def key_text(self) -> str | None:
+        """The key as the database knows it."""
+        return None if self.key is None else self.key.decode()
+
+    def headers(self) -> list[Header]:
+        """Its Kafka headers."""
+        return binary_headers(
+            self.id,
+            self.source,
+            self.type,
+            self.occurred_at,
+            self.key,
+            self.number,
+            self.correlation_id,
+            self.causation_id,
+            self.traceparent,
+            self.content_type,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,38 +140,40 @@ def columns_as_sent(table: str) -> str:
     return ", ".join(_AS_TEXT.get(name, "{0}.{1}").format(table, name) for name in OutboxRecord._fields)
 
 
-# PostgreSQL writes them faster than Python does.
+# PostgreSQL writes them faster than Python does. A varchar is read as a str, see fetch().
 _AS_TEXT = {
     **dict.fromkeys(("id", "correlation_id", "causation_id"), "{0}.{1}::text"),
+    "topic": "{0}.{1}::varchar",
     "occurred_at": """to_char({0}.{1} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""",
 }
 
 
 _COLUMNS = ", ".join(OutboxRecord._fields)
 
-# A window's first page. Transactions numbered since the previous snapshot are a range of the index on txid.
-# Ordered by an expression: in the order of the index on position the whole table would be looked through.
-_FIRST = f"""
-    (SELECT {_COLUMNS} FROM outbox_event
-    WHERE txid >= %(after)s::xid8 AND txid < %(before)s::xid8 AND shard = ANY(%(shards)s)
-        AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
-    ORDER BY position + 0 LIMIT %(limit)s)"""
-# Those that were in progress then, one by one: each a range of the index on (txid, position).
-_LATE = f"""
-    (SELECT {_COLUMNS} FROM unnest(%(late)s::xid8[]) AS late (xid) CROSS JOIN LATERAL (
-        SELECT {_COLUMNS} FROM outbox_event
-        WHERE txid = late.xid AND position > %(position)s AND position <= %(start)s
-            AND shard = ANY(%(shards)s) AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
-        ORDER BY position LIMIT %(limit)s) AS one
-    ORDER BY position LIMIT %(limit)s)"""
-# Its further pages are ranges of the index on position, which look at each row of the window once in all.
-# Without an end to the range the planner may prefer to sort all the rest of the window for each page.
-_NEXT = f"""
+# Transactions numbered since the previous snapshot are a range of the index on (txid, position); those that
+# were in progress then are a place in it each. Without the filters PostgreSQL would go along the index on
+# position to find the first one, through all that was ever sent.
+_BOUNDS = """
+SELECT min(position) FILTER (WHERE late), min(position) FILTER (WHERE NOT late), max(position + 0) FROM (
+    SELECT position, false AS late FROM outbox_event
+    WHERE txid >= %(after)s::xid8 AND txid < %(before)s::xid8 AND position > %(position)s
+        AND shard = ANY(%(shards)s) AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
+    UNION ALL
+    SELECT position, true FROM outbox_event
+    WHERE txid = ANY(%(late)s::xid8[]) AND position > %(position)s AND shard = ANY(%(shards)s)
+) AS row"""
+# Pages are ranges of positions: those of the index on position, which look at each row once in all, from
+# where the window's rows lie; below that, late commits alone. Without an end to the range the planner may
+# prefer to sort all the rest of the window for each page.
+_ROWS = f"""
     (SELECT {_COLUMNS} FROM outbox_event
     WHERE position > %(start)s AND position <= %(stop)s AND shard = ANY(%(shards)s)
         AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
-        AND NOT pg_visible_in_snapshot(txid, %(previous)s::pg_snapshot)
-    ORDER BY position LIMIT %(limit)s)"""
+        AND NOT pg_visible_in_snapshot(txid, %(previous)s::pg_snapshot))"""
+_LATE = f"""
+    (SELECT {_COLUMNS} FROM outbox_event
+    WHERE txid = ANY(%(late)s::xid8[]) AND position > %(late_start)s AND position <= %(late_stop)s
+        AND shard = ANY(%(shards)s))"""
 # Whole rows until their payloads reach %(size)s bytes, but one at least.
 _PAGE = """
 SELECT {columns} FROM (
@@ -143,12 +181,6 @@ SELECT {columns} FROM (
         - octet_length(payload) AS before_it
     FROM (SELECT * FROM ({rows}) AS row ORDER BY position LIMIT %(limit)s) AS page
 ) AS sized WHERE before_it < %(size)s ORDER BY position"""
-# Every position of the window was drawn before this is asked.
-_BOUNDS = """
-SELECT coalesce((SELECT min(position + 0) FROM outbox_event
-        WHERE txid >= %(after)s::xid8 AND txid < %(before)s::xid8
-            AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)), last_value), last_value
-FROM outbox_event_position"""
 
 
 def snapshot(*, using: str) -> Snapshot:
@@ -161,13 +193,12 @@ def snapshot(*, using: str) -> Snapshot:
 def read_page(cursor: Cursor, *, shards: list[int], limit: int, size: int, using: str) -> WindowPage:
     """The window's next rows of these shards: at most `limit`, and about `size` bytes of payload.
 
-    Costs what it returns, once the first page is there; that one, and the first after a restart in the midst
-    of a window, cost a look at the whole window's index besides.
+    Costs what it returns. The first page of a window, and the first after a restart in the midst of one,
+    cost a look at where all of its rows lie besides.
     """
     if cursor.current is None or cursor.current == cursor.previous:
         return WindowPage([], last=True)
-    asked = _Question(cursor, shards=shards, limit=limit, size=size, using=using)
-    return asked.first_page() if cursor.position == 0 else asked.next_page()
+    return _Question(cursor, shards=shards, limit=limit, size=size, using=using).next_page()
 
 
 class _Question:
@@ -176,57 +207,71 @@ class _Question:
     def __init__(self, cursor: Cursor, *, shards: list[int], limit: int, size: int, using: str) -> None:
         assert cursor.current is not None  # noqa: S101  (there is a window)
         self._cursor, self._limit, self._size, self._using = cursor, limit, size, using
-        self._late = cursor.previous.in_progress
         self._parameters: dict[str, Any] = {
             "after": cursor.previous.xmax,
             "before": cursor.current.xmax,
             "previous": cursor.previous.text,
             "current": cursor.current.text,
-            "late": self._late,
+            # What is still in progress has nothing to be read yet, however much it has written.
+            "late": sorted(set(cursor.previous.in_progress) - set(cursor.current.in_progress)),
             "position": cursor.position,
             "shards": shards,
             "limit": limit,
             "size": size,
         }
 
-    def first_page(self) -> WindowPage:
-        """By transaction: all of the window is looked through, and its first rows are taken."""
-        records, cut = self._page([_FIRST, _LATE] if self._late else [_FIRST], start=_NOWHERE)
-        return WindowPage(records, last=not cut, reached=records[-1].position if records else 0)
-
     def next_page(self) -> WindowPage:
         """By position, a range at a time; those without rows, or with other shards' alone, are passed."""
-        bounds = self._cursor.bounds
+        bounds = self._cursor.bounds or self._bounds()
         if bounds is None:
-            [found] = _rows(_BOUNDS, self._parameters, using=self._using)
-            bounds = Bounds(*found)
-        start = max(self._cursor.position, bounds.floor - 1)
-        late = [_LATE] if self._late and start > self._cursor.position else []
+            return WindowPage([], last=True)
+        start = max(self._cursor.position, min(bounds.late, bounds.floor) - 1)
         span = self._limit * SHARDS // len(self._parameters["shards"])
         while True:
             stop = start + span
-            records, cut = self._page([_NEXT, *late], start=start, stop=stop)
-            reached = records[-1].position if cut else stop
+            records, cut = self._page(start, stop, bounds)
             if records or stop >= bounds.top:
-                return WindowPage(
-                    records, last=not cut and stop >= bounds.top, reached=reached, bounds=bounds
-                )
-            start, span, late = stop, span * STRIDE, []
+                last = not cut and stop >= bounds.top
+                reached = records[-1].position if cut else stop
+                return WindowPage(records, last=last, reached=reached, bounds=bounds)
+            start, span = stop, span * STRIDE
 
-    def _page(self, sources: list[str], **bounds: int) -> tuple[list[OutboxRecord], bool]:
-        """The next rows, and whether there may be more of the same."""
+    def _bounds(self) -> Bounds | None:
+        """None for a window without rows. Every position of the window was drawn before this is asked."""
+        [(late, floor, top)] = fetch(_BOUNDS, self._parameters, using=self._using)
+        if top is None:
+            return None
+        return Bounds(_NOWHERE if late is None else late, _NOWHERE if floor is None else floor, top)
+
+    def _page(self, start: int, stop: int, bounds: Bounds) -> tuple[list[OutboxRecord], bool]:
+        """The rows of a range, and whether it may have more than were taken."""
+        # Late commits above the floor are found among the others.
+        late_stop = min(stop, bounds.floor - 1)
+        sources = [_ROWS] * (stop >= bounds.floor) + [_LATE] * (bounds.late <= late_stop > start)
+        if not sources:
+            return [], False
         query = _PAGE.format(columns=columns_as_sent("sized"), rows=" UNION ALL ".join(sources))
-        rows = _rows(query, {**self._parameters, **bounds}, using=self._using)
+        ranges = {
+            "start": max(start, bounds.floor - 1),
+            "stop": stop,
+            "late_start": start,
+            "late_stop": late_stop,
+        }
+        rows = fetch(query, {**self._parameters, **ranges}, using=self._using)
         records = [OutboxRecord._make(row) for row in rows]
         cut = len(records) == self._limit or sum(len(record.payload) for record in records) >= self._size
         return records, cut
 
 
-def _rows(query: str, parameters: dict[str, Any], *, using: str) -> list[tuple[Any, ...]]:
-    """Past Django's cursor, which has everything sent as text: payloads would come as hexadecimal digits."""
+def fetch(query: str, parameters: dict[str, Any], *, using: str) -> list[tuple[Any, ...]]:
+    """Rows with text as bytes, which is what Kafka takes, and varchar as str.
+
+    Past Django's cursor, which has everything sent as text: payloads would come as hexadecimal digits.
+    """
     connection = connections[using]
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as sql:
+        sql.adapters.register_loader("text", ByteaBinaryLoader)
         sql.execute(query, parameters, prepare=False, binary=True)
         rows: list[tuple[Any, ...]] = sql.fetchall()
     return rows

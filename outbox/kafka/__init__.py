@@ -3,7 +3,7 @@
 Everything above sees records, offsets and the errors below; nothing connects before a method is called.
 """
 
-from outbox.kafka.base import BrokerError, Placement, Record, RecordRefused
+from outbox.kafka.base import BrokerError, Header, Placement, Record, RecordRefused
 from outbox.kafka.cluster import Cluster, TopicState
 from outbox.kafka.oldest import oldest_records
 from outbox.kafka.producer import HEADROOM, RecordProducer
@@ -15,6 +15,7 @@ __all__ = [
     "BrokerError",
     "Cluster",
     "GroupReader",
+    "Header",
     "Placement",
     "Record",
     "RecordProducer",

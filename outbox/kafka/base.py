@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,7 +35,7 @@ _logger.addFilter(_Seldom())
 # Said at every start about a setting that is chosen on purpose.
 _logger.addFilter(lambda entry: "enable.gapless.guarantee is experimental" not in entry.getMessage())
 
-Headers = Sequence[tuple[str, bytes | None]]
+Header = tuple[str, bytes | None]
 Placement = tuple[str, int]  # topic, partition
 
 

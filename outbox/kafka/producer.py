@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from outbox.kafka.base import BrokerError, Headers, RecordRefused, client_options, known
+from outbox.kafka.base import BrokerError, Header, Placement, RecordRefused, client_options, known
 
 # Room for a record's framing beside its key, headers and value.
 HEADROOM = 48_576
@@ -34,7 +35,20 @@ class RecordProducer:
     order of its key.
     """
 
-    def __init__(self, kafka: dict[str, str], *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        kafka: dict[str, str],
+        *,
+        max_bytes: int,
+        taken: Callable[[Any, int], None],
+        refused: Callable[[RecordRefused], None],
+    ) -> None:
+        """Both are called in poll().
+
+        taken    with what was given with a record, and its offset
+        refused  when Kafka refused a batch: which record of it is guilty it does not say
+        """
+        self._taken, self._refused = taken, refused
         self._producer = Producer(
             client_options(
                 kafka,
@@ -61,32 +75,28 @@ class RecordProducer:
             self._producer.list_topics(timeout=1.0)
 
     def send(
-        self,
-        topic: str,
-        partition: int,
-        *,
-        key: bytes | None,
-        value: bytes,
-        headers: Headers,
-        done: Callable[[RecordRefused | None, int], None],
+        self, place: Placement, key: bytes | None, value: bytes, headers: list[Header], what: object
     ) -> None:
-        """Queue a record; `done(refusal, offset)` is called in a later poll.
+        """Queue a record; `taken(what, offset)` is called once Kafka has it.
 
-        A refusal then means the record's batch: which record of it is guilty, Kafka does not say.
         Raises RecordRefused for a record that is not even queued, BrokerError when none can be.
         """
+        taken = self._taken
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
-                done(None, known(message.offset()))
-            elif error.code() in _REFUSALS:
-                done(RecordRefused(error.str()), -1)
+                taken(what, known(message.offset()))
             else:
-                self._failure = BrokerError(f"{error.str()} (topic {topic}, partition {partition})")
+                self._fail(error, place)
 
         try:
             self._producer.produce(
-                topic, value, key=key, partition=partition, headers=[*headers], on_delivery=delivered
+                place[0],
+                value,
+                key=key,
+                partition=place[1],
+                headers=headers,  # type: ignore[arg-type]
+                on_delivery=delivered,
             )
         except KafkaException as error:
             cause: KafkaError = error.args[0]
@@ -95,6 +105,13 @@ class RecordProducer:
             raise BrokerError(cause.str()) from error
         except BufferError as error:
             raise BrokerError("the producer's queue is full: raise queue.buffering.max.messages") from error
+
+    def _fail(self, error: KafkaError, place: Placement) -> None:
+        if error.code() in _REFUSALS:
+            self._refused(RecordRefused(error.str()))
+        else:
+            topic, partition = place
+            self._failure = BrokerError(f"{error.str()} (topic {topic}, partition {partition})")
 
     def poll(self, timeout: float) -> None:
         """Hear what Kafka says of the records that were sent; wait up to `timeout` seconds for the first.

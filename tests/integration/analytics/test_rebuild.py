@@ -34,9 +34,8 @@ from outbox.kafka import Cluster, Record
 from outbox.models import DeadLetter, InboxEntry, OutboxEvent
 from outbox.rebuild import Rebuild
 from outbox.topology import apply
-from tests.engine import Running, records_in, until
+from tests.engine import Running, records_in, send, until
 from tests.integration.analytics.paid import Told, expected, record, stored, told
-from tests.integration.outbox.test_consumer import send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

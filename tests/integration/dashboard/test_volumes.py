@@ -32,8 +32,8 @@ from dashboard.volumes_page import VolumesForm
 from dashboard.volumes_stream import volumes_message
 from dashboard.volumes_topic import TotalsProbe, total_in
 from outbox.config import config
-from outbox.kafka import Cluster, RecordProducer
-from tests.engine import flush, record_of
+from outbox.kafka import Cluster, Record
+from tests.engine import record_of, send
 from tests.integration.dashboard.conftest import browser_of
 
 MINUTE = timedelta(minutes=1)
@@ -343,7 +343,6 @@ async def test_totals_are_read_from_kafka_and_nonsense_is_passed(
 
     def prepare() -> None:
         Cluster(config().kafka).create_topic(topic, partitions=1, replication=1, config={})
-        producer = RecordProducer(config().kafka, max_bytes=100_000)
         good = record_of(total(start, validated=4))
         for value, headers in (
             (b"{", good.headers),
@@ -352,8 +351,7 @@ async def test_totals_are_read_from_kafka_and_nonsense_is_passed(
             (total(start, currency="ABC", validated=1).to_json(), good.headers),
             (good.value, good.headers),
         ):
-            producer.send(topic, 0, key=b"k", value=value, headers=headers, done=lambda *_: None)  # type: ignore[arg-type]
-        flush(producer)
+            send(Record(topic, 0, 0, b"k", value, list(headers), None))
 
     await in_thread(prepare)
 

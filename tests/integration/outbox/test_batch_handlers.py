@@ -13,8 +13,7 @@ from outbox.consumer import ConsumerWorker
 from outbox.kafka import Record
 from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.processor import Processor
-from tests.engine import Noted, Running, new_topic, noted_on, record_of, until
-from tests.integration.outbox.test_consumer import send
+from tests.engine import Noted, Running, new_topic, noted_on, record_of, send, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 

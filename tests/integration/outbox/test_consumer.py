@@ -14,10 +14,10 @@ from outbox import Consumer, Delivery, NonRecoverable, Topic, handles, registry
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
 from outbox.errors import OverlappingConsumer
-from outbox.kafka import Cluster, Record, RecordProducer
+from outbox.kafka import Cluster, Record
 from outbox.models import DeadLetter, InboxEntry, WaitingEvent
 from outbox.processor import Batch
-from tests.engine import Noted, Running, flush, new_topic, noted_on, record_of, until
+from tests.engine import Noted, Running, new_topic, noted_on, record_of, send, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -53,21 +53,6 @@ def listener() -> Iterator[Listener]:
     yield Listener(new_topic(partitions=2))
     registry._consumers.clear()
     registry._consumers.update(before)
-
-
-def send(*records: Record) -> None:
-    """Put records into Kafka as any program might."""
-    producer = RecordProducer(config().kafka, max_bytes=1_000_000)
-    for record in records:
-        producer.send(
-            record.topic,
-            record.partition,
-            key=record.key,
-            value=record.value or b"",
-            headers=record.headers,
-            done=lambda refusal, offset: None,
-        )
-    flush(producer)
 
 
 def notes(listener: Listener, about: str, *texts: str, partition: int = 0, first: int = 1) -> list[Record]:

@@ -33,8 +33,7 @@ from outbox.kafka import BrokerError, Cluster, GroupReader, Record
 from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, ParkedKey, WaitingEvent
 from outbox.processor import Processor
 from outbox.rebuild import Progress, Rebuild
-from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, until
-from tests.integration.outbox.test_consumer import send
+from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 

@@ -99,7 +99,7 @@ def test_a_crash_between_flush_and_cursor_repeats_but_neither_skips_nor_reorders
         """The process is gone."""
 
     def crash(pages: Sequence[Page], leases: Leases) -> None:
-        assert [len(page.traces) for page in pages] == [6]
+        assert [page.traces().count("\n") for page in pages] == [6]
         raise Crash
 
     with monkeypatch.context() as patch:

@@ -7,8 +7,8 @@ import pytest
 from devstack.stack import Stack
 from outbox import Topic
 from outbox.config import config
-from outbox.kafka import BrokerError, Record, RecordProducer, TailReader
-from tests.engine import flush, new_topic, until
+from outbox.kafka import BrokerError, Record, TailReader
+from tests.engine import new_topic, send, until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
 
@@ -25,11 +25,8 @@ def reader(topic: Topic) -> Iterator[TailReader]:
     reader.close()
 
 
-def send(topic: Topic, *texts: str, partition: int = 0) -> None:
-    producer = RecordProducer(config().kafka, max_bytes=1_000_000)
-    for text in texts:
-        producer.send(topic.name, partition, key=b"k", value=text.encode(), headers=[], done=lambda *_: None)
-    flush(producer)
+def write(topic: Topic, *texts: str, partition: int = 0) -> None:
+    send(*(Record(topic.name, partition, 0, b"k", text.encode(), [], None) for text in texts))
 
 
 def read(reader: TailReader, *, count: int) -> list[str]:
@@ -45,17 +42,17 @@ def read(reader: TailReader, *, count: int) -> list[str]:
 
 
 def test_it_begins_so_many_records_before_the_end_of_each_partition(topic: Topic, reader: TailReader) -> None:
-    send(topic, "1", "2", "3", partition=0)
-    send(topic, "4", partition=1)
+    write(topic, "1", "2", "3", partition=0)
+    write(topic, "4", partition=1)
     assert sorted(read(reader, count=3)) == ["2", "3", "4"]
-    send(topic, "5", partition=1)
+    write(topic, "5", partition=1)
     assert read(reader, count=1) == ["5"]
 
 
 def test_two_readers_see_every_record_each(topic: Topic, reader: TailReader) -> None:
     other = TailReader(config().kafka, topics=[topic.name])
     assert reader.poll(limit=1, timeout=0.1) == other.poll(limit=1, timeout=0.1) == []
-    send(topic, "1")
+    write(topic, "1")
     assert read(reader, count=1) == read(other, count=1) == ["1"]
     other.close()
 
@@ -68,10 +65,10 @@ def test_a_topic_that_is_not_there_is_said_and_may_be_there_later(engine: None) 
 
 
 def test_it_goes_on_after_the_broker_was_away(topic: Topic, reader: TailReader, stack: Stack) -> None:
-    send(topic, "before")
+    write(topic, "before")
     assert read(reader, count=1) == ["before"]
     stack.kafka.kill()
     reader.poll(limit=1, timeout=0.5)
     stack.kafka.start()
-    send(topic, "after")
+    write(topic, "after")
     assert read(reader, count=1) == ["after"]
