@@ -21,7 +21,7 @@ $(shell rm -f $(VENV)/installed $(VENV)/installed-dev)
 endif
 endif
 
-.PHONY: help demo test fuzz bench check lock clean chromium
+.PHONY: help demo test fuzz bench check lock clean chromium pgbouncer
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -29,7 +29,7 @@ help: ## This list
 demo: $(VENV)/installed ## The whole system in this terminal; ARGS=--traffic plays payments, ARGS=--help says more
 	@exec $(RUN) manage.py demo $(ARGS)
 
-test: $(VENV)/installed-dev chromium ## All tests, with a PostgreSQL, a Kafka and a browser of their own
+test: $(VENV)/installed-dev chromium pgbouncer ## All tests, with a PostgreSQL, a Kafka and a browser of their own
 	$(RUN) -m pytest $(ARGS)
 
 fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 minutes; ARGS="--seconds 3600" for longer
@@ -56,6 +56,9 @@ clean: ## Remove what make built; the demo's data in .devstack stays
 
 chromium: $(VENV)/installed-dev
 	@.ci/get-chromium $(RUN)
+
+pgbouncer:
+	@.ci/get-pgbouncer
 
 # The stamps are newer than the locks they were made from: a lock that changes is installed again.
 $(VENV)/installed: requirements.txt

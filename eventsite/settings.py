@@ -86,6 +86,8 @@ DATABASES["default"] |= {
     "ENGINE": "django.db.backends.postgresql",
     "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=0),
     "CONN_HEALTH_CHECKS": True,
+    # A pooler in transaction mode may read on in another session than the one that holds the cursor.
+    "DISABLE_SERVER_SIDE_CURSORS": True,
 }
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 if env.bool("DATABASE_PREPARED", default=False):

@@ -12,13 +12,14 @@ from outbox.errors import RebuildUnderWay
 from outbox.generations import become_builder, cease_building
 from outbox.kafka import BrokerError, Cluster
 from outbox.registry import Consumer
+from outbox.sessions import require_own
 
 PAUSE = 0.2
 GROUP_SECONDS = 15.0
 
 
 class SoleBuilder:
-    """Keeps other processes from rebuilding a projection meanwhile. Raises RebuildUnderWay.
+    """Keeps other processes from rebuilding a projection meanwhile. Raises RebuildUnderWay, PooledDatabase.
 
     It rests on a lock of this thread's session with the database: with a killed process it goes.
     """
@@ -40,6 +41,7 @@ class SoleBuilder:
         connection = connections[self._consumer.using]
         connection.ensure_connection()
         if self._session is not connection.connection:
+            require_own(using=self._consumer.using)
             if not become_builder(self._consumer.name, using=self._consumer.using):
                 raise RebuildUnderWay(
                     f"{self._consumer.name} is being rebuilt by another process: wait for it, or stop it."

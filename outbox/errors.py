@@ -56,6 +56,10 @@ class RestoredDatabase(OutboxError):
     """The database's transactions are behind the relay's cursor: it was restored or cloned by dump."""
 
 
+class PooledDatabase(OutboxError):
+    """This needs a session of its own: lead it to PostgreSQL itself, not to a pooler."""
+
+
 class LeaseLost(OutboxError):
     """Another relay has taken over these shards."""
 

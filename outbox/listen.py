@@ -1,13 +1,22 @@
 """The relay's ear for wake-ups; without one it polls."""
 
+import logging
+import time
+
 import psycopg
 from django.db import connections
 
+from outbox.sessions import is_own
 from outbox.wake import CHANNEL
+
+logger = logging.getLogger(__name__)
 
 
 class Listener:
-    """A connection of its own that waits for NOTIFY. Behind a pooler in transaction mode it hears nothing."""
+    """A connection of its own that waits for NOTIFY. Through a pooler it does not listen, and hears nothing.
+
+    There LISTEN would stay in a session that others share, and have them told of every wake-up.
+    """
 
     def __init__(self, *, using: str) -> None:
         self._using = using
@@ -22,11 +31,17 @@ class Listener:
             parameters.pop("cursor_factory", None)
             parameters.pop("context", None)
             self._connection = psycopg.connect(**parameters, autocommit=True)
-            self._connection.execute(f"LISTEN {CHANNEL}")
+            if is_own(self._connection):
+                self._connection.execute(f"LISTEN {CHANNEL}")
+            else:
+                logger.info("wake-ups do not come through a pooler: the relay polls")
+                self.close()
 
     def wait(self, timeout: float) -> None:
         """Return at the first wake-up, or after `timeout` seconds. Wake-ups since the last call count."""
-        assert self._connection is not None  # noqa: S101
+        if self._connection is None:
+            time.sleep(timeout)
+            return
         with connections[self._using].wrap_database_errors:
             for _ in self._connection.notifies(timeout=timeout, stop_after=1):
                 pass

@@ -15,6 +15,7 @@ from outbox.ids import lowest_id
 from outbox.keys import SHARDS
 from outbox.partitions import LOCK_CLASS, Span, attaching, weeks_of
 from outbox.registry import Consumer, all_consumers
+from outbox.sessions import require_own
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def prune_events(
 
     unprocessed_by  consumers that need not have processed it: those that are gone, or came later
 
-    Raises NotInTransaction when called in one.
+    Raises NotInTransaction when called in one, PruningUnderWay, PooledDatabase.
     """
     if connections[using].in_atomic_block:
         raise NotInTransaction
@@ -67,6 +68,7 @@ def prune_events(
 @contextmanager
 def _alone(using: str) -> Iterator[None]:
     """Raises PruningUnderWay when another session prunes. The lock ends with the session, at the latest."""
+    require_own(using=using)
     numbers = [LOCK_CLASS, _PRUNING_LOCK]
     [(alone,)] = _ask(using, "SELECT pg_try_advisory_lock(%s, %s)", numbers)
     if not alone:

@@ -2,7 +2,7 @@
 
 A NOTIFY inside a transaction takes a lock shared by the whole server until the commit. Here a thread of
 each process sends it afterwards, on a connection of its own, once for all commits since the last. A
-wake-up may be lost, and does not work through a pooler in transaction mode: relays poll as well.
+wake-up may be lost, and a relay behind a pooler hears none: relays poll as well.
 """
 
 import logging

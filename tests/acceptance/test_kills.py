@@ -20,6 +20,7 @@ import pytest
 
 from devstack.stack import Stack
 from outbox.kafka import Cluster, GroupReader, Record
+from tests.acceptance.effects import check_points, check_volumes
 from tests.engine import until
 from tests.servers import PROJECT
 
@@ -188,13 +189,8 @@ def _check_effects(site: Site) -> None:
     pairs = "payments_payment p JOIN orders_order o ON o.payment_id = p.id"
     assert site.count(pairs) == validated
     assert site.count(f"{pairs} WHERE (p.status = 'refunded') <> (o.status = 'cancelled')") == 0
-    assert site.count("loyalty_ledgerentry") == validated + refunded
-    [(points,)] = site.query("SELECT sum(points) FROM loyalty_ledgerentry")
-    [(earned,)] = site.query(
-        "SELECT sum(amount_minor / 100) FROM payments_payment WHERE status = 'validated'"
-    )
-    assert points == earned
-    _check_volumes(site)
+    check_points(site.query)
+    check_volumes(site.query)
     outcomes = site.query("SELECT consumer, outcome, count(*) FROM outbox_inbox GROUP BY 1, 2 ORDER BY 1, 2")
     assert outcomes == [
         ("analytics", "processed", requested + validated + refunded),
@@ -207,25 +203,6 @@ def _check_effects(site: Site) -> None:
     ]
     for table in ("outbox_dead_letter", "outbox_parked_key", "outbox_waiting_event", "outbox_refusal"):
         assert site.count(table) == 0, table
-
-
-def _check_volumes(site: Site) -> None:
-    """In every width and for everyone as for the merchant: what the payments add up to."""
-    truth = site.query(
-        "SELECT status, count(*), sum(amount_minor)::bigint FROM ("
-        " SELECT 'pending' AS status, amount_minor FROM payments_payment"
-        " UNION ALL SELECT 'validated', amount_minor FROM payments_payment WHERE validated_at IS NOT NULL"
-        " UNION ALL SELECT 'refunded', amount_minor FROM payments_payment WHERE status = 'refunded'"
-        ") AS told GROUP BY status ORDER BY status"
-    )
-    found = site.query(
-        "SELECT width, merchant_id, status, sum(count)::bigint, sum(amount_minor)::bigint FROM analytics_slot"
-        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-    )
-    series = {row[:2] for row in found}
-    assert len(series) == 10
-    for one in series:
-        assert [row[2:] for row in found if row[:2] == one] == truth
 
 
 def _pairs(rows: list[tuple[object, ...]]) -> dict[object, object]:

@@ -45,7 +45,7 @@ class Command(BaseCommand):
         for shard in Shard.objects.using(using).order_by("shard"):
             self.stdout.write(f"{shard}: {shard.owner or 'nobody'}")
         held = refusals.refused(using=using)
-        for one in held.iterator():
+        for one in held:
             asked = ", asked for again" if one.requested_at else ""
             self.stdout.write(f"{one.event_id} of {one.topic}/{one.key}: {one.cause}{asked}")
         self.stdout.write(f"{held.count()} events are held.")

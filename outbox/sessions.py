@@ -1,0 +1,28 @@
+"""A session of one's own: whatever outlives a transaction, a lock or a LISTEN, needs one."""
+
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from outbox.errors import PooledDatabase
+
+
+def is_own(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the process of the server that answers is the one that was named when the connection was made.
+
+    A pooler makes a name up for each client: several of them share the processes. PgBouncer does so also
+    where it gives a client one of them until it leaves.
+    """
+    with connection.cursor() as sql:
+        sql.execute("SELECT pg_backend_pid()")
+        return sql.fetchone() == (connection.info.backend_pid,)
+
+
+def require_own(*, using: str) -> None:
+    """Raises PooledDatabase where this thread's connection leads to a pooler."""
+    wrapper = connections[using]
+    wrapper.ensure_connection()
+    with wrapper.wrap_database_errors:
+        if not is_own(wrapper.connection):
+            raise PooledDatabase
