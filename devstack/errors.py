@@ -59,7 +59,7 @@ class NotEnoughDisk(DevstackError):
 
 
 class LockFileInvalid(DevstackError):
-    """The list of Kafka's jars is broken: restore it, or make it with `python -m devstack.lock`."""
+    """A list of jars is broken: restore it, or make it again by the command its first line names."""
 
 
 class DownloadFailed(DevstackError):

@@ -1,4 +1,4 @@
-"""Kafka's jars: where they are kept, fetched from, and that they are the ones the lock file names."""
+"""Jars: where they are kept, fetched from, and that they are the ones the lock file names."""
 
 import fcntl
 import hashlib
@@ -39,8 +39,9 @@ class JarCache:
     What is there is verified at every start (20 ms for Kafka): a broken or replaced file is fetched again.
     """
 
-    def __init__(self, folder: Path, *, lock: Path = LOCK_FILE) -> None:
+    def __init__(self, folder: Path, *, lock: Path = LOCK_FILE, of: str = "Apache Kafka") -> None:
         self.folder = folder
+        self.of = of
         self.jars = read_lock(lock)
 
     @property
@@ -78,7 +79,7 @@ class JarCache:
             yield
 
     def _fetch_all(self, jars: list[Jar], progress: Progress) -> None:
-        counter = _Counter(progress, total=sum(jar.size for jar in jars))
+        counter = _Counter(progress, of=self.of, total=sum(jar.size for jar in jars))
         base = repository()
         # The machine's own authorities (a company's proxy may be one) beside those of httpx.
         trust = ssl.create_default_context()
@@ -147,8 +148,9 @@ class JarCache:
 class _Counter:
     """Adds up the bytes of all threads, and reports them."""
 
-    def __init__(self, progress: Progress, *, total: int) -> None:
+    def __init__(self, progress: Progress, *, of: str, total: int) -> None:
         self._progress = progress
+        self._of = of
         self._total = total
         self._done = 0
         self._lock = threading.Lock()
@@ -156,4 +158,4 @@ class _Counter:
     def add(self, size: int) -> None:
         with self._lock:
             self._done += size
-            self._progress.report(Step("Fetching Apache Kafka", done=self._done, total=self._total))
+            self._progress.report(Step(f"Fetching {self._of}", done=self._done, total=self._total))

@@ -36,7 +36,7 @@ class Java:
         self, main_class: str, *arguments: str | Path, flags: tuple[str, ...] = ()
     ) -> list[str | Path]:
         class_path = os.pathsep.join(map(str, self._jars.paths))
-        return [_binary(), *FLAGS, *flags, "-cp", class_path, main_class, *arguments]
+        return [binary(), *FLAGS, *flags, "-cp", class_path, main_class, *arguments]
 
     @property
     def fast_start(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Java:
 
     def _origin(self) -> str:
         """What the cache depends on: Java refuses one of another build, other flags, or moved jars."""
-        parts = [str(_binary()), version(PACKAGE), *FLAGS]
+        parts = [str(binary()), version(PACKAGE), *FLAGS]
         for path in self._jars.paths:
             status = path.stat()
             parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
@@ -97,7 +97,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """The Java of the wheel. Raises ServerMissing."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ServerMissing(f"{PACKAGE}, which carries Java, is missing: install requirements.txt.")

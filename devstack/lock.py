@@ -6,6 +6,7 @@ Resolving is jgo's work; the lock file then says exactly what is fetched, so tha
 import hashlib
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,18 +21,16 @@ COORDINATES = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}!",
     f"org.apache.logging.log4j:log4j-slf4j-impl:{LOG4J_VERSION}!",
 )
-HEADER = """\
-# The jars of Apache Kafka, made by `python -m devstack.lock`: coordinate, file, size in bytes, SHA-256.
-"""
+HEADER = "# The jars of {of}, made by `python -m {by}`: coordinate, file, size in bytes, SHA-256.\n"
 
 
-def resolve(workspace: Path) -> list[Jar]:
-    """Every jar Kafka runs with, fetched to `workspace` to be measured."""
+def resolve(coordinates: Sequence[str], workspace: Path) -> list[Jar]:
+    """Every jar these run with, fetched to `workspace` to be measured."""
     from jgo.maven import MavenContext
     from jgo.parse import Endpoint
 
     context = MavenContext(repo_cache=workspace, remote_repos={"chosen": repository()})
-    endpoint = Endpoint.parse("+".join(COORDINATES))
+    endpoint = Endpoint.parse("+".join(coordinates))
     wanted = [
         context.create_dependency(replace(coordinate, scope="compile")) for coordinate in endpoint.coordinates
     ]
@@ -53,11 +52,17 @@ def _measure(artifact) -> Jar:  # type: ignore[no-untyped-def]  # jgo's types ar
     )
 
 
-def main() -> None:
+def write_lock(file: Path, coordinates: Sequence[str], *, of: str, by: str) -> None:
+    """Resolve these and write the lock file; `of` and `by` say in it of what it is, and by which module."""
     with tempfile.TemporaryDirectory() as workspace:
-        jars = resolve(Path(workspace))
-    LOCK_FILE.write_text(HEADER + "".join(f"{jar}\n" for jar in jars), encoding="utf-8")
-    sys.stdout.write(f"{LOCK_FILE}: {len(jars)} jars, {sum(jar.size for jar in jars) / 1e6:.0f} MB\n")
+        jars = resolve(coordinates, Path(workspace))
+    lines = [HEADER.format(of=of, by=by), *(f"{jar}\n" for jar in jars)]
+    file.write_text("".join(lines), encoding="utf-8")
+    sys.stdout.write(f"{file}: {len(jars)} jars, {sum(jar.size for jar in jars) / 1e6:.0f} MB\n")
+
+
+def main() -> None:
+    write_lock(LOCK_FILE, COORDINATES, of="Apache Kafka", by="devstack.lock")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The list of Kafka's jars: coordinate, file, size and SHA-256 of each."""
+"""A list of jars: coordinate, file, size and SHA-256 of each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ def read_lock(path: Path = LOCK_FILE) -> list[Jar]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise LockFileInvalid(f"The list of Kafka's jars cannot be read: {error}") from error
+        raise LockFileInvalid(f"The list of jars cannot be read: {error}") from error
     jars = [Jar.parse(line) for line in lines if line.strip() and not line.startswith("#")]
     if not jars or len({jar.file for jar in jars}) != len(jars):
         raise LockFileInvalid(f"{path} is empty or names a file twice.")
