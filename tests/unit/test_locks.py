@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from benchmarks.lock import COORDINATES, LOCK_FILE
+from devstack.lock import KAFKA_VERSION
+from devstack.lockfile import read_lock
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 ENTRY = re.compile(
     r"^(?P<requirement>[A-Za-z0-9][^\\]*?)\s*(?P<hashes>(\\\s+--hash=sha256:[0-9a-f]{64}\s*)+)$", re.M
@@ -50,3 +54,17 @@ def test_both_locks_agree() -> None:
     assert {name: run[name].specifier for name in shared} == {
         name: develop[name].specifier for name in shared
     }
+
+
+def test_debezium_is_locked_as_it_is_asked_for_with_one_kafka() -> None:
+    versions = dict(jar.coordinate.rsplit(":", 1) for jar in read_lock(LOCK_FILE))
+    for coordinate in COORDINATES:
+        name, version = coordinate.removesuffix("!").rsplit(":", 1)
+        assert versions[name] == version, f"{name} is another: run python -m benchmarks.lock"
+    kafka = {version for name, version in versions.items() if name.startswith("org.apache.kafka:")}
+    assert kafka == {KAFKA_VERSION}
+    debezium = {version for name, version in versions.items() if name.startswith("io.debezium:")}
+    assert len(debezium) == 1
+    # Without a binding Connect logs nothing; of another version than the core it may not run.
+    log4j = "org.apache.logging.log4j:"
+    assert versions[log4j + "log4j-slf4j-impl"] == versions[log4j + "log4j-core"]
