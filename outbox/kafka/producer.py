@@ -58,7 +58,7 @@ class RecordProducer:
                     "acks": "all",
                     "message.timeout.ms": 0,
                     "compression.type": "lz4",
-                    "linger.ms": 0,
+                    "linger.ms": 2,
                     "message.max.bytes": max(1_048_576, max_bytes + HEADROOM),
                 },
             )
