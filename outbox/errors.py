@@ -53,7 +53,11 @@ class StandbyDatabase(OutboxError):
 
 
 class RestoredDatabase(OutboxError):
-    """The database's transactions are behind the relay's cursor: it was restored or cloned by dump."""
+    """The database was restored or copied, or Kafka is another one: say which with `relay adopt`."""
+
+
+class NotAdopted(OutboxError):
+    """What was said does not fit what is there: nothing was changed."""
 
 
 class PooledDatabase(OutboxError):

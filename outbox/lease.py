@@ -115,8 +115,8 @@ class Leases:
             members, available, present, own, ahead = sql.fetchone()
         if ahead:
             raise RestoredDatabase(
-                f"{RestoredDatabase.__doc__} Its new events would be skipped. docs/operations.md says how to"
-                " send all that it holds again; consumers drop what they know."
+                "The database's transaction ids are behind the relay's cursor: it was restored from a dump,"
+                " and what is new would be skipped. Stop the relays and run `manage.py relay adopt dump`."
             )
         share, held = self._share(members or []), len(self._epochs)
         if own < held:

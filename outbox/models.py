@@ -96,6 +96,27 @@ class RelayMember(models.Model):
         return self.owner
 
 
+class Origin(models.Model):
+    """Where the outbox belongs, as relays found it; one row. See outbox/origin.py.
+
+    ends  of each partition ("topic/number"), when it was taken: what is before is not looked at
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    server = models.TextField()
+    timeline = models.TextField()
+    kafka = models.TextField()
+    ends = models.JSONField()
+    taken_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "outbox_origin"
+        constraints = [models.CheckConstraint(name="outbox_one_origin", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"{self.server} to {self.kafka}"
+
+
 class KeyCounter(models.Model):
     """The last number given within (topic, key); its row lock is what orders the key's publishers."""
 

@@ -10,12 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
 
-from outbox import mending
+from outbox import mending, origin
 from outbox.config import Config, config
 from outbox.errors import LeaseLost, OutboxError
 from outbox.kafka import BrokerError
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # How often relays look whether the shards are fairly shared. Half of it is noticed at once, on the average.
 LOOK_SECONDS = 0.5
+# How often a relay looks whether another database writes under its outbox's name.
+CHECK_SECONDS = 60.0
 # Read ahead of what has been recorded. More would only fill memory while Kafka is slow.
 MOST_PAGES = 4
 # Records of a page, to begin with; it grows while there is more to be sent.
@@ -62,7 +65,7 @@ class Relay:
         self._limit = FEWEST
         # How many records are to be sent page by page, since Kafka refused a batch among them.
         self._careful = 0
-        self._looked_at = self._heard_at = 0.0
+        self._looked_at = self._checked_at = self._heard_at = 0.0
         self._silent = False
 
     def run(self) -> None:
@@ -81,6 +84,7 @@ class Relay:
         """Until told to stop, or until something fails: then all begins again at the stored cursors."""
         self._listener.listen()
         self._looked_at = 0.0
+        self._check_origin()
         self._leases.begin_again()
         self._sender = self._new_sender()
         try:
@@ -181,6 +185,9 @@ class Relay:
     def _balance(self) -> None:
         """Give away what others should have, take what nobody has."""
         self._looked_at = time.monotonic()
+        if self._looked_at - self._checked_at > CHECK_SECONDS:
+            with suppress(BrokerError):  # that is met elsewhere
+                self._check_origin()
         # What is under way to the old partitions is to be there before a key goes to another one.
         if self._placing.is_outdated() and self._drain():
             self._placing.refresh()
@@ -197,6 +204,10 @@ class Relay:
         if imbalance:
             shards = ", ".join(map(str, self._leases.shards)) or "none: others have them"
             logger.info("relaying shards %s as %s", shards, self._leases.owner)
+
+    def _check_origin(self) -> None:
+        self._checked_at = time.monotonic()
+        origin.check(settings=self._settings, using=self._using)
 
     def _mend(self) -> None:
         """Send what was refused and has been asked for since. Nothing else is under way meanwhile."""

@@ -8,6 +8,7 @@ from outbox.kafka.cluster import Cluster, TopicState
 from outbox.kafka.oldest import oldest_records
 from outbox.kafka.producer import HEADROOM, RecordProducer
 from outbox.kafka.reader import GroupReader
+from outbox.kafka.stretch import records_between
 from outbox.kafka.tail import TailReader
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "TailReader",
     "TopicState",
     "oldest_records",
+    "records_between",
 ]

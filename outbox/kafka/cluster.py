@@ -46,6 +46,13 @@ class Cluster:
             raise BrokerError(error.args[0].str()) from error
         return {name: len(topic.partitions) for name, topic in topics.items() if not name.startswith("__")}
 
+    def id(self) -> str:
+        """What the cluster calls itself, for as long as it is."""
+        try:
+            return str(self._admin.list_topics(timeout=self._timeout).cluster_id)
+        except KafkaException as error:
+            raise BrokerError(error.args[0].str()) from error
+
     def topics(self, names: Iterable[str]) -> dict[str, TopicState]:
         """Those of the named topics that exist."""
         try:

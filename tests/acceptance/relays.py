@@ -28,6 +28,8 @@ class Relays:
 
     def __init__(self, stack: Stack, *, database_url: str) -> None:
         self.stack = stack
+        # What is asked here is asked without a pooler.
+        self.database_url = stack.database_url
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
             **os.environ,
@@ -37,9 +39,20 @@ class Relays:
         }
         self._log = (stack.folder / "relays.log").open("ab")
 
+    def lead_to(self, database_url: str) -> None:
+        """What is started from now on uses another database."""
+        self._environment["DATABASE_URL"] = self.database_url = database_url
+
     def manage(self, *arguments: str) -> None:
         command = [sys.executable, "manage.py", *arguments]
         subprocess.run(command, cwd=PROJECT, env=self._environment, check=True)
+
+    def said(self, *arguments: str) -> str:
+        """What a command that fails says."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=PROJECT, env=self._environment, capture_output=True, text=True)
+        assert done.returncode == 1, done
+        return done.stderr
 
     def start(self, name: str, *command: str) -> None:
         """Start a relay, or the process of another command."""
@@ -67,6 +80,11 @@ class Relays:
         self.send(name, signal.SIGKILL)
         self.processes.pop(name).wait()
 
+    def end(self, name: str) -> int:
+        """End one in order; return its exit code."""
+        self.send(name, signal.SIGTERM)
+        return self.processes.pop(name).wait(30)
+
     def end_load(self) -> None:
         self.processes.pop("load").communicate(timeout=60)
 
@@ -80,7 +98,7 @@ class Relays:
         return (self.stack.folder / "relays.log").read_text(errors="replace")[-4_000:]
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.stack.database_url, autocommit=True) as connection:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
             return connection.execute(sql).fetchall()
 
     def shards(self) -> dict[int, int]:

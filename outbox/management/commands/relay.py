@@ -1,4 +1,4 @@
-"""manage.py relay list|resend|discard"""
+"""manage.py relay list|resend|discard|adopt"""
 
 from typing import Any
 from uuid import UUID
@@ -6,14 +6,15 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
-from outbox import refusals
+from outbox import adopting, refusals
 from outbox.errors import OutboxError
 from outbox.models import Shard
 
 
 class Command(BaseCommand):
     help = (
-        "Show who relays and what Kafka has refused (list); send that again, or a placeholder in its place."
+        "Show who relays and what Kafka has refused (list); send that again, or a placeholder in its place;"
+        " say what happened to the database or to Kafka, so that relays go on (adopt)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,6 +26,15 @@ class Command(BaseCommand):
         gone = actions.add_parser("discard", help="an event; what waits behind it is sent")
         gone.add_argument("event", type=UUID)
         gone.add_argument("--reason", required=True, help="goes out in the placeholder's data")
+        adopt = actions.add_parser("adopt", help="what a relay will not go on without being told")
+        what = adopt.add_subparsers(dest="what", required=True)
+        what.add_parser("dump", help="the database was restored from a dump (pg_dump)")
+        what.add_parser(
+            "backup", help="it is a physical copy in the original's place: backup, failover, pg_upgrade"
+        )
+        what.add_parser("clone", help="it is a copy of one that lives on, and goes to a Kafka of its own")
+        kafka = what.add_parser("kafka", help="Kafka is another one, a copy of the old one or a new one")
+        kafka.add_argument("--resend", action="store_true", help="it is new: send all that the outbox holds")
 
     def handle(self, *args: Any, **options: Any) -> None:
         using, action = options["database"], options["action"]
@@ -34,12 +44,32 @@ class Command(BaseCommand):
             elif action == "resend":
                 count = refusals.resend(event_id=options["event"], using=using)
                 self.stdout.write(f"{count} events will be sent as soon as a relay comes to it.")
+            elif action == "adopt":
+                self._adopt(options)
             else:
                 reason = options["reason"]
                 count = refusals.discard(event_id=options["event"], reason=reason, using=using)
                 self.stdout.write(f"A placeholder and {count - 1} events behind it will be sent.")
         except OutboxError as error:
             raise CommandError(str(error)) from error
+
+    def _adopt(self, options: dict[str, Any]) -> None:
+        using = options["database"]
+        if options["what"] == "kafka":
+            found = adopting.with_new_kafka(resend=options["resend"], using=using)
+        else:
+            how = {
+                "dump": adopting.from_dump,
+                "backup": adopting.from_backup,
+                "clone": adopting.as_clone,
+            }
+            found = how[options["what"]](using=using)
+        if found.lost:
+            self.stdout.write(
+                f"Kafka has {found.lost} events that this database lacks: others have acted on them. Their"
+                " numbers will not be given again; docs/operations.md says what is left to do."
+            )
+        self.stdout.write(f"{found.unsent} events will be sent. Relays may be started.")
 
     def _list(self, using: str) -> None:
         for shard in Shard.objects.using(using).order_by("shard"):
