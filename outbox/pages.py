@@ -105,6 +105,11 @@ class PageSender:
             finished.append(self._under_way.popleft())
         return finished
 
+    def check(self) -> None:
+        """Raises UnknownTopic when something is under way to a topic that Kafka does not have any more."""
+        self._producer.prepare()
+        self._producer.check({place for page in self._under_way for place in page.places})
+
     def hold(self, page: Page, record: OutboxRecord, cause: str) -> None:
         """Set a record aside, and its key with it."""
         page.refuse(record, cause)
@@ -132,6 +137,7 @@ class PageSender:
         unknown = {place for place in set(page.places) if self._known.get(place, -math.inf) < oldest}
         self._waiting = False
         if unknown:
+            self._producer.check(unknown)
             for number, (record, place) in enumerate(zip(page.records, page.places, strict=True)):
                 if place in unknown and number not in page.ahead and not self._is_held(record):
                     unknown.discard(place)

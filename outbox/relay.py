@@ -163,6 +163,7 @@ class Relay:
                 logger.info("Kafka answers again")
                 self._silent = False
         elif len(self._sender) and time.monotonic() - self._heard_at > SILENCE_SECONDS and not self._silent:
+            self._sender.check()
             logger.warning("Kafka does not answer; %d pages are on their way, and wait", len(self._sender))
             self._silent = True
 

@@ -145,9 +145,11 @@ def _raise_partitions(topics: Sequence[Topic], *, cluster: Cluster, using: str) 
     counts = cluster.partition_counts()
     recorded = dict(TopicRecord.objects.using(using).values_list("name", "partitions"))
     for topic in topics:
-        if topic.name in counts and recorded.get(topic.name, 0) < topic.partitions:
-            if counts[topic.name] < topic.partitions:
-                cluster.add_partitions(topic.name, total=topic.partitions)
+        if topic.name not in counts:
+            continue
+        if counts[topic.name] < topic.partitions:  # also one that was made anew with fewer
+            cluster.add_partitions(topic.name, total=topic.partitions)
+        if recorded.get(topic.name, 0) < topic.partitions:
             # Relays take the new count within a second.
             _record(topic.name, topic.partitions, using=using)
 

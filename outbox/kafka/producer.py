@@ -1,13 +1,14 @@
 """Sending records."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from outbox.kafka.base import BrokerError, Header, Placement, RecordRefused, client_options, known
+from outbox.errors import UnknownTopic
+from outbox.kafka.base import BrokerError, Header, Placement, RecordRefused, client_options
 
 # Room for a record's framing beside its key, headers and value.
 HEADROOM = 48_576
@@ -64,6 +65,8 @@ class RecordProducer:
             )
         )
         self._failure: BrokerError | None = None
+        # How many partitions each topic has; empty as long as Kafka has not said.
+        self._partitions: dict[str, int] = {}
 
     def __len__(self) -> int:
         """How many records Kafka has yet to answer for."""
@@ -72,7 +75,27 @@ class RecordProducer:
     def prepare(self) -> None:
         """Connect, so that the first record need not wait for it. Says nothing when Kafka is away."""
         with suppress(KafkaException):
-            self._producer.list_topics(timeout=1.0)
+            topics = self._producer.list_topics(timeout=1.0).topics
+            self._partitions = {name: len(topic.partitions) for name, topic in topics.items()}
+
+    def check(self, places: Iterable[Placement]) -> None:
+        """Raises UnknownTopic when Kafka lacks one of these partitions. Says nothing when Kafka is away."""
+        if self._first_missing(places):
+            self.prepare()  # it may have been created since
+        if missing := self._first_missing(places):
+            topic, partition = missing
+            count = self._partitions.get(topic, 0)
+            if count:
+                raise UnknownTopic(
+                    f"Topic {topic!r} has {count} partitions in Kafka, and a record is for partition"
+                    f" {partition}: run `manage.py topics apply --raise-partitions`."
+                )
+            raise UnknownTopic(f"Topic {topic!r} is not in Kafka any more: run `manage.py topics apply`.")
+
+    def _first_missing(self, places: Iterable[Placement]) -> Placement | None:
+        counts = self._partitions
+        missing = (place for place in sorted(places) if place[1] >= counts.get(place[0], 0))
+        return next(missing, None) if counts else None
 
     def send(
         self, place: Placement, key: bytes | None, value: bytes, headers: list[Header], what: object
@@ -84,8 +107,9 @@ class RecordProducer:
         taken = self._taken
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                taken(what, known(message.offset()))
+            offset = message.offset()
+            if error is None and offset is not None and offset >= 0:
+                taken(what, offset)
             else:
                 self._fail(error, place)
 
@@ -106,11 +130,14 @@ class RecordProducer:
         except BufferError as error:
             raise BrokerError("the producer's queue is full: raise queue.buffering.max.messages") from error
 
-    def _fail(self, error: KafkaError, place: Placement) -> None:
-        if error.code() in _REFUSALS:
+    def _fail(self, error: KafkaError | None, place: Placement) -> None:
+        topic, partition = place
+        if error is None:
+            # librdkafka infers it from a later batch; but a topic made anew may have taken that one alone.
+            self._failure = BrokerError(f"Kafka does not say where it has a record of topic {topic}")
+        elif error.code() in _REFUSALS:
             self._refused(RecordRefused(error.str()))
         else:
-            topic, partition = place
             self._failure = BrokerError(f"{error.str()} (topic {topic}, partition {partition})")
 
     def poll(self, timeout: float) -> None:
