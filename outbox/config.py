@@ -23,7 +23,7 @@ class Config:
     relay_page       events the relay sends per flush, at most
     relay_page_bytes their payloads together, about
     relay_poll       how long an idle relay sleeps at most; wake-ups make it shorter
-    lease            for how long a relay that went silent keeps others waiting
+    lease            for how long a relay that went silent keeps others waiting; about the same for all relays
     consumer_batch   records per transaction of a consumer, at most
     unknown_retries  how often an event is tried again after an error nobody declared
     """

@@ -1,7 +1,8 @@
 """Who relays which shards: leases by the database's clock, shared fairly by all relays that are there.
 
-A holder that went silent keeps a shard waiting for the lease time; one that wakes late finds a higher epoch
-and can move no cursor, so what it sent again does no more than repeat.
+A holder that went silent keeps a shard waiting for the lease time; for a minute or ten leases where the clock
+was ahead. One that wakes late finds a higher epoch and can move no cursor, so what it sent again does no more
+than repeat.
 """
 
 import logging
@@ -37,22 +38,24 @@ class Imbalance:
         return bool(self.spare or self.take)
 
 
+# An end further away than any lease lasts was written while the database's clock was ahead.
+_AHEAD = "expires_at > clock_timestamp() + make_interval(secs => %(longest)s)"
+_ENDED = f"(expires_at <= clock_timestamp() OR {_AHEAD})"
 # Members in one order for all: the first ones have one shard more where the shards do not divide evenly.
-_LOOK = """
-SELECT (SELECT array_agg(owner ORDER BY owner) FROM outbox_relay WHERE expires_at > clock_timestamp()),
-    (SELECT count(*) FROM outbox_shard
-        WHERE owner IS NULL OR owner = %(owner)s OR expires_at <= clock_timestamp()),
+_LOOK = f"""
+SELECT (SELECT array_agg(owner ORDER BY owner) FROM outbox_relay WHERE NOT {_ENDED}),
+    (SELECT count(*) FROM outbox_shard WHERE owner IS NULL OR owner = %(owner)s OR {_ENDED}),
     (SELECT count(*) FROM outbox_shard),
     (SELECT count(*) FROM outbox_shard WHERE owner = %(owner)s AND shard = ANY(%(held)s::smallint[])),
     (SELECT bool_or(pg_snapshot_xmax(previous) > pg_snapshot_xmax(pg_current_snapshot())) FROM outbox_shard)
 """
-_TAKE = """
+_TAKE = f"""
 UPDATE outbox_shard AS shard SET owner = %(owner)s, epoch = shard.epoch + 1,
     expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
 FROM (
     SELECT shard FROM outbox_shard
     WHERE shard <> ALL(%(held)s::smallint[])
-        AND (owner IS NULL OR owner = %(owner)s OR expires_at <= clock_timestamp())
+        AND (owner IS NULL OR owner = %(owner)s OR {_ENDED})
     ORDER BY shard LIMIT %(count)s FOR UPDATE SKIP LOCKED
 ) AS free WHERE shard.shard = free.shard
 RETURNING shard.shard, shard.epoch, previous::text, current::text, position
@@ -68,9 +71,10 @@ FROM (
 ) AS held WHERE shard.shard = held.shard
 """
 # The row of a relay that went away without a word is of no use to anybody for long.
-_BEAT = """
+_BEAT = f"""
 WITH gone AS (
-    DELETE FROM outbox_relay WHERE expires_at < clock_timestamp() - interval '1 hour'
+    DELETE FROM outbox_relay
+    WHERE owner <> %(owner)s AND (expires_at < clock_timestamp() - interval '1 hour' OR {_AHEAD})
 ), here AS (
     INSERT INTO outbox_relay (owner, expires_at)
     VALUES (%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s))
@@ -91,6 +95,8 @@ class Leases:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.seconds = seconds
         self.using = using
+        # Relays need not agree on how long a lease lasts; by far they may not differ.
+        self._longest = max(60.0, 10 * seconds)
         self._epochs: dict[int, int] = {}
 
     @property
@@ -111,7 +117,7 @@ class Leases:
         Raises RestoredDatabase, and LeaseLost when another relay has taken one of its shards over.
         """
         with connections[self.using].cursor() as sql:
-            sql.execute(_LOOK, {"owner": self.owner, "held": self.shards})
+            sql.execute(_LOOK, {"owner": self.owner, "held": self.shards, "longest": self._longest})
             members, available, present, own, ahead = sql.fetchone()
         if ahead:
             raise RestoredDatabase(
@@ -141,7 +147,13 @@ class Leases:
             )
             sql.execute(
                 _TAKE,
-                {"owner": self.owner, "seconds": self.seconds, "count": count, "held": self.shards},
+                {
+                    "owner": self.owner,
+                    "seconds": self.seconds,
+                    "longest": self._longest,
+                    "count": count,
+                    "held": self.shards,
+                },
             )
             rows = sql.fetchall()
         positions: Positions = defaultdict(list)
@@ -217,7 +229,15 @@ class Leases:
     def beat(self) -> None:
         """Be a member, and hold on to what is held, for another lease time."""
         with connections[self.using].cursor() as sql:
-            sql.execute(_BEAT, {"owner": self.owner, "seconds": self.seconds, "held": self.shards})
+            sql.execute(
+                _BEAT,
+                {
+                    "owner": self.owner,
+                    "seconds": self.seconds,
+                    "longest": self._longest,
+                    "held": self.shards,
+                },
+            )
 
 
 class Heartbeat:

@@ -19,7 +19,9 @@ MOST = 500
 
 # The whole key when anything of it was asked for: it goes out in order. Without a key each stands for itself.
 _REQUESTED = f"""
-SELECT {columns_as_sent("event")}, event.shard, refusal.discarded, clock_timestamp()
+SELECT {columns_as_sent("event")}, event.shard, refusal.discarded,
+    (SELECT max(requested_at) FROM outbox_refusal AS asked
+        WHERE asked.event_id = refusal.event_id OR (asked.topic, asked.key) = (refusal.topic, refusal.key))
 FROM outbox_refusal AS refusal JOIN outbox_event AS event ON event.id = refusal.event_id
 WHERE event.shard = ANY(%(shards)s) AND (
     (refusal.key IS NULL AND refusal.requested_at IS NOT NULL)
@@ -29,7 +31,7 @@ WHERE event.shard = ANY(%(shards)s) AND (
 
 
 class Requested(NamedTuple):
-    """An event that is to be sent after all, as was asked until `at`.
+    """An event that is to be sent after all, as was last asked `at`.
 
     `record` is the placeholder when it was discarded.
     """

@@ -3,7 +3,8 @@
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -254,3 +255,19 @@ def records_in(topic: Topic, *, count: int, seconds: float = 30.0) -> Iterator[R
         yield from seen
     finally:
         reader.close()
+
+
+def all_records(topic: Topic) -> list[Record]:
+    """All that is in the topic now; of each partition in order."""
+    cluster = Cluster(config().kafka)
+    places = [(topic.name, partition) for partition in range(cluster.partition_counts()[topic.name])]
+    return list(records_in(topic, count=sum(cluster.watermarks(places).values())))
+
+
+def numbers_by_key(records: Iterable[Record]) -> dict[str, list[int]]:
+    """Of each key the numbers of its events, where each came first."""
+    numbers: dict[str, dict[int, None]] = defaultdict(dict)
+    for record in records:
+        number = int(dict(record.headers)["ce_sequence"] or b"0")
+        numbers[(record.key or b"").decode()][number] = None
+    return {key: list(found) for key, found in numbers.items()}

@@ -6,7 +6,6 @@ server hears it, after the server has done it, and while the server works at it.
 
 import secrets
 import threading
-from collections import defaultdict
 from functools import partial
 
 import pytest
@@ -14,13 +13,13 @@ from django.db import connection, transaction
 
 from outbox import Topic, publish, refusals
 from outbox.config import Config, config
-from outbox.kafka import Cluster, Record
+from outbox.kafka import Cluster
 from outbox.lease import Leases
 from outbox.models import OutboxEvent, Refusal, Shard, TopicRecord
 from outbox.recovery import backoff
 from outbox.relay import Relay
 from tests.database_link import Cut, DatabaseLink, Statement, relays_connect_through
-from tests.engine import NOW, Running, Writer, new_topic, noted_on, records_in, until
+from tests.engine import NOW, Running, Writer, all_records, new_topic, noted_on, numbers_by_key, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -166,21 +165,10 @@ def _url() -> str:
 
 
 def _check(topic: Topic) -> None:
-    """Every event is in Kafka, the first occurrences of each key's in order, also over two partitions."""
-    ends = Cluster(config().kafka).watermarks(
-        (topic.name, partition) for partition in range(TopicRecord.objects.get(name=topic.name).partitions)
-    )
-    records = sorted(
-        records_in(topic, count=sum(ends.values())), key=lambda record: record.timestamp or NOW
-    )  # a key may have gone to another partition; what goes to one keeps its order
-    first = {_header(record, "ce_id"): record for record in reversed(records)}
-    assert set(first) == {str(event_id) for event_id in OutboxEvent.objects.values_list("id", flat=True)}
-    numbers: dict[bytes | None, list[int]] = defaultdict(list)
-    for record in records:
-        if first[_header(record, "ce_id")] is record:
-            numbers[record.key].append(int(_header(record, "ce_sequence")))
-    assert {key: found for key, found in numbers.items() if found != list(range(1, len(found) + 1))} == {}
-
-
-def _header(record: Record, name: str) -> str:
-    return (dict(record.headers)[name] or b"").decode()
+    """Every event is in Kafka, the first occurrences of each key's in order."""
+    # A key may have gone to another partition; what goes to one keeps its order.
+    records = sorted(all_records(topic), key=lambda record: record.timestamp or NOW)
+    found = {(dict(record.headers)["ce_id"] or b"").decode() for record in records}
+    assert found == {str(event_id) for event_id in OutboxEvent.objects.values_list("id", flat=True)}
+    for numbers in numbers_by_key(records).values():
+        assert numbers == list(range(1, len(numbers) + 1))

@@ -1,6 +1,5 @@
 """Topics that are deleted, or made anew, under a relay that runs: it says which, and goes on by itself."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -18,7 +17,7 @@ from outbox.keys import partition_of
 from outbox.models import Publication
 from outbox.relay import Relay
 from tests import engine as shared
-from tests.engine import Running, flush, noted_on, records_in, until
+from tests.engine import Running, all_records, flush, noted_on, numbers_by_key, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -51,21 +50,16 @@ def all_sent(ids: list[UUID]) -> bool:
 
 def delete(topic: Topic, stack: Stack) -> None:
     """Return when the broker has let go of it: what it takes until then is acknowledged, and goes with it."""
-    admin = AdminClient(config().kafka)
+    admin = AdminClient({**config().kafka})
     admin.delete_topics([topic.name])[topic.name].result()
     until(lambda: not list(stack.kafka.data.glob(f"{topic.name}-[0-9]")))
 
 
 def numbers_in(topic: Topic) -> dict[str, list[int]]:
     """Of each key the numbers, where they came first; each key in its partition of four."""
-    places = [(topic.name, partition) for partition in range(4)]
-    count = sum(Cluster(config().kafka).watermarks(places).values())
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for record in records_in(topic, count=count):
-        about, number = (record.key or b"").decode(), int(dict(record.headers)["ce_sequence"] or b"0")
-        assert record.partition == partition_of(about, 4)
-        if number not in numbers[about]:
-            numbers[about].append(number)
+    records = all_records(topic)
+    assert all(record.partition == partition_of((record.key or b"").decode(), 4) for record in records)
+    numbers = numbers_by_key(records)
     assert set(numbers) == set(KEYS)
     return numbers
 
