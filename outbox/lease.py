@@ -88,6 +88,14 @@ FROM (
 """
 
 
+def check_primary(*, using: str) -> None:
+    """Raises StandbyDatabase: it hides open transactions, and may lack rows of a window."""
+    with connections[using].cursor() as sql:
+        sql.execute("SELECT pg_is_in_recovery()")
+        if sql.fetchone()[0]:
+            raise StandbyDatabase
+
+
 class Leases:
     """One relay's shards. Used by the relay's own thread; `Heartbeat` renews them beside it."""
 
@@ -103,13 +111,6 @@ class Leases:
     def shards(self) -> list[int]:
         """Those that this process believes it holds; the database decides at each cursor commit."""
         return sorted(self._epochs)
-
-    def check_primary(self) -> None:
-        """Raises StandbyDatabase: snapshots of a standby hide open transactions."""
-        with connections[self.using].cursor() as sql:
-            sql.execute("SELECT pg_is_in_recovery()")
-            if sql.fetchone()[0]:
-                raise StandbyDatabase
 
     def look(self) -> Imbalance:
         """Compare what is held with this relay's share. Writes nothing.
@@ -252,7 +253,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="outbox-relay-heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
-        self._leases.check_primary()
+        check_primary(using=self._leases.using)
         self._leases.beat()
         self._thread.start()
         return self

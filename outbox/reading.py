@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from django.db import connections
 
+from outbox.lease import check_primary
 from outbox.window import Cursor, WindowPage, read_page
 
 
@@ -21,6 +22,12 @@ class PageReader:
         self._ahead: dict[tuple[Cursor, tuple[int, ...]], Future[WindowPage]] = {}
 
     def __enter__(self) -> "PageReader":
+        """Raises StandbyDatabase: where an address leads may differ from one connection to the next."""
+        try:
+            self._threads.submit(check_primary, using=self._using).result()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

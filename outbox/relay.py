@@ -308,8 +308,8 @@ class Relay:
         self._listener.close()
         try:
             self._leases.leave()
-        except DatabaseError:
-            logger.warning("the database is away: the leases run out by themselves")
+        except DatabaseError as error:
+            logger.warning("the leases run out by themselves: %s", str(error).partition("\n")[0])
         connections[self._using].close()
 
 

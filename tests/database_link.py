@@ -53,7 +53,8 @@ class DatabaseLink:
     """
 
     def __init__(self, url: str, *, cut: Callable[[Statement], Cut | None] = lambda _: None) -> None:
-        self._url, self._cut = url, cut
+        self._cut = cut
+        self._urls = {"": url}
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._ways: list[_Way] = []
@@ -70,10 +71,13 @@ class DatabaseLink:
         self._thread.join()
         self.break_all()
 
-    def lead_to(self, url: str) -> None:
-        """Break all connections; those that are made from now on lead to this server."""
-        self._url = url
+    def lead_to(self, url: str, *, session: str = "") -> None:
+        """Break all connections. Those of sessions whose names begin so lead to this server from now on."""
+        self._urls[session] = url
         self.break_all()
+
+    def _url_of(self, session: str) -> str:
+        return self._urls[max((name for name in self._urls if session.startswith(name)), key=len)]
 
     def break_all(self) -> None:
         with self._lock:
@@ -85,7 +89,7 @@ class DatabaseLink:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                way = _Way(client, self._url, self._cut)
+                way = _Way(client, self._url_of, self._cut)
                 with self._lock:
                     self._ways.append(way)
                 way.start()
@@ -94,8 +98,14 @@ class DatabaseLink:
 class _Way:
     """One connection: a thread for each direction."""
 
-    def __init__(self, client: socket.socket, url: str, cut: Callable[[Statement], Cut | None]) -> None:
-        self._url, self._cut = url, cut
+    def __init__(
+        self,
+        client: socket.socket,
+        url_of: Callable[[str], str],
+        cut: Callable[[Statement], Cut | None],
+    ) -> None:
+        self._url_of, self._cut = url_of, cut
+        self._url = ""
         self._client = client
         self._server: socket.socket | None = None
         self._session, self._pid = "", 0
@@ -135,6 +145,7 @@ class _Way:
     def _there(self) -> None:
         """What the client says."""
         startup = self._startup()
+        self._url = self._url_of(self._session)
         where = psycopg.conninfo.conninfo_to_dict(self._url)
         self._server = socket.create_connection((str(where["host"]), int(str(where["port"]))))
         for one in (self._client, self._server):
