@@ -229,6 +229,11 @@ def send(*records: Record) -> None:
     for record in records:
         place = (record.topic, record.partition)
         producer.send(place, record.key, record.value or b"", list(record.headers), None)
+    flush(producer)
+
+
+def flush(producer: RecordProducer) -> None:
+    """Until Kafka has answered for every record."""
 
     def delivered() -> bool:
         producer.poll(0.1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 
-from devstack.postgres import Postgres, _binary, _environment
+from devstack.postgres import Postgres, _environment, binary
 from devstack.privileges import unprivileged
 from devstack.process import run_once
 from devstack.progress import Progress
@@ -35,7 +35,7 @@ class Standby(Postgres):
         self._account.own(self.data)
         shutil.copy(self._primary._password_file, self._password_file)
         arguments: list[str | Path] = [
-            _binary("pg_basebackup"),
+            binary("pg_basebackup"),
             f"--pgdata={self.data}",
             "--write-recovery-conf",
         ]

@@ -112,17 +112,15 @@ def test_no_record_is_said_to_be_sent_that_was_denied_while_a_topic_was_made_ane
 
     def send(producer: RecordProducer) -> None:
         for partition in range(4):
-            producer.send(
-                topic.name,
-                partition,
-                key=None,
-                value=b"",
-                headers=[],
-                done=lambda _, offset: offsets.append(offset),
-            )
+            producer.send((topic.name, partition), None, b"", [], None)
 
     def meets_it() -> bool:
-        producer = RecordProducer(config().kafka, max_bytes=1_000)
+        producer = RecordProducer(
+            config().kafka,
+            max_bytes=1_000,
+            taken=lambda _, offset: offsets.append(offset),
+            refused=lambda _: None,
+        )
         send(producer)
         flush(producer)
         delete(topic, stack)
