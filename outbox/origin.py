@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import Error as DatabaseError
-from django.db import connections, transaction
+from django.db import connections
 
 from outbox.config import Config
 from outbox.errors import RestoredDatabase
@@ -24,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Of each partition, looked at for one that this database has never written.
 LAST = 20
+_UNKNOWN = "unknown"
 TIMEOUT = 2.0
 _TOLD = "docs/operations.md says what to do; `manage.py relay adopt --help` lists what may have happened."
 
@@ -59,24 +59,32 @@ def look(*, settings: Config, using: str, timeout: float = TIMEOUT) -> Here:
 def _server(using: str) -> tuple[str, str]:
     with connections[using].cursor() as sql:
         sql.execute(
-            "SELECT oid::text, left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+            "SELECT oid::text, left(pg_walfile_name(pg_current_wal_lsn()), 8),"
+            " has_function_privilege('pg_control_system()', 'EXECUTE')"
             " FROM pg_database WHERE datname = current_database()"
         )
-        oid, timeline = sql.fetchone()
-        try:
-            with transaction.atomic(using=using):
-                sql.execute("SELECT system_identifier::text FROM pg_control_system()")
-                system = sql.fetchone()[0]
-        except DatabaseError:
-            system = "unknown"  # where the role may not ask, the rest has to do
-    return f"{system}/{oid}", timeline
+        oid, timeline, may_ask = sql.fetchone()
+        if not may_ask:
+            return f"{_UNKNOWN}/{oid}", timeline
+        sql.execute("SELECT system_identifier::text FROM pg_control_system()")
+        return f"{sql.fetchone()[0]}/{oid}", timeline
+
+
+def _is_another(server: str, known: str) -> bool:
+    """Where this role may not ask for the system identifier, or one before might not, the rest has to do."""
+    systems = {one.partition("/")[0] for one in (server, known)}
+    return server != known and _UNKNOWN not in systems
 
 
 def take(here: Here, *, using: str) -> None:
     """Belong here from now on; what Kafka has by now is not looked at any more."""
     ends = {f"{topic}/{partition}": end for (topic, partition), end in here.ends.items()}
-    values = {"server": here.server, "timeline": here.timeline, "kafka": here.kafka, "ends": ends}
-    Origin.objects.using(using).update_or_create(pk=1, defaults=values)
+    Origin.objects.using(using).bulk_create(
+        [Origin(server=here.server, timeline=here.timeline, kafka=here.kafka, ends=ends)],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["server", "timeline", "kafka", "ends", "taken_at"],
+    )
 
 
 def end_in(known: Origin, place: Placement) -> int:
@@ -96,7 +104,7 @@ def check(*, settings: Config, using: str) -> None:
             f"This is another Kafka (cluster {here.kafka}) than the outbox was sent to ({known.kafka})."
             f" {_TOLD}"
         )
-    if here.server != known.server:
+    if _is_another(here.server, known.server):
         raise RestoredDatabase(
             f"This is another database ({here.server}) than the outbox was written in ({known.server}): it"
             f" was restored, copied or upgraded. {_TOLD}"

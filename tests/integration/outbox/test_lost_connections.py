@@ -90,9 +90,14 @@ MET = [
     "SET owner = NULL",
     "DELETE FROM outbox_relay",
 ]
-MET_IN_TRANSACTIONS = ["AS late", "last_value", "data of COPY", "end of COPY", "outbox_topic"] + [
-    f"{verb} outbox_refusal" for verb in ("INSERT INTO", "UPDATE", "DELETE FROM")
-]
+MET_IN_TRANSACTIONS = [
+    "AS late",
+    "FILTER (WHERE late)",
+    "outbox_origin",
+    "data of COPY",
+    "end of COPY",
+    "outbox_topic",
+] + [f"{verb} outbox_refusal" for verb in ("INSERT INTO", "UPDATE", "DELETE FROM")]
 
 
 def _a_relays_life(topic: Topic) -> None:
