@@ -89,7 +89,15 @@ DATABASES["default"] |= {
     # A pooler in transaction mode may read on in another session than the one that holds the cursor.
     "DISABLE_SERVER_SIDE_CURSORS": True,
 }
-DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+# A server that vanishes without a word (its machine, or the network) is given up after half a minute.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+    **DATABASES["default"].get("OPTIONS", {}),
+}
 if env.bool("DATABASE_PREPARED", default=False):
     # For processes that repeat a few statements, and reach PostgreSQL without a pooler in between: planning
     # statements on partitioned tables costs the server as much as running them.
