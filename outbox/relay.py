@@ -22,11 +22,12 @@ from outbox.errors import LeaseLost, OutboxError
 from outbox.kafka import BrokerError
 from outbox.lease import Heartbeat, Leases, Positions
 from outbox.listen import Listener
-from outbox.pages import BatchRefused, Key, Page, PageSender
+from outbox.pages import BatchRefused, Key, Page
 from outbox.placing import Placing
 from outbox.reading import PageReader
 from outbox.recorder import Recorder
 from outbox.recovery import Family, backoff, family_of
+from outbox.sending import Sending
 from outbox.window import Cursor, snapshot
 
 logger = logging.getLogger(__name__)
@@ -39,12 +40,8 @@ CHECK_SECONDS = 60.0
 MOST_PAGES = 4
 # Records of a page, to begin with; it grows while there is more to be sent.
 FEWEST = 500
-# Of a page among whose records a refused one is looked for.
-CAREFULLY = 100
 # So long a relay that gives shards away, or stops, waits for what is under way.
 DRAIN_SECONDS = 5.0
-# Until it is said that Kafka does not answer.
-SILENCE_SECONDS = 5.0
 
 
 class Relay:
@@ -63,10 +60,9 @@ class Relay:
         self._held: set[Key] = set()
         self._delays = backoff()
         self._limit = FEWEST
-        # How many records are to be sent page by page, since Kafka refused a batch among them.
-        self._careful = 0
-        self._looked_at = self._checked_at = self._heard_at = 0.0
-        self._silent = False
+        # Since Kafka refused a batch, for one record that is yet to be found.
+        self._suspicious = False
+        self._looked_at = self._checked_at = 0.0
 
     def run(self) -> None:
         """Relay until stopped; what is away is waited for, with backoff, however long it takes."""
@@ -86,7 +82,7 @@ class Relay:
         self._looked_at = 0.0
         self._check_origin()
         self._leases.begin_again()
-        self._sender = self._new_sender()
+        self._sending = Sending(self._settings, held=self._held, stop=self._stop, suspicious=self._suspicious)
         try:
             with (
                 PageReader(size=self._settings.relay_page_bytes, using=self._using) as self._reader,
@@ -98,15 +94,15 @@ class Relay:
                     self._turn()
                 self._drain()
         finally:
-            self._sender.abandon()
+            self._sending.abandon()
 
     def _turn(self) -> None:
         """Send what there is; without anything to send, wait for it or for what is under way."""
-        sent = self._send_next() if len(self._sender) + len(self._recorder) < MOST_PAGES else 0
+        sent = self._send_next() if len(self._sending) + len(self._recorder) < MOST_PAGES else 0
         if sent:
             self._hear(0)
-        elif len(self._sender):
-            self._hear(self._patience())
+        elif len(self._sending):
+            self._hear(self._sending.patience())
         elif len(self._recorder) >= MOST_PAGES:
             self._recorder.wait(self._settings.relay_poll)
             self._recorder.check()
@@ -125,7 +121,7 @@ class Relay:
                 for cursor, shards in self._positions.items()
             )
         sent, full, moved = 0, False, []
-        most = CAREFULLY if self._careful else self._settings.relay_page
+        most = self._sending.most
         limit = min(self._limit, most)
         for cursor, shards in self._positions.items():
             found = self._reader.read(cursor, shards, limit=limit, following=min(2 * limit, most))
@@ -133,7 +129,7 @@ class Relay:
             # A window without rows leaves nothing to be written: a wider one holds nothing more. But one of
             # which something was sent is to be known to be over.
             if found.records or cursor.position:
-                self._send(Page(found.records, self._placing.places(found.records), shards, after))
+                self._sending.send(Page(found.records, self._placing.places(found.records), shards, after))
             sent += len(found.records)
             full = full or not found.last
             moved.append((after, shards))
@@ -142,46 +138,24 @@ class Relay:
         self._limit = min(2 * self._limit, self._settings.relay_page) if full else FEWEST
         return sent
 
-    def _send(self, page: Page) -> None:
-        if not len(self._sender):
-            self._heard_at = time.monotonic()
-        if self._careful:
-            self._send_carefully(page)
-        else:
-            self._sender.send(page)
-
     def _hear(self, timeout: float) -> None:
         """Hear what Kafka says, and have recorded what is done."""
-        self._sender.poll(timeout)
-        done = self._sender.done()
+        done = self._sending.hear(timeout)
         self._recorder.put(done)
         self._recorder.check()
         if done:
-            self._heard_at = time.monotonic()
             self._delays = backoff()
-            if self._silent:
-                logger.info("Kafka answers again")
-                self._silent = False
-        elif len(self._sender) and time.monotonic() - self._heard_at > SILENCE_SECONDS and not self._silent:
-            self._sender.check()
-            logger.warning("Kafka does not answer; %d pages are on their way, and wait", len(self._sender))
-            self._silent = True
-
-    def _patience(self) -> float:
-        """How long to wait for Kafka before looking for what has been published since."""
-        waited = time.monotonic() - self._heard_at
-        return min(max(0.005, waited / 4), self._settings.relay_poll)
 
     def _drain(self) -> bool:
         """Wait for all that is under way to be recorded; whether it was."""
         end = time.monotonic() + DRAIN_SECONDS
-        while (len(self._sender) or len(self._recorder)) and time.monotonic() < end:
-            if len(self._sender):
+        while (len(self._sending) or len(self._recorder)) and time.monotonic() < end:
+            if len(self._sending):
                 self._hear(0.05)
             else:
                 self._recorder.wait(0.05)
                 self._recorder.check()
-        return not len(self._sender) and not len(self._recorder)
+        return not len(self._sending) and not len(self._recorder)
 
     def _balance(self) -> None:
         """Give away what others should have, take what nobody has."""
@@ -226,12 +200,7 @@ class Relay:
         alone = Page([one.record], [place], [one.shard], cursor)
         if one.key is not None:
             self._held.discard(one.key)
-        try:
-            self._sender.send(alone)
-            self._sent_alone()
-        except BatchRefused as error:
-            self._sender.hold(alone, one.record, str(error))
-            self._renew_sender()
+        self._sending.send_alone(alone)
         if alone.refused:
             mending.refused_again(one, alone, leases=self._leases)
             return False
@@ -247,51 +216,11 @@ class Relay:
             sql.execute("SELECT DISTINCT topic, key FROM outbox_refusal WHERE key IS NOT NULL")
             self._held.update((topic, key.encode()) for topic, key in sql.fetchall())
 
-    def _new_sender(self) -> PageSender:
-        self._heard_at, self._silent = time.monotonic(), False
-        return PageSender(self._settings.kafka, max_bytes=self._settings.max_event_bytes, held=self._held)
-
-    def _renew_sender(self) -> None:
-        self._sender.abandon()
-        self._sender = self._new_sender()
-
-    def _send_carefully(self, page: Page) -> None:
-        """Send a page alone; when Kafka refuses a batch of it, its records one by one, to find the guilty."""
-        self._careful = max(0, self._careful - len(page.records))
-        try:
-            self._sender.send(page)
-            self._sent_alone()
-        except BatchRefused:
-            self._careful = 0
-            self._renew_sender()
-            page = Page(page.records, page.places, page.shards, page.after)
-            for number in range(len(page.records)):
-                self._send_one(page, number)
-        self._recorder.put([page])
-
-    def _send_one(self, page: Page, number: int) -> None:
-        alone = Page([page.records[number]], [page.places[number]], page.shards, page.after)
-        try:
-            self._sender.send(alone)
-            self._sent_alone()
-        except BatchRefused as error:
-            self._sender.hold(alone, page.records[number], str(error))
-            self._renew_sender()
-        page.offsets[number] = alone.offsets[0]
-        page.refused += alone.refused
-
-    def _sent_alone(self) -> None:
-        """Return when Kafka has all that is under way. Raises BatchRefused, BrokerError."""
-        while not self._sender.done():
-            self._sender.poll(self._settings.relay_poll)
-            if self._stop.is_set() and len(self._sender):
-                raise BrokerError("stopped while Kafka was away; the page will be sent again")
-
     def _recover(self, error: Exception) -> None:
         """Begin again at the stored cursors, with a new producer: a crashed database may be behind memory."""
+        self._suspicious = isinstance(error, BatchRefused)
         if isinstance(error, BatchRefused):
             logger.info("a batch was refused (%s): looking for the record", error)
-            self._careful = MOST_PAGES * self._settings.relay_page
         elif isinstance(error, LeaseLost):
             logger.warning("%s", error)
         elif family_of(error) in {Family.RECOVERABLE, Family.CONTENTION}:

@@ -27,7 +27,7 @@ KEYS = "abcdefgh"  # in each of four partitions some
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> Iterator[Topic]:
     """A topic that is declared and applied; a relay notices soon that Kafka says nothing."""
-    monkeypatch.setattr("outbox.relay.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("outbox.sending.SILENCE_SECONDS", 0.5)
     before = list(shared.TOPICS)
     topic = Topic(f"lost-{uuid4().hex[:8]}", partitions=4, retention=timedelta(days=1))
     shared.TOPICS[:] = [topic]

@@ -157,7 +157,7 @@ def _shards_past(xid: str) -> int:
 def test_a_relay_whose_kafka_is_away_says_so_once_and_again_when_it_is_back(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outbox.relay.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("outbox.sending.SILENCE_SECONDS", 0.2)
     topic = new_topic()
     heard, poll = threading.Event(), RecordProducer.poll
 
@@ -168,7 +168,7 @@ def test_a_relay_whose_kafka_is_away_says_so_once_and_again_when_it_is_back(
             threading.Event().wait(min(timeout, 0.02))
 
     monkeypatch.setattr(RecordProducer, "poll", poll_or_hear_nothing)
-    with caplog.at_level("INFO", "outbox.relay"), Running(relay):
+    with caplog.at_level("INFO", "outbox.sending"), Running(relay):
         for about in "abcdefgh":
             publish_all(topic, about)
         until(lambda: "does not answer" in caplog.text)
