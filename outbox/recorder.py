@@ -33,6 +33,8 @@ class Recorder:
         self._queue: SimpleQueue[Page | None] = SimpleQueue()
         self._changed = threading.Condition()
         self._pending = 0
+        # Whether anything has been committed yet.
+        self.proved = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="outbox-relay-recorder", daemon=True)
 
@@ -82,6 +84,7 @@ class Recorder:
     def _told(self, committed: int) -> None:
         with self._changed:
             self._pending -= committed
+            self.proved = self.proved or committed > 0
             self._changed.notify_all()
 
     def _next(self) -> list[Page]:

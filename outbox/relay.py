@@ -98,18 +98,21 @@ class Relay:
 
     def _turn(self) -> None:
         """Send what there is; without anything to send, wait for it or for what is under way."""
-        sent = self._send_next() if len(self._sending) + len(self._recorder) < MOST_PAGES else 0
+        # Where nothing can be recorded, little is sent again and again.
+        most = MOST_PAGES if self._recorder.proved else 1
+        sent = self._send_next() if len(self._sending) + len(self._recorder) < most else 0
         if sent:
             self._hear(0)
         elif len(self._sending):
             self._hear(self._sending.patience())
-        elif len(self._recorder) >= MOST_PAGES:
+        elif len(self._recorder) >= most:
             self._recorder.wait(self._settings.relay_poll)
             self._recorder.check()
         else:
             self._recorder.check()
+            if self._recorder.proved or not len(self._recorder):
+                self._delays = backoff()
             self._listener.wait(self._settings.relay_poll)
-            self._delays = backoff()
 
     def _send_next(self) -> int:
         """Send the next page of each window; return how many records they were."""
@@ -140,11 +143,8 @@ class Relay:
 
     def _hear(self, timeout: float) -> None:
         """Hear what Kafka says, and have recorded what is done."""
-        done = self._sending.hear(timeout)
-        self._recorder.put(done)
+        self._recorder.put(self._sending.hear(timeout))
         self._recorder.check()
-        if done:
-            self._delays = backoff()
 
     def _drain(self) -> bool:
         """Wait for all that is under way to be recorded; whether it was."""
@@ -228,7 +228,7 @@ class Relay:
         else:
             raise error
         self._listener.close()
-        self._positions = {}
+        self._positions, self._limit = {}, FEWEST
         connections[self._using].close()
         if not isinstance(error, BatchRefused):
             self._stop.wait(next(self._delays))

@@ -142,11 +142,20 @@ class Relays:
 
 
 @contextmanager
-def running_relays(*, pooled: bool = False) -> Iterator[Relays]:
-    """On servers of their own. Those who are `pooled` reach PostgreSQL through a pooler alone."""
+def temporary_folder() -> Iterator[Path]:
+    """Gone at the end."""
     folder = Path(tempfile.mkdtemp(prefix="es-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_relays(*, pooled: bool = False, within: Path | None = None) -> Iterator[Relays]:
+    """On servers of their own. Those who are `pooled` reach PostgreSQL through a pooler alone."""
     with ExitStack() as running:
-        running.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = within or running.enter_context(temporary_folder())
         stack = running.enter_context(Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={}))
         url = stack.database_url
         if pooled:
