@@ -25,11 +25,14 @@ UPDATE outbox_event event SET txid = CASE
     WHEN EXISTS (SELECT FROM outbox_publication WHERE event_id = event.id) THEN '1'
     ELSE pg_current_xact_id() END
 """
+# Sees nothing, not even what was sent before a dump was adopted.
+_ALL_AGAIN = "UPDATE outbox_shard SET previous = '1:1:', current = NULL, position = 0"
 _FROM_THE_BEGINNING = "UPDATE outbox_shard SET previous = '3:3:', current = NULL, position = 0"
 _FROM_NOW_ON = "UPDATE outbox_shard SET previous = pg_current_snapshot(), current = NULL, position = 0"
 _TRACED = """
 SELECT event.topic, publication.partition, max(publication."offset") + 1
 FROM outbox_publication AS publication JOIN outbox_event AS event ON event.id = publication.event_id
+WHERE publication.published_at >= %s
 GROUP BY 1, 2
 """
 # What was published since, with numbers that Kafka knows as another event's.
@@ -43,10 +46,10 @@ _SHIFT_COUNTERS = """
 INSERT INTO outbox_key_counter AS counter (topic, key, number)
 SELECT topic, key, last FROM unnest(%(topics)s::text[], %(keys)s::text[], %(lasts)s::bigint[])
     AS lost (topic, key, last)
-ON CONFLICT (topic, key) DO UPDATE SET number = counter.number + EXCLUDED.number - (
+ON CONFLICT (topic, key) DO UPDATE SET number = greatest(EXCLUDED.number, counter.number + EXCLUDED.number - (
     SELECT first - 1 FROM unnest(%(topics)s::text[], %(keys)s::text[], %(firsts)s::bigint[])
         AS lost (topic, key, first)
-    WHERE lost.topic = counter.topic AND lost.key = counter.key)
+    WHERE lost.topic = counter.topic AND lost.key = counter.key))
 """
 Spans = dict[tuple[str, str], tuple[int, int]]  # topic and key: the first and the last number
 
@@ -59,15 +62,17 @@ class Adopted:
     unsent: int
 
 
-def from_dump(*, using: str = DEFAULT_DB_ALIAS) -> Adopted:
+def from_dump(*, resend: bool = False, using: str = DEFAULT_DB_ALIAS) -> Adopted:
     """The database was restored from a logical dump: its transaction ids are another server's.
 
     Needs the tables' owner.
+
+    resend  send all that the outbox still holds, to a Kafka that is new as well
     """
-    return _adopt(using, _MUTABLE, _NEW_TXIDS, _APPEND_ONLY, _FROM_THE_BEGINNING)
+    return _adopt(using, _MUTABLE, _NEW_TXIDS, _APPEND_ONLY, _FROM_THE_BEGINNING, *_sent_again(resend))
 
 
-def from_backup(*, using: str = DEFAULT_DB_ALIAS) -> Adopted:
+def from_backup(*, resend: bool = False, using: str = DEFAULT_DB_ALIAS) -> Adopted:
     """The database is a physical copy that has taken the original's place: a restored backup, a standby that
     was promoted without the last transactions, or the outcome of pg_upgrade.
 
@@ -75,7 +80,7 @@ def from_backup(*, using: str = DEFAULT_DB_ALIAS) -> Adopted:
     """
     if _is_behind_its_cursor(using):
         raise NotAdopted("The transaction ids are behind the relay's cursor: this was a dump, not a backup.")
-    return _adopt(using)
+    return _adopt(using, *_sent_again(resend))
 
 
 def as_clone(*, using: str = DEFAULT_DB_ALIAS) -> Adopted:
@@ -103,10 +108,16 @@ def with_new_kafka(*, resend: bool, using: str = DEFAULT_DB_ALIAS) -> Adopted:
     """
 
     def another(here: Here, known: Origin) -> None:
-        if here.kafka == known.kafka or here.server != known.server:
-            raise NotAdopted("Kafka is the old one, or the database is another one: look again.")
+        if here.kafka == known.kafka:
+            raise NotAdopted("Kafka is the one to which the outbox has been sent all along.")
+        if origin.is_another(here.server, known.server):
+            raise NotAdopted("The database is another one, too: adopt it as a dump or a backup, --resend.")
 
-    return _adopt(using, *([_FROM_THE_BEGINNING] if resend else []), checked=another)
+    return _adopt(using, *_sent_again(resend), checked=another)
+
+
+def _sent_again(resend: bool) -> list[str]:
+    return [_ALL_AGAIN] if resend else []
 
 
 def _adopt(using: str, *statements: str, checked: Callable[[Here, Origin], None] | None = None) -> Adopted:
@@ -118,6 +129,9 @@ def _adopt(using: str, *statements: str, checked: Callable[[Here, Origin], None]
     if checked is not None:
         checked(here, known)
     with transaction.atomic(using=using):
+        with connections[using].cursor() as sql:
+            # Behind whom this waits, all publishers would wait.
+            sql.execute("SELECT set_config('lock_timeout', '5s', true)")
         _stand_still(using)
         lost = 0
         if here.kafka == known.kafka:
@@ -133,24 +147,31 @@ def _stand_still(using: str) -> None:
     """Raises NotAdopted while a relay is there. One that comes later waits for this transaction."""
     with connections[using].cursor() as sql:
         sql.execute("SELECT FROM outbox_shard ORDER BY shard FOR UPDATE")
-        sql.execute("SELECT owner FROM outbox_relay WHERE expires_at > clock_timestamp()")
+        # One that ends further away was written by a clock that was ahead.
+        sql.execute(
+            "SELECT owner FROM outbox_relay WHERE expires_at > clock_timestamp()"
+            " AND expires_at < clock_timestamp() + interval '1 hour'"
+        )
         owners = [owner for (owner,) in sql.fetchall()]
         if owners:
             raise NotAdopted(f"Stop the relays first, and wait for their leases to end: {', '.join(owners)}.")
         sql.execute("UPDATE outbox_shard SET owner = NULL, expires_at = NULL")
 
 
-def _traced(using: str) -> dict[Placement, int]:
-    """The offset behind the last record of each partition that is known to have been sent."""
+def _traced(known: Origin, using: str) -> dict[Placement, int]:
+    """The offset behind the last record of each partition that is known to have been sent to this Kafka."""
     with connections[using].cursor() as sql:
-        sql.execute(_TRACED)
+        sql.execute(_TRACED, [known.taken_at])
         return {(topic, partition): offset for topic, partition, offset in sql.fetchall()}
 
 
 def _lost(here: Here, known: Origin, settings: Config, using: str) -> Iterator[Record]:
     """What Kafka has and this database has not."""
-    traced = _traced(using)
-    starts = {place: max(traced.get(place, 0), origin.end_in(known, place)) for place in here.ends}
+    traced = _traced(known, using)
+    starts = {}
+    for place, end in here.ends.items():
+        begin = traced.get(place, 0)
+        starts[place] = max(begin if begin <= end else 0, origin.end_in(known, place, here))
     for some in _batches(records_between(settings.kafka, starts, here.ends, timeout=TIMEOUT)):
         yield from origin.strangers(some, settings=settings, using=using)
 

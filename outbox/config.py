@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
 from outbox.topics import Topic
@@ -39,6 +40,10 @@ class Config:
     lease: float = 5.0
     consumer_batch: int = 500
     unknown_retries: int = 3
+
+    def source_of(self, using: str) -> str:
+        """How `source` begins for events of a database: other than `default` it has its alias behind it."""
+        return self.source if using == DEFAULT_DB_ALIAS else f"{self.source}.{using}"
 
     def declared_topics(self) -> tuple[Topic, ...]:
         """The Topics behind the dotted path."""

@@ -70,7 +70,7 @@ def _server(using: str) -> tuple[str, str]:
         return f"{sql.fetchone()[0]}/{oid}", timeline
 
 
-def _is_another(server: str, known: str) -> bool:
+def is_another(server: str, known: str) -> bool:
     """Where this role may not ask for the system identifier, or one before might not, the rest has to do."""
     systems = {one.partition("/")[0] for one in (server, known)}
     return server != known and _UNKNOWN not in systems
@@ -87,10 +87,11 @@ def take(here: Here, *, using: str) -> None:
     )
 
 
-def end_in(known: Origin, place: Placement) -> int:
-    """Where a partition ended when this was taken."""
+def end_in(known: Origin, place: Placement, here: Here) -> int:
+    """Where a partition ended when this was taken; 0 when it has been made anew since."""
     topic, partition = place
-    return int(known.ends.get(f"{topic}/{partition}", 0))
+    end = int(known.ends.get(f"{topic}/{partition}", 0))
+    return end if end <= here.ends[place] else 0
 
 
 def check(*, settings: Config, using: str) -> None:
@@ -104,20 +105,19 @@ def check(*, settings: Config, using: str) -> None:
             f"This is another Kafka (cluster {here.kafka}) than the outbox was sent to ({known.kafka})."
             f" {_TOLD}"
         )
-    if _is_another(here.server, known.server):
+    if is_another(here.server, known.server):
         raise RestoredDatabase(
             f"This is another database ({here.server}) than the outbox was written in ({known.server}): it"
             f" was restored, copied or upgraded. {_TOLD}"
         )
-    starts = {place: max(end_in(known, place), end - LAST) for place, end in here.ends.items()}
-    if unknown := strangers(
-        records_between(settings.kafka, starts, here.ends), settings=settings, using=using
-    ):
+    starts = {place: max(end_in(known, place, here), end - LAST) for place, end in here.ends.items()}
+    last = records_between(settings.kafka, starts, here.ends, timeout=TIMEOUT)
+    if unknown := strangers(last, settings=settings, using=using):
         one = unknown[0]
         raise RestoredDatabase(
-            f"Kafka has events from {settings.source} that this database has never written, one at offset"
-            f" {one.offset} of {one.topic}/{one.partition}: it was set back to an earlier moment, or another"
-            f" database writes under the same name. {_TOLD}"
+            f"Kafka has events from {settings.source_of(using)} that this database has never written, one at"
+            f" offset {one.offset} of {one.topic}/{one.partition}: it was set back to an earlier moment, or"
+            f" another database writes under the same name. {_TOLD}"
         )
     if here.timeline != known.timeline:
         logger.info("the server was promoted (timeline %s): Kafka knows nothing it lacks", here.timeline)
@@ -125,24 +125,28 @@ def check(*, settings: Config, using: str) -> None:
 
 
 def strangers(records: Iterable[Record], *, settings: Config, using: str) -> list[Record]:
-    """Those that bear this outbox's name, and are not in it. What is older than it goes back is passed."""
-    weeks = weeks_of("outbox_event", using=using)
-    oldest = lowest_id(min(week.start for week in weeks)) if weeks else UUID(int=0)
+    """Those that bear this outbox's name, and are not in it. Those of weeks that it does not hold are passed."""
     found: dict[UUID, Record] = {}
     for record in records:
-        event_id = _own_id(record, settings.source)
-        if event_id is not None and event_id >= oldest:
+        event_id = _own_id(record, settings.source_of(using))
+        if event_id is not None:
             found[event_id] = record
     with connections[using].cursor() as sql:
         sql.execute("SELECT id FROM outbox_event WHERE id = ANY(%s)", [list(found)])
         for (event_id,) in sql.fetchall():
             del found[event_id]
-    return list(found.values())
+    # Asked last: a week may be dropped at any time.
+    weeks = weeks_of("outbox_event", using=using)
+    return [
+        record
+        for event_id, record in found.items()
+        if any(lowest_id(week.start) <= event_id < lowest_id(week.end) for week in weeks)
+    ]
 
 
 def _own_id(record: Record, source: str) -> UUID | None:
     headers = dict(record.headers)
-    if not (headers.get("ce_source") or b"").startswith(f"{source}/".encode()):
+    if (headers.get("ce_source") or b"").rpartition(b"/")[0] != source.encode():
         return None
     try:
         return UUID((headers.get("ce_id") or b"").decode())

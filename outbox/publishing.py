@@ -99,7 +99,7 @@ def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) ->
         hash=hash_of(key),
         partition=None,
         type=event.type,
-        source=f"{config().source}/{event.type.partition('.')[0]}",
+        source=f"{config().source_of(using)}/{event.type.partition('.')[0]}",
         occurred_at=occurred_at,
         correlation_id=cause.correlation_id or event_id,
         causation_id=cause.causation_id,

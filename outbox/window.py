@@ -63,7 +63,7 @@ class Cursor:
 
 
 class Bounds(NamedTuple):
-    """Where a window's rows lie; found out once for all its pages.
+    """Where a window's rows lie, of whatever shard: shards that meet go on with one of their bounds.
 
     late   the position of the first late commit: a row of a transaction that `previous` lists as in progress
     floor  the position of the first other row
@@ -157,10 +157,10 @@ _BOUNDS = """
 SELECT min(position) FILTER (WHERE late), min(position) FILTER (WHERE NOT late), max(position + 0) FROM (
     SELECT position, false AS late FROM outbox_event
     WHERE txid >= %(after)s::xid8 AND txid < %(before)s::xid8 AND position > %(position)s
-        AND shard = ANY(%(shards)s) AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
+        AND pg_visible_in_snapshot(txid, %(current)s::pg_snapshot)
     UNION ALL
     SELECT position, true FROM outbox_event
-    WHERE txid = ANY(%(late)s::xid8[]) AND position > %(position)s AND shard = ANY(%(shards)s)
+    WHERE txid = ANY(%(late)s::xid8[]) AND position > %(position)s
 ) AS row"""
 # Pages are ranges of positions: those of the index on position, which look at each row once in all, from
 # where the window's rows lie; below that, late commits alone. Without an end to the range the planner may

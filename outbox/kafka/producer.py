@@ -25,6 +25,10 @@ _REFUSALS = {
 }
 
 
+def _nothing(*_: object) -> None:
+    return
+
+
 class RecordProducer:
     """Sends records and tells where each went. Idempotent, acks=all, retried for as long as it takes.
 
@@ -156,6 +160,8 @@ class RecordProducer:
         end = time.monotonic() + 1
         while len(self._producer) and (left := end - time.monotonic()) > 0:
             self._serve(left)
+        # What is called back holds this in its turn: its threads would stay until a collection of garbage.
+        self._taken, self._refused = _nothing, _nothing
 
     def _serve(self, timeout: float) -> None:
         # Not confluent's flush(): a fatal error raised in the midst of it breaks every later callback.

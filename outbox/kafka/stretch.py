@@ -43,10 +43,12 @@ def records_between(
                 if time.monotonic() - heard > timeout:
                     raise BrokerError("Kafka did not answer in time")
                 continue
-            heard = time.monotonic()
             place, fault = (str(message.topic()), known(message.partition())), message.error()
             if place not in left:
+                if time.monotonic() - heard > timeout:
+                    raise BrokerError("Kafka did not answer in time")
                 continue
+            heard = time.monotonic()
             if fault is None:
                 record = record_from(message)
                 if record.offset < left[place]:

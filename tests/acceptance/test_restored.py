@@ -86,7 +86,7 @@ def test_a_dump_restored_beside_its_original(relays: Relays) -> None:
     relays.lead_to(restored(relays.stack.database_url))
     assert "another database" in relays.said("run_relay")
     assert "one of its own" in relays.said("relay", "adopt", "clone")
-    assert "look again" in relays.said("relay", "adopt", "kafka")
+    assert "all along" in relays.said("relay", "adopt", "kafka")
     relays.manage("relay", "adopt", "dump")
     send_all(relays)
     publish_some(relays)

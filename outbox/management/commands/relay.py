@@ -28,13 +28,14 @@ class Command(BaseCommand):
         gone.add_argument("--reason", required=True, help="goes out in the placeholder's data")
         adopt = actions.add_parser("adopt", help="what a relay will not go on without being told")
         what = adopt.add_subparsers(dest="what", required=True)
-        what.add_parser("dump", help="the database was restored from a dump (pg_dump)")
-        what.add_parser(
+        dump = what.add_parser("dump", help="the database was restored from a dump (pg_dump)")
+        backup = what.add_parser(
             "backup", help="it is a physical copy in the original's place: backup, failover, pg_upgrade"
         )
-        what.add_parser("clone", help="it is a copy of one that lives on, and goes to a Kafka of its own")
         kafka = what.add_parser("kafka", help="Kafka is another one, a copy of the old one or a new one")
-        kafka.add_argument("--resend", action="store_true", help="it is new: send all that the outbox holds")
+        for one in (dump, backup, kafka):
+            one.add_argument("--resend", action="store_true", help="all that there is, to a new Kafka")
+        what.add_parser("clone", help="it is a copy of one that lives on, and goes to a Kafka of its own")
 
     def handle(self, *args: Any, **options: Any) -> None:
         using, action = options["database"], options["action"]
@@ -55,15 +56,15 @@ class Command(BaseCommand):
 
     def _adopt(self, options: dict[str, Any]) -> None:
         using = options["database"]
-        if options["what"] == "kafka":
-            found = adopting.with_new_kafka(resend=options["resend"], using=using)
+        if options["what"] == "clone":
+            found = adopting.as_clone(using=using)
         else:
             how = {
                 "dump": adopting.from_dump,
                 "backup": adopting.from_backup,
-                "clone": adopting.as_clone,
+                "kafka": adopting.with_new_kafka,
             }
-            found = how[options["what"]](using=using)
+            found = how[options["what"]](resend=options["resend"], using=using)
         if found.lost:
             self.stdout.write(
                 f"Kafka has {found.lost} events that this database lacks: others have acted on them. Their"

@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_not_adopted(topic: Topic) -> None:
         adopting.from_backup()
     publish_one(topic)
     relay_all()
-    with pytest.raises(NotAdopted, match="look again"):
+    with pytest.raises(NotAdopted, match="all along"):
         adopting.with_new_kafka(resend=True)
     other = Leases(using="default", seconds=60)
     other.beat()
@@ -165,6 +165,45 @@ def test_numbers_of_lost_events_are_not_given_again_and_adopting_twice_changes_n
     numbers = OutboxEvent.objects.order_by("position").values_list("key", "number")
     assert list(numbers) == [("a", 1), ("a", 4), ("a", 5), ("b", 2)]
     relay_all()
+
+
+def test_all_is_sent_to_a_new_kafka_also_what_was_sent_before_a_dump_was_adopted(topic: Topic) -> None:
+    first = publish_one(topic)
+    relay_all()
+    Origin.objects.update(server="the original/1")
+    second = publish_one(topic)
+    call_command("relay", "adopt", "dump")
+    relay_all()
+    assert _ids(topic, 2) == [first, second]
+    Origin.objects.update(server="the original/1", kafka="the old one")
+    with pytest.raises(CommandError, match="another one, too"):
+        call_command("relay", "adopt", "kafka", "--resend")
+    call_command("relay", "adopt", "dump", "--resend")
+    relay_all()
+    assert _ids(topic, 4) == [first, second, first, second]
+
+
+def test_lost_numbers_are_found_again_in_a_topic_that_was_made_anew(topic: Topic) -> None:
+    """Offsets of old traces, and of where partitions ended, say nothing of it."""
+    publish_one(topic)
+    relay_all()
+    Publication.objects.update(offset=1_000)
+    ends = {**Origin.objects.get().ends, f"{topic.name}/0": 1_000, f"{topic.name}/1": 1_000}
+    Origin.objects.update(ends=ends)
+    send(record_of(noted_on(topic)(about="a", text="lost"), number=2, headers={"ce_source": _source()}))
+    assert "never written" in refusal(topic)
+    assert adopting.from_backup().lost == 1
+    publish_one(topic)
+    assert list(OutboxEvent.objects.order_by("position").values_list("number", flat=True)) == [1, 3]
+
+
+def test_sources_that_begin_alike_are_apart_and_so_are_databases(topic: Topic) -> None:
+    publish_one(topic)
+    relay_all()
+    below = f"{config().source}/eu/tests".encode()
+    send(record_of(noted_on(topic)(about="b"), headers={"ce_source": below}))
+    relay_all()
+    assert config().source_of("shop") == f"{config().source}.shop"
 
 
 def _source() -> bytes:
