@@ -125,7 +125,7 @@ def check(*, settings: Config, using: str) -> None:
 
 
 def strangers(records: Iterable[Record], *, settings: Config, using: str) -> list[Record]:
-    """Those that bear this outbox's name, and are not in it. Those of weeks that it does not hold are passed."""
+    """Those that bear this outbox's name and are not in it, of the weeks that it holds."""
     found: dict[UUID, Record] = {}
     for record in records:
         event_id = _own_id(record, settings.source_of(using))
