@@ -9,16 +9,12 @@ offsets say so; afterwards every record is read and compared with the table's ro
 """
 
 import argparse
-import os
 import random
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import psutil
@@ -26,10 +22,10 @@ import psutil
 from benchmarks.arrivals import Arrivals, verify
 from benchmarks.connect import PREFIX, TUNING, Debezium
 from benchmarks.lock import LOCK_FILE
-from benchmarks.relay import DEADLINE, PROJECT, Bench
+from benchmarks.relay import DEADLINE, Bench
+from benchmarks.servers import PROJECT, own_servers
 from devstack.jars import JarCache
 from devstack.progress import Progress
-from devstack.stack import Stack
 
 TOPIC = "payments"
 POLL = 0.02
@@ -166,14 +162,7 @@ def main() -> None:
     options = parser.parse_args()
     jars = JarCache(PROJECT / ".devstack" / "debezium-jars", lock=LOCK_FILE, of="Debezium")
     jars.ensure(Progress())
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    stack = Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={})
-    try:
-        os.environ.update(stack.start().environment())
-        os.environ["DJANGO_SETTINGS_MODULE"] = "eventsite.settings"
-        import django
-
-        django.setup()
+    with own_servers() as stack:
         bench = Bench(stack, events=options.events)
         bench.prepare()
         add_topic()
@@ -194,9 +183,6 @@ def main() -> None:
                     f" warm {found.warm[-1]:.2f} s"
                 )
         report(measured, events=options.events)
-    finally:
-        stack.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def report(measured: dict[str, Measured], *, events: int) -> None:

@@ -12,11 +12,12 @@ import argparse
 import statistics
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
 from benchmarks.relay import Bench
-from benchmarks.servers import bench_on_own_servers
+from benchmarks.servers import own_servers
 
 TOPIC = "loyalty"
 WRITERS = 8
@@ -109,7 +110,10 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[50, 200, 1_000], help="events a second")
     parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
-    with bench_on_own_servers(events=0) as bench, bench.relays(1):
+    with own_servers() as stack, ExitStack() as running:
+        bench = Bench(stack, events=0)
+        bench.prepare()
+        running.enter_context(bench.relays(1))
         delays_at(bench, 50, seconds=3)  # Kafka and the relay are cold
         print(f"{'events/s':>8}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'late p99 ms':>13}")  # noqa: T201
         for rate in options.rates:

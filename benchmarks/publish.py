@@ -16,7 +16,8 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 from uuid import UUID, uuid4
 
-from benchmarks.servers import bench_on_own_servers
+from benchmarks.relay import Bench
+from benchmarks.servers import own_servers
 
 MANNERS = ("no outbox", "bare", "publish")
 
@@ -110,7 +111,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--writers", type=int, nargs="+", default=[1, 8])
     options = parser.parse_args()
-    with bench_on_own_servers(events=0) as bench:
+    with own_servers() as stack:
+        bench = Bench(stack, events=0)
+        bench.prepare()
         [(partition,)] = bench.query(
             "SELECT min(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'outbox_event'::regclass"
         )

@@ -10,25 +10,22 @@ durability at its defaults, on the same machine.
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psutil
 import psycopg
 
+from benchmarks.servers import PROJECT, own_servers
 from devstack.stack import Stack
 
-PROJECT = Path(__file__).resolve().parent.parent
 PAYLOAD_BYTES = 510
 PAGE = 5_000
 DEADLINE = 600.0
@@ -215,14 +212,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--old", type=int, default=0, help="rows published before, in hundreds of thousands")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    stack = Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={})
-    try:
-        os.environ.update(stack.start().environment())
-        os.environ["DJANGO_SETTINGS_MODULE"] = "eventsite.settings"
-        import django
-
-        django.setup()
+    with own_servers() as stack:
         bench = Bench(stack, events=options.events)
         bench.prepare()
         if options.old:
@@ -246,9 +236,6 @@ def main() -> None:
             " WHERE relname LIKE 'outbox_event_p%'"
         )
         print(f"dead tuples in the event table: {dead}")  # noqa: T201
-    finally:
-        stack.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def report(taken: dict[str, list[float]], memory: dict[str, float], *, events: int) -> None:

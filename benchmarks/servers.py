@@ -1,4 +1,4 @@
-"""Servers of their own for benchmarks, with the project's tables and topics."""
+"""Servers of their own for benchmarks."""
 
 import os
 import shutil
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.relay import PROJECT, Bench
 from devstack.stack import Stack
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def bench_on_own_servers(*, events: int) -> Iterator[Bench]:
+def own_servers() -> Iterator[Stack]:
     """A PostgreSQL and a Kafka, to which this process' Django leads; gone at the end."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     stack = Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={})
@@ -22,9 +23,7 @@ def bench_on_own_servers(*, events: int) -> Iterator[Bench]:
         import django
 
         django.setup()
-        bench = Bench(stack, events=events)
-        bench.prepare()
-        yield bench
+        yield stack
     finally:
         stack.stop()
         shutil.rmtree(folder, ignore_errors=True)

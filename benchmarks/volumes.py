@@ -5,9 +5,6 @@ puts the widest questions that are permitted. Prints milliseconds: of the databa
 of a whole answer of the API, each the best of several runs: others on the machine only add to it.
 """
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from devstack.stack import Stack
+from benchmarks.servers import own_servers
 
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = datetime(2025, 1, 1, tzinfo=UTC)
@@ -165,20 +162,11 @@ class statements:  # noqa: N801  (a context manager)
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    stack = Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={})
-    try:
-        os.environ.update(stack.start().environment())
-        os.environ["DJANGO_SETTINGS_MODULE"] = "eventsite.settings"
-        import django
+    with own_servers():
         from django.core.management import call_command
 
-        django.setup()
         call_command("migrate", verbosity=0)
         measure()
-    finally:
-        stack.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
