@@ -8,6 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 export PYTHON
 ARGS ?=
+BENCH ?= relay
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -35,8 +36,8 @@ test: $(VENV)/installed-dev chromium pgbouncer ## All tests, with a PostgreSQL, 
 fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 minutes; ARGS="--seconds 3600" for longer
 	$(RUN) -m tests.fuzz $(ARGS)
 
-bench: $(VENV)/installed-dev ## How fast a backlog reaches Kafka, against a ceiling measured beside it; ARGS="--rounds 5"
-	$(RUN) -m benchmarks.relay $(ARGS)
+bench: $(VENV)/installed-dev ## How fast a backlog reaches Kafka, against a ceiling measured beside it; BENCH=publish is another
+	$(RUN) -m benchmarks.$(BENCH) $(ARGS)
 
 check: $(VENV)/installed-dev ## Format, lint, layers, types, migrations, deployment settings
 	$(RUN) -m ruff format --check .

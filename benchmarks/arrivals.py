@@ -41,13 +41,22 @@ class Arrivals:
 
     def next_after(self, commit: Callable[[], float]) -> float:
         """Seconds from the commit of one event, whose moment it returns, until a consumer has its record."""
+        self.follow()
+        committed = commit()
+        self.next()
+        return time.perf_counter() - committed
+
+    def follow(self) -> None:
+        """Have next() return what arrives from now on."""
         self._assign(self._ends())
         # Its first fetch would take longer.
         self._consumer.poll(0.2)
-        committed = commit()
-        if self._poll(TIMEOUT) is None:
+
+    def next(self) -> Any:
+        """The next record, as soon as it is there. Raises TimeoutError."""
+        if (record := self._poll(TIMEOUT)) is None:
             raise TimeoutError(f"nothing arrived in {self.topic}")
-        return time.perf_counter() - committed
+        return record
 
     def read(self) -> Iterator[Any]:
         """All records, each partition's in order."""

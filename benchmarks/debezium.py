@@ -20,10 +20,9 @@ from typing import Protocol
 import psutil
 
 from benchmarks.arrivals import Arrivals, verify
+from benchmarks.bench import DEADLINE, PROJECT, Bench, running
 from benchmarks.connect import PREFIX, TUNING, Debezium
 from benchmarks.lock import LOCK_FILE
-from benchmarks.relay import DEADLINE, Bench
-from benchmarks.servers import PROJECT, own_servers
 from devstack.jars import JarCache
 from devstack.progress import Progress
 
@@ -162,14 +161,12 @@ def main() -> None:
     options = parser.parse_args()
     jars = JarCache(PROJECT / ".devstack" / "debezium-jars", lock=LOCK_FILE, of="Debezium")
     jars.ensure(Progress())
-    with own_servers() as stack:
-        bench = Bench(stack, events=options.events)
-        bench.prepare()
+    with running(events=options.events) as bench:
         add_topic()
         contenders: list[Contender] = [
             OurRelay(bench),
-            DebeziumRelay("Debezium, defaults", Debezium(stack, jars=jars, tuning={})),
-            DebeziumRelay("Debezium, tuned", Debezium(stack, jars=jars, tuning=TUNING)),
+            DebeziumRelay("Debezium, defaults", Debezium(bench.stack, jars=jars, tuning={})),
+            DebeziumRelay("Debezium, tuned", Debezium(bench.stack, jars=jars, tuning=TUNING)),
         ]
         measured = {contender.name: Measured() for contender in contenders}
         for number in range(options.rounds):

@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.servers import own_servers
+from benchmarks.bench import running
 
-PROJECT = Path(__file__).resolve().parent.parent
 YEAR = datetime(2025, 1, 1, tzinfo=UTC)
 CURRENCIES = ("EUR", "JPY", "USD")
 STATUSES = ("pending", "refunded", "rejected", "validated")
@@ -162,10 +160,7 @@ class statements:  # noqa: N801  (a context manager)
 
 
 def main() -> None:
-    with own_servers():
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
+    with running():
         measure()
 
 
