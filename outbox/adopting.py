@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -11,6 +12,7 @@ from outbox.config import Config, config
 from outbox.envelope import key_text
 from outbox.errors import NotAdopted
 from outbox.kafka import Placement, Record, records_between
+from outbox.lease import is_behind_its_cursor, members
 from outbox.models import Origin
 from outbox.origin import Here
 
@@ -78,7 +80,7 @@ def from_backup(*, resend: bool = False, using: str = DEFAULT_DB_ALIAS) -> Adopt
 
     Raises NotAdopted where the transaction ids say that it was a dump.
     """
-    if _is_behind_its_cursor(using):
+    if is_behind_its_cursor(using=using):
         raise NotAdopted("The transaction ids are behind the relay's cursor: this was a dump, not a backup.")
     return _adopt(using, *_sent_again(resend))
 
@@ -147,13 +149,7 @@ def _stand_still(using: str) -> None:
     """Raises NotAdopted while a relay is there. One that comes later waits for this transaction."""
     with connections[using].cursor() as sql:
         sql.execute("SELECT FROM outbox_shard ORDER BY shard FOR UPDATE")
-        # One that ends further away was written by a clock that was ahead.
-        sql.execute(
-            "SELECT owner FROM outbox_relay WHERE expires_at > clock_timestamp()"
-            " AND expires_at < clock_timestamp() + interval '1 hour'"
-        )
-        owners = [owner for (owner,) in sql.fetchall()]
-        if owners:
+        if owners := members(seconds=config().lease, using=using):
             raise NotAdopted(f"Stop the relays first, and wait for their leases to end: {', '.join(owners)}.")
         sql.execute("UPDATE outbox_shard SET owner = NULL, expires_at = NULL")
 
@@ -172,7 +168,8 @@ def _lost(here: Here, known: Origin, settings: Config, using: str) -> Iterator[R
     for place, end in here.ends.items():
         begin = traced.get(place, 0)
         starts[place] = max(begin if begin <= end else 0, origin.end_in(known, place, here))
-    for some in _batches(records_between(settings.kafka, starts, here.ends, timeout=TIMEOUT)):
+    records = records_between(settings.kafka, starts, here.ends, timeout=TIMEOUT)
+    while some := list(islice(records, AT_ONCE)):
         yield from origin.strangers(some, settings=settings, using=using)
 
 
@@ -201,26 +198,6 @@ def _step_behind(records: Iterable[Record], using: str) -> int:
             sql.execute(_APPEND_ONLY)
             sql.execute(_SHIFT_COUNTERS, lost)
     return count
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """itertools.batched() came with Python 3.12."""
-    some: list[Record] = []
-    for record in records:
-        some.append(record)
-        if len(some) == AT_ONCE:
-            yield some
-            some = []
-    yield some
-
-
-def _is_behind_its_cursor(using: str) -> bool:
-    with connections[using].cursor() as sql:
-        sql.execute(
-            "SELECT bool_or(pg_snapshot_xmax(previous) > pg_snapshot_xmax(pg_current_snapshot()))"
-            " FROM outbox_shard"
-        )
-        return bool(sql.fetchone()[0])
 
 
 def _unsent(using: str) -> int:

@@ -41,13 +41,17 @@ class Imbalance:
 # An end further away than any lease lasts was written while the database's clock was ahead.
 _AHEAD = "expires_at > clock_timestamp() + make_interval(secs => %(longest)s)"
 _ENDED = f"(expires_at <= clock_timestamp() OR {_AHEAD})"
+# Whether some shard's cursor knows transactions that this server has yet to number.
+_BEHIND = (
+    "(SELECT bool_or(pg_snapshot_xmax(previous) > pg_snapshot_xmax(pg_current_snapshot())) FROM outbox_shard)"
+)
 # Members in one order for all: the first ones have one shard more where the shards do not divide evenly.
 _LOOK = f"""
 SELECT (SELECT array_agg(owner ORDER BY owner) FROM outbox_relay WHERE NOT {_ENDED}),
     (SELECT count(*) FROM outbox_shard WHERE owner IS NULL OR owner = %(owner)s OR {_ENDED}),
     (SELECT count(*) FROM outbox_shard),
     (SELECT count(*) FROM outbox_shard WHERE owner = %(owner)s AND shard = ANY(%(held)s::smallint[])),
-    (SELECT bool_or(pg_snapshot_xmax(previous) > pg_snapshot_xmax(pg_current_snapshot())) FROM outbox_shard)
+    {_BEHIND}
 """
 _TAKE = f"""
 UPDATE outbox_shard AS shard SET owner = %(owner)s, epoch = shard.epoch + 1,
@@ -88,6 +92,28 @@ FROM (
 """
 
 
+def _longest(seconds: float) -> float:
+    """Relays need not agree on how long a lease lasts; by far they may not differ."""
+    return max(60.0, 10 * seconds)
+
+
+def members(*, seconds: float, using: str) -> list[str]:
+    """The relays that are there, where leases last about so long."""
+    with connections[using].cursor() as sql:
+        sql.execute(
+            f"SELECT owner FROM outbox_relay WHERE NOT {_ENDED} ORDER BY owner",
+            {"longest": _longest(seconds)},
+        )
+        return [owner for (owner,) in sql.fetchall()]
+
+
+def is_behind_its_cursor(*, using: str) -> bool:
+    """Whether the server's transaction ids are not those that a cursor was taken from."""
+    with connections[using].cursor() as sql:
+        sql.execute(f"SELECT {_BEHIND}")
+        return bool(sql.fetchone()[0])
+
+
 def check_primary(*, using: str) -> None:
     """Raises StandbyDatabase: it hides open transactions, and may lack rows of a window."""
     with connections[using].cursor() as sql:
@@ -103,8 +129,7 @@ class Leases:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.seconds = seconds
         self.using = using
-        # Relays need not agree on how long a lease lasts; by far they may not differ.
-        self._longest = max(60.0, 10 * seconds)
+        self._longest = _longest(seconds)
         self._epochs: dict[int, int] = {}
 
     @property

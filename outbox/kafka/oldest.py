@@ -2,11 +2,10 @@
 
 import time
 
-from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from outbox.kafka.base import BrokerError, Placement, Record, client_options, known
-from outbox.kafka.reader import record_from
+from outbox.kafka.base import BrokerError, Placement, Record, known
+from outbox.kafka.reader import onlooker, record_from
 
 
 def oldest_records(
@@ -16,21 +15,7 @@ def oldest_records(
 
     Raises BrokerError when Kafka does not tell of all of them within `timeout` seconds.
     """
-    client = Client(
-        client_options(
-            kafka,
-            **{
-                # librdkafka asks for one; nothing is ever joined or committed.
-                "group.id": "oldest",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-            },
-        )
-    )
+    client = onlooker(kafka, "oldest", {"enable.partition.eof": True})
     found: dict[Placement, Record] = {}
     awaited = set(starts)
     end = time.monotonic() + timeout

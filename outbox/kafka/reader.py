@@ -141,6 +141,28 @@ def _committed(error: KafkaError | None, parts: list[TopicPartition]) -> None:
         logger.warning("kafka: offsets not committed: %s", error.str())
 
 
+def onlooker(kafka: dict[str, str], group: str, options: dict[str, Any]) -> Client:
+    """A client that reads what it assigns to itself, and is a member of no group.
+
+    librdkafka asks for the name of one; nothing is ever joined or committed. What retention has taken is
+    passed over.
+    """
+    return Client(
+        client_options(
+            kafka,
+            **{
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 100,
+                **options,
+            },
+        )
+    )
+
+
 def record_from(message: Message) -> Record:
     """librdkafka's message as the engine knows records."""
     return Record(

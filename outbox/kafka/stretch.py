@@ -3,11 +3,10 @@
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from outbox.kafka.base import BrokerError, Placement, Record, client_options, known
-from outbox.kafka.reader import record_from
+from outbox.kafka.base import BrokerError, Placement, Record, known
+from outbox.kafka.reader import onlooker, record_from
 
 
 def records_between(
@@ -18,37 +17,19 @@ def records_between(
     What retention has taken is passed over. Raises BrokerError when nothing is heard for `timeout` seconds.
     """
     left = {place: end for place, end in ends.items() if starts.get(place, 0) < end}
-    client = Client(
-        client_options(
-            kafka,
-            **{
-                # librdkafka asks for one; nothing is ever joined or committed.
-                "group.id": "stretch",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-                "queued.max.messages.kbytes": 1_024,
-            },
-        )
-    )
+    options = {"enable.partition.eof": True, "queued.max.messages.kbytes": 1_024}
+    client = onlooker(kafka, "stretch", options)
     heard = time.monotonic()
     try:
         client.assign([TopicPartition(topic, part, starts.get((topic, part), 0)) for topic, part in left])
         while left:
             message = client.poll(0.5)
-            if message is None:
+            place = None if message is None else (str(message.topic()), known(message.partition()))
+            if message is None or place not in left:
                 if time.monotonic() - heard > timeout:
                     raise BrokerError("Kafka did not answer in time")
                 continue
-            place, fault = (str(message.topic()), known(message.partition())), message.error()
-            if place not in left:
-                if time.monotonic() - heard > timeout:
-                    raise BrokerError("Kafka did not answer in time")
-                continue
-            heard = time.monotonic()
+            heard, fault = time.monotonic(), message.error()
             if fault is None:
                 record = record_from(message)
                 if record.offset < left[place]:

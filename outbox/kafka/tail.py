@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException, TopicPartition
 
-from outbox.kafka.base import BrokerError, Record, client_options
-from outbox.kafka.reader import record_from
+from outbox.kafka.base import BrokerError, Record
+from outbox.kafka.reader import onlooker, record_from
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +28,8 @@ class TailReader:
         self._topics = list(topics)
         self._last = last
         self._started = False
-        self._client = Client(
-            client_options(
-                kafka,
-                **{
-                    # librdkafka asks for one; nothing is ever joined or committed.
-                    "group.id": "tail",
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    # What retention has taken meanwhile is passed over.
-                    "auto.offset.reset": "earliest",
-                    "isolation.level": "read_committed",
-                    "fetch.wait.max.ms": 100,
-                    "fetch.error.backoff.ms": 50,
-                    "queued.max.messages.kbytes": 1_024,
-                },
-            )
-        )
+        options = {"fetch.error.backoff.ms": 50, "queued.max.messages.kbytes": 1_024}
+        self._client = onlooker(kafka, "tail", options)
 
     def poll(self, *, limit: int, timeout: float) -> list[Record]:
         """Up to `limit` records, after at most `timeout` seconds.
