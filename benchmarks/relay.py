@@ -15,6 +15,7 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,11 +25,13 @@ import psycopg
 from benchmarks.arrivals import Arrivals
 from benchmarks.bench import DEADLINE, PAGE, Bench, running
 from benchmarks.rows import insert, insert_old
+from benchmarks.writers import percentiles
 
 TOPIC = "payments"
 OLD_DATABASE = "bench_old"
 TENTHS = 10
 POLL = 0.05
+TICKS = 1_000
 
 
 def relay(bench: Bench, *, relays: int = 1, held: bool = False) -> tuple[float, float]:
@@ -122,6 +125,33 @@ def with_old(bench: Bench, count: int) -> Bench:
     return other
 
 
+def ticks(bench: Bench) -> None:
+    """Print what it costs to find that there is nothing to send: the question of an idle relay, answered."""
+    from django.db import connections
+
+    from outbox.keys import SHARDS
+    from outbox.opening import Opener
+    from outbox.window import Snapshot, fetch
+
+    connection = connections[bench.using]
+    opener = Opener(size=PAGE, using=bench.using)
+    now, _ = opener.open(Snapshot(bench.query("SELECT pg_current_snapshot()::text")[0][0]), shards=[0])
+    questions: dict[str, Callable[[], object]] = {
+        "nothing to send": lambda: opener.open(now, shards=[*range(SHARDS)]),
+        "SELECT 1": lambda: fetch("SELECT 1", {}, using=bench.using, prepare=True),
+    }
+    taken: dict[str, list[float]] = defaultdict(list)
+    for name, ask in list(questions.items()) * TICKS:
+        began = time.perf_counter()
+        ask()
+        taken[name].append(time.perf_counter() - began)
+    connection.close()
+    print(f"\n{'answered in':28}{'p50 ms':>8}{'p99 ms':>8}")  # noqa: T201
+    for name, seconds in taken.items():
+        p50, p99 = percentiles(seconds, 0.5, 0.99)
+        print(f"{name:28}{p50:8.2f}{p99:8.2f}")  # noqa: T201
+
+
 def drain(bench: Bench, count: int) -> None:
     """Print how fast each tenth of one large backlog reaches Kafka, and the relay's memory meanwhile."""
     from outbox import clock
@@ -187,7 +217,9 @@ def main() -> None:
             "two relays": (bench, {"relays": 2}),
         }
         if options.old:
-            scenarios[f"one relay, {options.old:,} old rows"] = (with_old(bench, options.old), {})
+            other = with_old(bench, options.old)
+            scenarios[f"one relay, {options.old:,} old rows"] = (other, {})
+            ticks(other)
         # Not counted.
         relay(bench)
         ceiling(bench)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections
@@ -135,6 +134,19 @@ def _checked_time(event: Event, at: datetime, *, now: datetime) -> datetime:
     return moment
 
 
+# One round trip numbers the event under its key's lock and inserts it.
+_INSERT_ONE = """
+WITH counted AS (
+    INSERT INTO outbox_key_counter AS counter (topic, key, number) VALUES (%(topic)s, %(key)s, 1)
+    ON CONFLICT (topic, key) DO UPDATE SET number = counter.number + 1
+    RETURNING number
+)
+INSERT INTO outbox_event (id, shard, topic, key, hash, number, partition, type, source, occurred_at,
+    correlation_id, causation_id, traceparent, content_type, payload, owner)
+SELECT %(id)s, %(shard)s, %(topic)s, %(key)s, %(hash)s, number, %(partition)s, %(type)s, %(source)s,
+    %(occurred_at)s, %(correlation_id)s, %(causation_id)s, %(traceparent)s, %(content_type)s, %(payload)s,
+    %(owner)s
+FROM counted"""
 # One round trip numbers the events under their keys' locks and inserts them. The counters are taken in
 # sorted order, whatever the order of publishing, and before any position is drawn: LEFT JOIN reads all
 # of `counted` first, and a sorted subquery is never merged into the INSERT that draws the positions.
@@ -166,10 +178,12 @@ ORDER BY place
 def write(rows: list[OutboxRow], *, using: str) -> None:
     """Number and insert these events, in this order. Raises NoPartition."""
     fields = OutboxRow.__slots__
-    columns: list[list[Any]] = [[getattr(row, field) for row in rows] for field in fields]
     try:
         with connections[using].cursor() as cursor:
-            cursor.execute(_INSERT, columns)
+            if len(rows) == 1 and rows[0].key is not None:
+                cursor.execute(_INSERT_ONE, {field: getattr(rows[0], field) for field in fields})
+            else:
+                cursor.execute(_INSERT, [[getattr(row, field) for row in rows] for field in fields])
     except IntegrityError as error:
         # No partition is a check violation (23514) too, the one that names no constraint.
         cause = error.__cause__

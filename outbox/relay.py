@@ -22,13 +22,14 @@ from outbox.errors import LeaseLost, OutboxError
 from outbox.kafka import BrokerError
 from outbox.lease import Heartbeat, Leases, Positions
 from outbox.listen import Listener
+from outbox.opening import Opener
 from outbox.pages import BatchRefused, Key, Page
 from outbox.placing import Placing
 from outbox.reading import PageReader
 from outbox.recorder import Recorder
 from outbox.recovery import Family, backoff, family_of
 from outbox.sending import Sending
-from outbox.window import Cursor, snapshot
+from outbox.window import Cursor, WindowPage, snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Relay:
         self._looked_at = 0.0
         self._check_origin()
         self._leases.begin_again()
+        self._opener = Opener(size=self._settings.relay_page_bytes, using=self._using)
         self._sending = Sending(self._settings, held=self._held, stop=self._stop, suspicious=self._suspicious)
         try:
             with (
@@ -116,18 +118,12 @@ class Relay:
 
     def _send_next(self) -> int:
         """Send the next page of each window; return how many records they were."""
-        if any(cursor.current is None for cursor in self._positions):
-            # One end for all that need one: they then come equally far, and are read together.
-            now = snapshot(using=self._using)
-            self._positions = _merged(
-                (cursor if cursor.current else replace(cursor, current=now), shards)
-                for cursor, shards in self._positions.items()
-            )
+        opened = self._open()
         sent, full, moved = 0, False, []
         most = self._sending.most
         limit = min(self._limit, most)
         for cursor, shards in self._positions.items():
-            found = self._reader.read(cursor, shards, limit=limit, following=min(2 * limit, most))
+            found = opened or self._reader.read(cursor, shards, limit=limit, following=min(2 * limit, most))
             after = cursor.after(found)
             # A window without rows leaves nothing to be written: a wider one holds nothing more. But one of
             # which something was sent is to be known to be over.
@@ -140,6 +136,23 @@ class Relay:
         self._reader.forget_all_but(self._positions)
         self._limit = min(2 * self._limit, self._settings.relay_page) if full else FEWEST
         return sent
+
+    def _open(self) -> WindowPage | None:
+        """Give an end to all that have come to theirs; return the only window's rows, if they are few."""
+        if all(cursor.current for cursor in self._positions):
+            return None
+        found = None
+        if len(self._positions) == 1:
+            [(cursor, shards)] = self._positions.items()
+            now, found = self._opener.open(cursor.previous, shards=shards)
+        else:
+            # One end for all: they then come equally far, and are read together.
+            now = snapshot(using=self._using)
+        self._positions = _merged(
+            (cursor if cursor.current else replace(cursor, current=now), shards)
+            for cursor, shards in self._positions.items()
+        )
+        return found
 
     def _hear(self, timeout: float) -> None:
         """Hear what Kafka says, and have recorded what is done."""

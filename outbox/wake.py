@@ -8,11 +8,15 @@ wake-up may be lost, and a relay behind a pooler hears none: relays poll as well
 import logging
 import os
 import threading
+import time
 
 from django.db import Error, connections
 
 CHANNEL = "outbox"
 IDLE_SECONDS = 20.0
+# After a wake-up, in which commits are gathered for the next one: each would cost as much as a small commit.
+# A relay that has something under way looks again by itself.
+REST_SECONDS = 0.005
 
 logger = logging.getLogger(__name__)
 _wakers: dict[str, "Waker"] = {}
@@ -53,6 +57,7 @@ class Waker:
                     connection.ensure_connection()
                     with connection.cursor() as cursor:
                         cursor.execute(f"NOTIFY {CHANNEL}")
+                    time.sleep(REST_SECONDS)
                 except Error as error:
                     # The business commit stands; relays find it by polling.
                     logger.warning("could not wake the relays, they will poll: %s", error)

@@ -263,7 +263,9 @@ class _Question:
         return records, cut
 
 
-def fetch(query: str, parameters: dict[str, Any], *, using: str) -> list[tuple[Any, ...]]:
+def fetch(
+    query: str, parameters: dict[str, Any], *, using: str, prepare: bool = False
+) -> list[tuple[Any, ...]]:
     """Rows with text as bytes, which is what Kafka takes, and varchar as str.
 
     Past Django's cursor, which has everything sent as text: payloads would come as hexadecimal digits.
@@ -272,6 +274,6 @@ def fetch(query: str, parameters: dict[str, Any], *, using: str) -> list[tuple[A
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as sql:
         sql.adapters.register_loader("text", ByteaBinaryLoader)
-        sql.execute(query, parameters, prepare=False, binary=True)
+        sql.execute(query, parameters, prepare=prepare, binary=True)
         rows: list[tuple[Any, ...]] = sql.fetchall()
     return rows

@@ -6,16 +6,18 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 
 import outbox
-from outbox import publish, window
+from outbox import opening, publish, window
 from outbox.keys import SHARDS
 from outbox.models import OutboxEvent
-from outbox.window import Cursor, OutboxRecord, Snapshot, read_page, snapshot
+from outbox.opening import FEW, Opener
+from outbox.window import Cursor, OutboxRecord, Snapshot, WindowPage, read_page, snapshot
 from tests.engine import Noted, Writer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -25,17 +27,32 @@ EVERY_SHARD = list(range(SHARDS))
 
 
 class Reader:
-    """A relay without Kafka: it reads windows as the relay does."""
+    """A relay without Kafka: it reads windows as the relay does.
 
-    def __init__(self) -> None:
+    opens  have small windows come along with their end
+    """
+
+    def __init__(self, *, opens: bool = False) -> None:
         self.cursor = Cursor(Snapshot("3:3:"), None, 0)
+        self.opener = Opener(size=1_000_000, using="default") if opens else None
 
     def page(self, *, limit: int = 1_000, size: int = 1_000_000) -> list[OutboxRecord]:
         if self.cursor.current is None:
-            self.cursor = replace(self.cursor, current=snapshot(using="default"))
+            page = self._open()
+            if page is not None:
+                self.cursor = self.cursor.after(page)
+                return page.records
         page = read_page(self.cursor, shards=EVERY_SHARD, limit=limit, size=size, using="default")
         self.cursor = self.cursor.after(page)
         return page.records
+
+    def _open(self) -> WindowPage | None:
+        if self.opener is None:
+            now, page = snapshot(using="default"), None
+        else:
+            now, page = self.opener.open(self.cursor.previous, shards=EVERY_SHARD)
+        self.cursor = replace(self.cursor, current=now)
+        return page
 
     def rest(self, *, limit: int = 1_000, size: int = 1_000_000) -> list[list[OutboxRecord]]:
         """Page after page, until a window of its own has none."""
@@ -55,8 +72,13 @@ class Reader:
 
 
 @pytest.fixture
-def reader() -> Reader:
+def pager() -> Reader:
     return Reader()
+
+
+@pytest.fixture(params=["opened", "by pages"])
+def reader(request: pytest.FixtureRequest) -> Reader:
+    return Reader(opens=request.param == "opened")
 
 
 @pytest.fixture
@@ -154,23 +176,21 @@ def test_savepoints_released_are_read_and_rolled_back_are_not(reader: Reader, on
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
-def test_pages_smaller_than_the_window_keep_to_its_frozen_end(
-    reader: Reader, one: Writer, limit: int
-) -> None:
+def test_pages_smaller_than_the_window_keep_to_its_frozen_end(pager: Reader, one: Writer, limit: int) -> None:
     """What commits while a window is drained belongs to the next one, even below the page's position."""
     one.begin()
     one.publish("late")
     with transaction.atomic():
         for about in "abcde":
             publish(Noted(about=about))
-    seen = reader.names(limit=limit)
+    seen = pager.names(limit=limit)
     one.end()
     with transaction.atomic():
         publish(Noted(about="after"))
-    while reader.cursor.current is not None:
-        seen += reader.names(limit=limit)
+    while pager.cursor.current is not None:
+        seen += pager.names(limit=limit)
     assert [key for key, _ in seen] == list("abcde")
-    assert [record.key_text for page in reader.rest(limit=limit) for record in page] == ["late", "after"]
+    assert [record.key_text for page in pager.rest(limit=limit) for record in page] == ["late", "after"]
 
 
 def test_a_late_event_and_a_new_one_of_the_next_window_come_by_position(
@@ -188,11 +208,11 @@ def test_a_late_event_and_a_new_one_of_the_next_window_come_by_position(
     assert reader.names() == [("late", 1), ("new", 1)]
 
 
-def test_other_shards_are_left_to_their_relay(reader: Reader) -> None:
+def test_other_shards_are_left_to_their_relay(pager: Reader) -> None:
     with transaction.atomic():
         for number in range(50):
             publish(Noted(about=f"key-{number}"))
-    cursor = replace(reader.cursor, current=snapshot(using="default"))
+    cursor = replace(pager.cursor, current=snapshot(using="default"))
     pages = [
         read_page(cursor, shards=[shard], limit=1_000, size=1_000_000, using="default")
         for shard in EVERY_SHARD
@@ -201,11 +221,11 @@ def test_other_shards_are_left_to_their_relay(reader: Reader) -> None:
     assert sum(len(page.records) for page in pages) == 50
 
 
-def test_a_page_holds_about_its_size_in_bytes_and_one_event_at_least(reader: Reader) -> None:
+def test_a_page_holds_about_its_size_in_bytes_and_one_event_at_least(pager: Reader) -> None:
     with transaction.atomic():
         for about, text in [("a", "x" * 600), ("b", "x" * 600), ("c", "x" * 5_000), ("d", ""), ("e", "")]:
             publish(Noted(about=about, text=text))
-    pages = reader.rest(size=1_000)
+    pages = pager.rest(size=1_000)
     assert ["".join(record.key_text or "" for record in page) for page in pages] == ["ab", "c", "de"]
 
 
@@ -250,25 +270,26 @@ def test_many_writers_lose_and_reorder_nothing(reader: Reader) -> None:
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
 
 
-def fill(count: int, *, prefix: str = "k") -> None:
+def fill(count: int, *, prefix: str = "k", text: str = "") -> None:
     """So many events in a transaction of their own, or in the one under way."""
     with outbox.atomic():
         for number in range(count):
-            publish(Noted(about=f"{prefix}-{number % 10}"))
+            publish(Noted(about=f"{prefix}-{number % 10}", text=text))
 
 
 def plan_of(monkeypatch: pytest.MonkeyPatch, read: Callable[[], object]) -> list[dict[str, Any]]:
     """The plans of the statements that read pages, executed."""
     plans: list[dict[str, Any]] = []
 
-    def explain(query: str, parameters: dict[str, Any], *, using: str) -> Any:
-        [(found,)] = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters, using=using)
+    def explain(query: str, parameters: dict[str, Any], *, using: str, prepare: bool = False) -> Any:
+        [(found,)] = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters, using=using, prepare=prepare)
         plans.append(found[0]["Plan"])
-        return rows(query, parameters, using=using)
+        return rows(query, parameters, using=using, prepare=prepare)
 
     rows = window.fetch
     with monkeypatch.context() as patch:
         patch.setattr(window, "fetch", explain)
+        patch.setattr(opening, "fetch", explain)
         read()
     return plans
 
@@ -283,65 +304,124 @@ def rows_read(plan: dict[str, Any]) -> int:
 
 
 def test_an_empty_window_reads_none_of_the_rows_that_were_sent(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
+    pager: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(3_000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE outbox_event")
-    reader.rest()
+    pager.rest()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")  # the snapshot moves on
-    [plan] = plan_of(monkeypatch, reader.page)
+    [plan] = plan_of(monkeypatch, pager.page)
     assert rows_read(plan) == 0
 
 
 def test_each_row_of_a_window_is_looked_at_about_once_after_its_first_page(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
+    pager: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(2_000, prefix="old")
-    reader.rest()
+    pager.rest()
     fill(2_000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE outbox_event")
-    reader.page(limit=100)
-    plans = plan_of(monkeypatch, lambda: reader.rest(limit=100))
+    pager.page(limit=100)
+    plans = plan_of(monkeypatch, lambda: pager.rest(limit=100))
     pages = [plan for plan in plans if '"Limit"' in json.dumps(plan)]
     assert len(pages) == 20
     assert sum(map(rows_read, pages)) <= 2_100
 
 
 def test_a_late_transaction_of_many_rows_far_below_the_others_is_read_page_by_page(
-    reader: Reader, one: Writer, monkeypatch: pytest.MonkeyPatch
+    pager: Reader, one: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between it and the window's other rows lie those that were sent meanwhile: they are not looked at."""
     one.begin()
     one.call(lambda: fill(300, prefix="late"))
     fill(2_000, prefix="sent")
-    assert len(reader.rest()) == 2
+    assert len(pager.rest()) == 2
     fill(50, prefix="new")
     one.end()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE outbox_event")
     seen: list[OutboxRecord] = []
-    plans = plan_of(monkeypatch, lambda: seen.extend(row for page in reader.rest(limit=100) for row in page))
+    plans = plan_of(monkeypatch, lambda: seen.extend(row for page in pager.rest(limit=100) for row in page))
     assert [str(row.key_text).partition("-")[0] for row in seen] == ["late"] * 300 + ["new"] * 50
     assert [row.position for row in seen] == sorted(row.position for row in seen)
     assert sum(map(rows_read, plans)) < 1_500
 
 
 def test_a_relay_that_begins_in_the_midst_of_a_window_finds_the_rest_of_it(
-    reader: Reader, one: Writer
+    pager: Reader, one: Writer
 ) -> None:
     one.begin()
     one.call(lambda: fill(30, prefix="late"))
     fill(10, prefix="sent")
-    reader.rest()
+    pager.rest()
     fill(30, prefix="new")
     one.end()
-    seen = reader.page(limit=20)
-    reader.cursor = Cursor(reader.cursor.previous, reader.cursor.current, reader.cursor.position)
-    seen += [row for page in reader.rest(limit=20) for row in page]
+    seen = pager.page(limit=20)
+    pager.cursor = Cursor(pager.cursor.previous, pager.cursor.current, pager.cursor.position)
+    seen += [row for page in pager.rest(limit=20) for row in page]
     assert [str(row.key_text).partition("-")[0] for row in seen] == ["late"] * 30 + ["new"] * 30
+
+
+def test_what_is_opened_is_of_ones_own_shards() -> None:
+    with transaction.atomic():
+        for number in range(50):
+            publish(Noted(about=f"key-{number}"))
+    opener = Opener(size=1_000_000, using="default")
+    pages = [opener.open(Snapshot("3:3:"), shards=[shard])[1] for shard in EVERY_SHARD]
+    assert all(page is not None and page.records for page in pages)
+    assert sum(len(page.records) for page in pages if page is not None) == 50
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_large_window_is_opened_without_its_rows(one: Writer, *, late: bool) -> None:
+    """Large in rows or in bytes, whether they are new or come late."""
+    opener, previous = Opener(size=10_000, using="default"), Snapshot("3:3:")
+    for count, text, few in [(FEW, "", True), (FEW + 1, "", False), (11, "x" * 1_000, False)]:
+        one.begin()
+        one.publish("first", text)
+        if late:
+            fill(1, prefix="quick")
+            previous, _ = opener.open(previous, shards=EVERY_SHARD)
+        one.call(partial(fill, count - 1, text=text))
+        one.end()
+        now, page = opener.open(previous, shards=EVERY_SHARD)
+        assert (page is not None and len(page.records) == count) if few else page is None
+        previous = now
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_opening_looks_at_no_row_that_was_sent_or_is_yet_to_be_committed(one: Writer, mode: str) -> None:
+    """Whether its plan is made for these parameters or for any, as that of a prepared question is."""
+    fill(3_000)
+    one.begin()
+    one.call(lambda: fill(2_000, prefix="open"))
+    fill(1)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_event")
+    reader = Reader(opens=True)
+    reader.rest()
+    fill(5, prefix="new")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        before = entries_read()
+        assert len(reader.page()) == 5
+        assert entries_read() - before == 5
+        assert reader.page() == []
+        assert entries_read() - before == 5
+
+
+def entries_read() -> int:
+    """Rows and index entries that this transaction has come across, visible or not, in all partitions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(pg_stat_get_xact_tuples_returned(one.oid)) FROM pg_class AS one"
+            " LEFT JOIN pg_index ON indexrelid = one.oid JOIN pg_partition_tree('outbox_event') AS part"
+            " ON part.relid = coalesce(indrelid, one.oid)"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def test_a_prepared_transaction_is_read_once_it_commits(reader: Reader, one: Writer) -> None:
