@@ -7,20 +7,25 @@ from django.conf import settings
 from contracts.money import Money
 from contracts.payments import PaymentRefunded, PaymentValidated
 from loyalty import services
-from outbox import Consumer, Delivery, clock, handles
+from outbox import Consumer, Delivery, clock, handles, handles_batch
 
 consumer = Consumer(name="loyalty", sync_delay_limit=timedelta(seconds=5))
 
 
-@handles(consumer, PaymentValidated)
-def earn_points(delivery: Delivery[PaymentValidated]) -> None:
+@handles_batch(consumer, PaymentValidated)
+def earn_points(deliveries: list[Delivery[PaymentValidated]]) -> None:
     """A validated payment earns its customer points by the rule of the settings."""
-    event = delivery.event
     services.earn_points(
-        payment_id=event.payment_id,
-        merchant_id=event.merchant_id,
-        customer_id=event.customer_id,
-        money=Money(event.amount_minor, event.currency),
+        paid=[
+            services.Paid(
+                payment_id=one.event.payment_id,
+                merchant_id=one.event.merchant_id,
+                customer_id=one.event.customer_id,
+                money=Money(one.event.amount_minor, one.event.currency),
+                follows=one,
+            )
+            for one in deliveries
+        ],
         points_per_unit=settings.LOYALTY_POINTS_PER_UNIT,
         at=clock.now(using=consumer.using),
     )

@@ -1,66 +1,109 @@
 """Writes of loyalty. Each owns one transaction, in which the change and its event are one."""
 
 import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from contracts.loyalty import PointsEarned, PointsReversed
 from contracts.money import Money
 from loyalty.errors import PointsAlreadyEarned
 from loyalty.models import Account, LedgerEntry, Reason
 from loyalty.points import points_for
-from outbox import publish
+from outbox import Delivery, following, publish
 from outbox.ids import new_id
 
 logger = logging.getLogger(__name__)
+Customer = tuple[UUID, str]  # a merchant's
 
 
-def earn_points(
-    *,
-    payment_id: UUID,
-    merchant_id: UUID,
-    customer_id: str,
-    money: Money,
-    points_per_unit: int,
-    at: datetime,
-) -> LedgerEntry:
-    """Enter the points of a validated payment and publish PointsEarned; the account is opened when missing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """A validated payment.
 
-    Raises PointsAlreadyEarned at a second time for one payment.
+    follows  the delivery whose consequence its points are; None for that of what is under way here
+    """
+
+    payment_id: UUID
+    merchant_id: UUID
+    customer_id: str
+    money: Money
+    follows: Delivery[Any] | None = None
+
+    @property
+    def customer(self) -> Customer:
+        """Whose account its points go to."""
+        return self.merchant_id, self.customer_id
+
+
+def earn_points(*, paid: Sequence[Paid], points_per_unit: int, at: datetime) -> list[LedgerEntry]:
+    """Enter the points of validated payments, all or none of them, and publish a PointsEarned for each.
+
+    Accounts are opened where they are missing. Raises PointsAlreadyEarned at a payment's second time.
     """
     try:
         with transaction.atomic():
-            account, _ = Account.objects.get_or_create(
-                merchant_id=merchant_id,
-                customer_id=customer_id,
-                defaults={"id": new_id(at), "created_at": at},
+            accounts = _accounts({one.customer for one in paid}, at=at)
+            entries = LedgerEntry.objects.bulk_create(
+                LedgerEntry(
+                    id=new_id(at),
+                    account=accounts[one.customer],
+                    points=points_for(one.money, points_per_unit=points_per_unit),
+                    reason=Reason.EARNED,
+                    payment_id=one.payment_id,
+                    created_at=at,
+                )
+                for one in paid
             )
-            entry = LedgerEntry.objects.create(
-                id=new_id(at),
-                account=account,
-                points=points_for(money, points_per_unit=points_per_unit),
-                reason=Reason.EARNED,
-                payment_id=payment_id,
-                created_at=at,
-            )
-            publish(
-                PointsEarned(
+            for entry, one in zip(entries, paid, strict=True):
+                event = PointsEarned(
                     entry_id=entry.id,
-                    merchant_id=merchant_id,
-                    customer_id=customer_id,
-                    payment_id=payment_id,
+                    merchant_id=one.merchant_id,
+                    customer_id=one.customer_id,
+                    payment_id=one.payment_id,
                     points=entry.points,
-                ),
-                at=at,
-                owner=str(merchant_id),
-            )
+                )
+                with following(one.follows):
+                    publish(event, at=at, owner=str(one.merchant_id))
     except IntegrityError as error:
         if "loyalty_once_per_payment" in str(error):
-            raise PointsAlreadyEarned(f"Payment {payment_id} has earned its points already.") from error
+            detail = str(error).partition("DETAIL:")[2].strip()
+            raise PointsAlreadyEarned(f"The payment has earned its points already: {detail}") from error
         raise
-    return entry
+    return entries
+
+
+def _accounts(customers: Iterable[Customer], *, at: datetime) -> dict[Customer, Account]:
+    """Their accounts. New ones are opened in sorted order, so that two who open the same do not deadlock."""
+    known = _known_accounts(customers)
+    missing = sorted({*customers} - {*known})
+    if not missing:
+        return known
+    Account.objects.bulk_create(
+        (
+            Account(id=new_id(at), merchant_id=merchant_id, customer_id=customer_id, created_at=at)
+            for merchant_id, customer_id in missing
+        ),
+        ignore_conflicts=True,
+    )
+    return known | _known_accounts(missing)
+
+
+def _known_accounts(customers: Iterable[Customer]) -> dict[Customer, Account]:
+    names: dict[UUID, set[str]] = defaultdict(set)
+    for merchant_id, customer_id in customers:
+        names[merchant_id].add(customer_id)
+    wanted = Q()
+    for merchant_id, customer_ids in names.items():
+        wanted |= Q(merchant_id=merchant_id, customer_id__in=customer_ids)
+    found = Account.objects.filter(wanted) if names else Account.objects.none()
+    return {(account.merchant_id, account.customer_id): account for account in found}
 
 
 def reverse_points(*, payment_id: UUID, merchant_id: UUID, at: datetime) -> LedgerEntry | None:

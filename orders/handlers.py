@@ -5,21 +5,26 @@ from datetime import timedelta
 from contracts.money import Money
 from contracts.payments import PaymentRefunded, PaymentValidated
 from orders import services
-from outbox import Consumer, Delivery, clock, handles
+from outbox import Consumer, Delivery, clock, handles, handles_batch
 
 consumer = Consumer(name="orders", sync_delay_limit=timedelta(seconds=5))
 
 
-@handles(consumer, PaymentValidated)
-def instantiate_order(delivery: Delivery[PaymentValidated]) -> None:
+@handles_batch(consumer, PaymentValidated)
+def instantiate_orders(deliveries: list[Delivery[PaymentValidated]]) -> None:
     """A validated payment becomes an order, made now: however late the event comes, OrderCreated is true."""
-    event = delivery.event
-    services.instantiate_order(
-        payment_id=event.payment_id,
-        merchant_id=event.merchant_id,
-        customer_id=event.customer_id,
-        money=Money(event.amount_minor, event.currency),
-        lines=event.lines,
+    services.instantiate_orders(
+        sold=[
+            services.Sold(
+                payment_id=one.event.payment_id,
+                merchant_id=one.event.merchant_id,
+                customer_id=one.event.customer_id,
+                money=Money(one.event.amount_minor, one.event.currency),
+                lines=one.event.lines,
+                follows=one,
+            )
+            for one in deliveries
+        ],
         at=clock.now(using=consumer.using),
     )
 

@@ -165,11 +165,12 @@ class Order(models.Model):
     def replace_lines(self, lines: Sequence[Line]) -> None:
         """Have these lines instead of those of before. The caller holds the row's lock."""
         self.lines.all().delete()
-        self.add_lines(lines)
+        OrderLine.objects.bulk_create(self.new_lines(lines))
+        self.hold_lines(lines)
 
-    def add_lines(self, lines: Sequence[Line]) -> None:
-        """Give lines to an order that has none. They must add up to the total: in the database, too."""
-        OrderLine.objects.bulk_create(
+    def new_lines(self, lines: Sequence[Line]) -> "list[OrderLine]":
+        """Rows of lines for an order that has none. They must add up to the total: in the database, too."""
+        return [
             OrderLine(
                 order=self,
                 position=position,
@@ -178,8 +179,7 @@ class Order(models.Model):
                 unit_price_minor=line.unit_price_minor,
             )
             for position, line in enumerate(lines, start=1)
-        )
-        self.hold_lines(lines)
+        ]
 
     def hold_lines(self, lines: Sequence[Line]) -> None:
         """Show these lines from here on, whatever others may give the order after this."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,46 +13,65 @@ from contracts.fields import Line
 from contracts.money import Money, minor_to_text
 from contracts.orders import Change, OrderCancelled, OrderCreated, OrderEvent, OrderModified
 from orders.errors import LinesDoNotAddUp, OrderExists, OrderNotFound
-from orders.models import Cause, Order, Status
-from outbox import clock, publish
+from orders.models import Cause, Order, OrderLine, Status
+from outbox import Delivery, clock, following, publish
 from outbox.ids import new_id
 
 logger = logging.getLogger(__name__)
 
 
-def instantiate_order(
-    *,
-    payment_id: UUID,
-    merchant_id: UUID,
-    customer_id: str,
-    money: Money,
-    lines: Sequence[Line],
-    at: datetime,
-) -> Order:
-    """Make the order of a validated payment and publish OrderCreated.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sold:
+    """What was sold for one validated payment.
 
-    Raises OrderExists at a second one, LinesDoNotAddUp when there are lines and their sum is not the money.
+    follows  the delivery whose consequence its order is; None for that of what is under way here
     """
-    order = Order(
-        id=new_id(at),
-        payment_id=payment_id,
-        merchant_id=merchant_id,
-        customer_id=customer_id,
-        total_minor=money.amount_minor,
-        currency=money.currency,
-        created_at=at,
-    )
-    if lines:
-        _check_sum(order, lines)
+
+    payment_id: UUID
+    merchant_id: UUID
+    customer_id: str
+    money: Money
+    lines: Sequence[Line]
+    follows: Delivery[Any] | None = None
+
+
+def instantiate_orders(*, sold: Sequence[Sold], at: datetime) -> list[Order]:
+    """Make the orders of validated payments, all or none of them, and publish an OrderCreated for each.
+
+    Raises OrderExists where a payment has its order already, LinesDoNotAddUp where there are lines and their
+    sum is not the money.
+    """
+    orders = [_new_order(one, at=at) for one in sold]
     try:
         with transaction.atomic():
-            order.save(force_insert=True)
-            order.add_lines(lines)
-            _publish(OrderCreated(**_facts(order, lines)), order, at=at)
+            Order.objects.bulk_create(orders)
+            OrderLine.objects.bulk_create(
+                line for order, one in zip(orders, sold, strict=True) for line in order.new_lines(one.lines)
+            )
+            for order, one in zip(orders, sold, strict=True):
+                with following(one.follows):
+                    _publish(OrderCreated(**_facts(order, one.lines)), order, at=at)
     except IntegrityError as error:
         if "orders_one_per_payment" in str(error):
-            raise OrderExists(f"Payment {payment_id} has its order already.") from error
+            detail = str(error).partition("DETAIL:")[2].strip()
+            raise OrderExists(f"The payment has its order already: {detail}") from error
         raise
+    return orders
+
+
+def _new_order(sold: Sold, *, at: datetime) -> Order:
+    order = Order(
+        id=new_id(at),
+        payment_id=sold.payment_id,
+        merchant_id=sold.merchant_id,
+        customer_id=sold.customer_id,
+        total_minor=sold.money.amount_minor,
+        currency=sold.money.currency,
+        created_at=at,
+    )
+    if sold.lines:
+        _check_sum(order, sold.lines)
+    order.hold_lines(sold.lines)
     return order
 
 

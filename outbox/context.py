@@ -51,8 +51,11 @@ def caused_by(
 
 
 @contextmanager
-def following(delivery: Delivery[Any]) -> Iterator[None]:
-    """Events published inside name this one as their cause, and continue its story."""
+def following(delivery: Delivery[Any] | None) -> Iterator[None]:
+    """Events published inside name this one as their cause, and continue its story. None changes nothing."""
+    if delivery is None:
+        yield
+        return
     with caused_by(
         correlation_id=delivery.correlation_id,
         causation_id=delivery.id,

@@ -11,9 +11,9 @@ from accounts.models import User
 from accounts.services import ensure_user
 from contracts.fields import Line
 from contracts.money import Money
-from loyalty.services import earn_points
-from orders.services import cancel_order, instantiate_order, modify_order
+from orders.services import cancel_order, modify_order
 from payments.services import reject_payment, request_payment
+from tests.integration.sales import earn_points, instantiate_order
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LINES = [Line(sku="<b>tea</b>", quantity=2, unit_price_minor=625)]

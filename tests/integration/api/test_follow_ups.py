@@ -11,10 +11,9 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from contracts.fields import Line
 from contracts.money import Money
-from loyalty.services import earn_points
-from orders.services import instantiate_order
 from outbox.models import OutboxEvent
 from tests.integration.api.answers import MakePayment, problem_of, refused_fields
+from tests.integration.sales import earn_points, instantiate_order
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

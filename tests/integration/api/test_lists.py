@@ -11,9 +11,10 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from contracts.money import Money
-from orders.services import cancel_order, instantiate_order, modify_order
+from orders.services import cancel_order, modify_order
 from payments.services import request_payment
 from tests.integration.api.answers import problem_of, refused_fields
+from tests.integration.sales import instantiate_order
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 EUROS = Money.parse("12.50", "EUR")

@@ -11,11 +11,11 @@ from accounts.models import User
 from contracts.fields import Line
 from contracts.money import Money
 from orders.models import Order, OrderLine
-from orders.services import instantiate_order
 from outbox import clock
 from outbox.models import OutboxEvent
 from tests.integration.api.answers import problem_of, refused_fields
 from tests.integration.api.bad_texts import BAD_TEXTS, GOOD_TEXTS, post_raw
+from tests.integration.sales import instantiate_order
 
 TEA = [{"sku": "tea", "quantity": 2, "unit_price": "6.25"}]
 CUPS = [

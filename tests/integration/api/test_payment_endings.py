@@ -9,13 +9,14 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from contracts.money import Money
-from loyalty.services import earn_points, reverse_points
+from loyalty.services import reverse_points
 from outbox import clock
 from outbox.models import OutboxEvent
 from payments.models import Payment
 from payments.services import expire_due_payments
 from tests.integration.api.answers import MakePayment, problem_of
 from tests.integration.api.bad_texts import BAD_TEXTS, GOOD_TEXTS, post_raw
+from tests.integration.sales import earn_points
 
 ENDINGS = ["reject", "refund"]
 AT_ONCE = 1e-6  # seconds: the shortest time that a deadline can leave

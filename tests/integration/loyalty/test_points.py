@@ -13,12 +13,13 @@ from pytest_django import Settings
 from contracts.loyalty import PointsEarned
 from contracts.money import Money
 from contracts.payments import PaymentValidated
-from loyalty import selectors, services
+from loyalty import selectors
 from loyalty.errors import AccountNotFound, PointsAlreadyEarned
 from loyalty.handlers import consumer, earn_points
 from loyalty.models import Account, LedgerEntry
 from outbox import NonRecoverable
 from outbox.models import OutboxEvent
+from tests.integration import sales
 from tests.integration.deliveries import delivered
 
 MERCHANT = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -44,7 +45,7 @@ def balance(merchant_id: UUID = MERCHANT, customer_id: str = "c-1") -> int:
 @pytest.mark.django_db
 def test_the_event_earns_points_and_says_so() -> None:
     event = validated()
-    earn_points(delivered(event))
+    earn_points([delivered(event)])
     assert balance() == 12
     entry = LedgerEntry.objects.get()
     assert (entry.points, entry.reason, entry.payment_id) == (12, "earned", event.payment_id)
@@ -59,13 +60,13 @@ def test_the_event_earns_points_and_says_so() -> None:
 @pytest.mark.django_db
 def test_the_rule_comes_from_the_settings(settings: Settings) -> None:
     settings.LOYALTY_POINTS_PER_UNIT = 10
-    earn_points(delivered(validated()))
+    earn_points([delivered(validated())])
     assert balance() == 125
 
 
 @pytest.mark.django_db
 def test_a_payment_too_small_for_a_point_still_has_its_entry() -> None:
-    earn_points(delivered(validated(amount_minor=99)))
+    earn_points([delivered(validated(amount_minor=99))])
     assert balance() == 0
     assert LedgerEntry.objects.get().points == 0
 
@@ -74,7 +75,7 @@ def test_a_payment_too_small_for_a_point_still_has_its_entry() -> None:
 def test_accounts_are_of_one_customer_with_one_merchant() -> None:
     other = uuid4()
     for event in (validated(), validated(), validated(merchant_id=other), validated(customer_id="c-2")):
-        earn_points(delivered(event))
+        earn_points([delivered(event)])
     assert Account.objects.count() == 3
     assert (balance(), balance(merchant_id=other), balance(customer_id="c-2")) == (24, 12, 12)
     assert len(selectors.accounts_of_customer(customer_id="c-1", limit=9)) == 2
@@ -85,9 +86,9 @@ def test_accounts_are_of_one_customer_with_one_merchant() -> None:
 @pytest.mark.django_db
 def test_a_second_event_for_the_payment_is_refused_for_good_and_changes_nothing() -> None:
     event = validated()
-    earn_points(delivered(event))
+    earn_points([delivered(event)])
     with pytest.raises(PointsAlreadyEarned, match=str(event.payment_id)) as refusal:
-        earn_points(delivered(event))
+        earn_points([delivered(event)])
     assert isinstance(refusal.value, NonRecoverable)
     assert (balance(), OutboxEvent.objects.count()) == (12, 1)
 
@@ -99,7 +100,7 @@ def test_payments_of_a_new_customer_at_once_open_one_account() -> None:
     def earn(_: int) -> None:
         try:
             together.wait(timeout=10)
-            services.earn_points(
+            sales.earn_points(
                 payment_id=uuid4(),
                 merchant_id=MERCHANT,
                 customer_id="c-1",
@@ -122,7 +123,7 @@ def test_payments_of_a_new_customer_at_once_open_one_account() -> None:
     "statement", ["UPDATE loyalty_ledgerentry SET points = 1", "DELETE FROM loyalty_ledgerentry"]
 )
 def test_the_database_refuses_to_rewrite_the_ledger(statement: str) -> None:
-    earn_points(delivered(validated()))
+    earn_points([delivered(validated())])
     with (
         pytest.raises(ProgrammingError, match="append-only"),
         transaction.atomic(),
@@ -134,7 +135,7 @@ def test_the_database_refuses_to_rewrite_the_ledger(statement: str) -> None:
 
 @pytest.mark.django_db
 def test_the_database_refuses_negative_earnings() -> None:
-    earn_points(delivered(validated()))
+    earn_points([delivered(validated())])
     account = Account.objects.get()
     with pytest.raises(IntegrityError), transaction.atomic():
         LedgerEntry.objects.create(

@@ -32,7 +32,7 @@ def earned(**given: Any) -> PaymentValidated:
         "currency": "EUR",
     }
     event = PaymentValidated(**facts | given)
-    earn_points(delivered(event))
+    earn_points([delivered(event)])
     return event
 
 

@@ -26,6 +26,7 @@ from outbox import NonRecoverable, clock
 from outbox.models import OutboxEvent
 from tests.integration.at_once import at_once
 from tests.integration.deliveries import delivered
+from tests.integration.sales import instantiate_order
 
 MERCHANT = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -48,7 +49,7 @@ def created(**given: Any) -> Order:
         "lines": TEA,
         "at": AT,
     }
-    return services.instantiate_order(**facts | given)
+    return instantiate_order(**facts | given)
 
 
 def modify(order: Order, **given: Any) -> tuple[Order, UUID | None]:

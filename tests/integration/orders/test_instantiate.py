@@ -12,7 +12,7 @@ from contracts.fields import Line
 from contracts.orders import OrderCreated
 from contracts.payments import PaymentValidated
 from orders.errors import OrderExists
-from orders.handlers import consumer, instantiate_order
+from orders.handlers import consumer, instantiate_orders
 from orders.models import Order
 from outbox import NonRecoverable, clock
 from outbox.models import OutboxEvent
@@ -42,7 +42,7 @@ def test_the_event_becomes_an_order_with_its_lines_and_an_event_of_its_own() -> 
     event = validated()
     started = clock.now()
     with transaction.atomic():
-        instantiate_order(delivered(event))
+        instantiate_orders([delivered(event)])
     order = Order.objects.get(payment_id=event.payment_id)
     assert (order.merchant_id, order.customer_id, order.status) == (MERCHANT, "c-1", "created")
     assert (order.total_minor, order.currency) == (1250, "EUR")
@@ -70,22 +70,22 @@ def test_the_event_becomes_an_order_with_its_lines_and_an_event_of_its_own() -> 
 
 def test_a_payment_without_lines_becomes_an_order_without_lines() -> None:
     event = validated(lines=())
-    instantiate_order(delivered(event))
+    instantiate_orders([delivered(event)])
     assert Order.objects.get(payment_id=event.payment_id).lines.count() == 0
 
 
 def test_a_second_event_for_the_payment_is_refused_for_good_and_changes_nothing() -> None:
     event = validated()
-    instantiate_order(delivered(event))
+    instantiate_orders([delivered(event)])
     with pytest.raises(OrderExists, match=str(event.payment_id)) as refusal:
-        instantiate_order(delivered(event))
+        instantiate_orders([delivered(event)])
     assert isinstance(refusal.value, NonRecoverable)
     assert (Order.objects.count(), OutboxEvent.objects.count()) == (1, 1)
 
 
 def test_an_unknown_currency_is_refused_for_good() -> None:
     with pytest.raises(UnknownCurrency) as refusal:
-        instantiate_order(delivered(validated(currency="XXX")))
+        instantiate_orders([delivered(validated(currency="XXX"))])
     assert isinstance(refusal.value, NonRecoverable)
     assert not Order.objects.exists()
 
@@ -97,6 +97,6 @@ def test_the_consumer_declares_what_it_reads_and_its_limit() -> None:
 
 @pytest.mark.parametrize("change", [{"total_minor": 0}, {"currency": "eu"}, {"status": "paid"}], ids=str)
 def test_the_database_itself_refuses_what_cannot_be(change: dict[str, Any]) -> None:
-    instantiate_order(delivered(validated()))
+    instantiate_orders([delivered(validated())])
     with pytest.raises(IntegrityError), transaction.atomic():
         Order.objects.update(**change)
