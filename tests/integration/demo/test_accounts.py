@@ -4,19 +4,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from pytest_django import Settings
 from rest_framework.authtoken.models import Token
 
 from accounts.models import User
 from demo.accounts import ACCOUNTS_FILE, Accounts, ensure_accounts
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(settings: Settings) -> None:
-    """A good hash takes a third of a second, four times a run."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def test_users_keep_their_passwords_and_tokens_from_run_to_run(tmp_path: Path) -> None:
