@@ -128,6 +128,7 @@ async def measure(
     seconds: float,
     rounds: int,
     say: Callable[[str], None],
+    warm_up: float = WARM_UP_SECONDS,
 ) -> dict[str, Measured]:
     """Every scenario, `rounds` times in turn; each names the parts that are stopped meanwhile.
 
@@ -138,7 +139,7 @@ async def measure(
     await until_all_run(site)
     async with Clients(url=site.url, token=token) as clients:
         await check(clients)
-        await fire(clients, rate=rate, seconds=WARM_UP_SECONDS, progress=lambda _: None)
+        await fire(clients, rate=rate, seconds=warm_up, progress=lambda _: None)
         await until_caught_up(site)
         for number in range(1, rounds + 1):
             for name, stopped in scenarios.items():

@@ -32,6 +32,8 @@ from payments.services import refund_payment, request_payment, validate_payment 
 MERCHANT = UUID(int=7)
 THREADS = 3
 CUSTOMERS = 5
+# Seconds between two payments of a thread: the load is not to take the processor from what is tested.
+PAUSE = 0.06
 # An order is cancelled so many payments of its thread later: most exist by then.
 LATER = 20
 
@@ -62,7 +64,7 @@ def cancel(payment_id: UUID) -> None:
 def work(stop: threading.Event, seed: int) -> None:
     paid: deque[UUID] = deque(maxlen=LATER)
     for turn in itertools.count():
-        if stop.wait(0.02):
+        if stop.wait(PAUSE):
             return
         try:
             payment_id = pay(seed + turn * THREADS)

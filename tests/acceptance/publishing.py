@@ -37,7 +37,8 @@ def event(chance: random.Random) -> PointsEarned:
 
 def work(stop: threading.Event, seed: int) -> None:
     chance = random.Random(seed)
-    while not stop.wait(chance.choice([0, 0, 0.01, 0.05])):
+    # At once after one another now and then, and not all that the machine can do: relays need it too.
+    while not stop.wait(chance.choice([0, 0, 0.02, 0.1])):
         with suppress(Error), outbox.atomic():
             for _ in range(chance.choice([1, 1, 2, 5])):
                 outbox.publish(event(chance), at=datetime.now(UTC))

@@ -5,7 +5,7 @@ The short form of benchmarks/resilience.py, which measures it.
 
 import asyncio
 
-from benchmarks.resilience import BASELINE, SCENARIOS, counts, measure
+from benchmarks.resilience import SCENARIOS, counts, measure
 from benchmarks.site import running_site
 from outbox.registry import all_consumers
 
@@ -20,16 +20,16 @@ def test_payments_are_answered_with_all_others_stopped_and_all_catches_up() -> N
             measure(
                 site,
                 accounts.merchants[0].token,
-                scenarios={name: SCENARIOS[name] for name in (BASELINE, WORST)},
+                scenarios={WORST: SCENARIOS[WORST]},
                 rate=RATE,
                 seconds=SECONDS,
                 rounds=1,
                 say=print,
+                warm_up=1.0,
             )
         )
         final = counts(site)
-    for one in measured.values():
-        assert one.errors == 0
-        assert len(one.answers) == RATE * SECONDS
+    assert measured[WORST].errors == 0
+    assert len(measured[WORST].answers) == RATE * SECONDS
     assert final.exact
-    assert final.validated >= 2 * RATE * SECONDS
+    assert final.validated >= RATE * SECONDS
