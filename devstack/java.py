@@ -43,6 +43,10 @@ class Java:
         """The flags that use the ahead-of-time cache, when there is one."""
         return (f"-XX:AOTCache={self._cache}", QUIET) if self._cache else ()
 
+    def recall(self) -> None:
+        """Use the cache from now on, if there is one."""
+        self._cache = self._cache or self._find()
+
     def train(self, spawn: Spawn, *, ready: Callable[[], bool], progress: Progress) -> None:
         """Find the cache or make it: start the server once, and stop it, which writes the cache.
 
@@ -50,7 +54,7 @@ class Java:
         because it would make their stop slow. A jar folder of another user has to do without.
         Raises ServerFailed.
         """
-        self._cache = self._cache or self._find()
+        self.recall()
         if self._cache or not os.access(self._jars.folder, os.W_OK):
             return
         with self._jars.exclusive():

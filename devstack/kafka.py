@@ -77,6 +77,7 @@ class Kafka(EmbeddedServer):
 
     def _launch(self) -> None:
         self._write_settings()
+        self._java.recall()
         if not (self.data / "meta.properties").exists():
             self._format()
         self._train()
@@ -115,6 +116,7 @@ class Kafka(EmbeddedServer):
                 "--ignore-formatted",
                 "--config",
                 self._settings_file,
+                flags=self._java.fast_start,
             ),
             what="Preparing Kafka's storage",
             env=_environment(),
