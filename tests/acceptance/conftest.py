@@ -1,5 +1,6 @@
 """What the acceptance tests share."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,8 +31,13 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[RunningDemo]:
-    """A demo that runs."""
+    """A demo that runs, and ends in order: nothing is left of it but what the next one needs."""
     with _temporary_folder() as folder:
         running = RunningDemo(folder)
         yield running
+        staff = running.read()["staff"]
         assert running.end() == 0
+        assert running.left() == []
+        assert not running.file.exists()
+        kept = json.loads((folder / "accounts.json").read_text())
+        assert staff["password"] == kept["staff"]["password"]

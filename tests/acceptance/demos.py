@@ -24,9 +24,13 @@ class RunningDemo:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder.with_suffix(".log")
+        self.start()
+
+    def start(self) -> None:
+        """Return when it is ready; after `kill`, a next one in the same folder."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "demo", "--folder", str(folder)],
+                [sys.executable, "manage.py", "demo", "--folder", str(self.folder)],
                 cwd=PROJECT,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
