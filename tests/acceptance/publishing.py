@@ -7,7 +7,6 @@ import os
 import random
 import sys
 import threading
-from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -39,12 +38,15 @@ def work(stop: threading.Event, seed: int) -> None:
     chance = random.Random(seed)
     # At once after one another now and then, and not all that the machine can do: relays need it too.
     while not stop.wait(chance.choice([0, 0, 0.02, 0.1])):
-        with suppress(Error), outbox.atomic():
-            for _ in range(chance.choice([1, 1, 2, 5])):
-                outbox.publish(event(chance), at=datetime.now(UTC))
-            stop.wait(chance.choice([0, 0, 0, 0.02]))
-            if chance.random() < 0.1:
-                transaction.set_rollback(True)
+        try:
+            with outbox.atomic():
+                for _ in range(chance.choice([1, 1, 2, 5])):
+                    outbox.publish(event(chance), at=datetime.now(UTC))
+                stop.wait(chance.choice([0, 0, 0, 0.02]))
+                if chance.random() < 0.1:
+                    transaction.set_rollback(True)
+        except Error:
+            stop.wait(0.2)
     connections.close_all()
 
 
