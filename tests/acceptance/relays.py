@@ -18,6 +18,7 @@ from devstack.stack import Stack
 from outbox.kafka import GroupReader, Record
 from tests.engine import until
 from tests.pooler import Pooler
+from tests.prepared import prepare
 from tests.servers import PROJECT
 
 SHARDS = 8
@@ -42,6 +43,10 @@ class Relays:
     def lead_to(self, database_url: str) -> None:
         """What is started from now on uses another database."""
         self._environment["DATABASE_URL"] = self.database_url = database_url
+
+    def prepare(self) -> None:
+        """Tables and topics."""
+        prepare(self._environment)
 
     def manage(self, *arguments: str) -> None:
         command = [sys.executable, "manage.py", *arguments]
@@ -162,8 +167,7 @@ def running_relays(*, pooled: bool = False, within: Path | None = None) -> Itera
             url = running.enter_context(Pooler(folder, database_url=url)).url
         relays = Relays(stack, database_url=url)
         running.callback(relays.end_all)
-        relays.manage("migrate", "--verbosity", "0")
-        relays.manage("topics", "apply")
+        relays.prepare()
         yield relays
 
 

@@ -23,6 +23,7 @@ from devstack.stack import Stack
 from outbox.kafka import Cluster, GroupReader, Record
 from tests.acceptance.effects import check_points, check_volumes
 from tests.engine import until
+from tests.prepared import prepare
 from tests.servers import PROJECT
 
 CONSUMERS = {"orders": "payments", "loyalty": "payments", "analytics": "payments", "payments": "orders"}
@@ -42,10 +43,9 @@ class Site:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log = (stack.folder / "site.log").open("ab")
 
-    def manage(self, *arguments: str) -> None:
-        subprocess.run(
-            [sys.executable, "manage.py", *arguments], cwd=PROJECT, env=self._environment, check=True
-        )
+    def prepare(self) -> None:
+        """Tables and topics."""
+        prepare(self._environment)
 
     def start(self, name: str) -> None:
         command = {"load": ["-m", "tests.acceptance.load"], "relay": ["manage.py", "run_relay"]}.get(
@@ -110,8 +110,7 @@ def site() -> Iterator[Site]:
         with Stack(folder, jars=PROJECT / ".devstack" / "jars", environ={}) as stack:
             site = Site(stack)
             try:
-                site.manage("migrate", "--verbosity", "0")
-                site.manage("topics", "apply")
+                site.prepare()
                 yield site
             finally:
                 site.end_all()

@@ -12,6 +12,7 @@ import psycopg
 from devstack.ports import HOST, find_port
 from devstack.stack import Stack
 from tests.engine import until
+from tests.prepared import prepare
 from tests.servers import PROJECT
 
 PASSWORD = "a-password-for-tests"
@@ -36,8 +37,7 @@ class Site:
         self._environment = {**os.environ, **stack.environment()}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log = (stack.folder / "site.log").open("ab")
-        self.manage("migrate", "--verbosity", "0")
-        self.manage("topics", "apply")
+        prepare(self._environment)
         lines = self.manage("shell", "--verbosity", "0", "--command", ACCOUNTS).splitlines()
         self.users = {name: (user_id, token) for name, user_id, token in map(str.split, lines)}
         for name in ("web", "relay", "orders", "loyalty", "payments", "analytics"):
