@@ -18,6 +18,19 @@ from outbox.waiting import watcher
 KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
 
 
+def emptying(*_: Any, **__: Any) -> list[str]:
+    """What a flush executes: DELETE is a third of the work of TRUNCATE where there are few rows or none.
+
+    As on a replica, no reference and no trigger is in the way.
+    """
+    tables = connections["default"].introspection.django_table_names(only_existing=True, include_views=False)
+    return [
+        "SET LOCAL session_replication_role = replica",
+        "".join(f"DELETE FROM {name};" for name in tables),
+        "SET LOCAL session_replication_role = origin",
+    ]
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Some threads hold a connection for a while; the test database is dropped without them.
@@ -35,6 +48,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
         cursor.execute(f"CREATE SCHEMA kept; {copy}")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", emptying)
         patch.setattr(flush, "emit_post_migrate_signal", put_back)
         yield
     wake.stop()
