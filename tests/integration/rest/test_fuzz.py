@@ -39,7 +39,7 @@ def settling() -> Iterator[None]:
 
     def run() -> None:
         try:
-            while not stop.wait(0.1):
+            while not stop.wait(0.5):
                 settle()
         finally:
             connections.close_all()
