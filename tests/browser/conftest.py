@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -46,8 +47,14 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def signed_in() -> dict[str | None, Any]:
+    """The cookies of who has signed in: once is enough, which takes a second, until the session is over."""
+    return {}
+
+
 @pytest.fixture
-def open_page(site: Site, browser: Browser) -> Iterator[OpenPage]:
+def open_page(site: Site, browser: Browser, signed_in: dict[str | None, Any]) -> Iterator[OpenPage]:
     """Opens a page of the site, signed in as `user`. A page's errors fail its test, unless they are expected.
 
     `expected` are parts of the messages that the test itself provokes.
@@ -80,14 +87,15 @@ def open_page(site: Site, browser: Browser) -> Iterator[OpenPage]:
 
         page.on("console", lambda message: note(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: note(str(error)))
-        if user is None:
-            page.goto(path)
-            return page
-        page.goto(f"/login/?next={path}")
-        page.get_by_label("User name").fill(user)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(lambda url: "/login/" not in url)
+        context.add_cookies(signed_in.get(user, []))
+        page.goto(path)
+        if user is not None and "/login/" in page.url:
+            page.goto(f"/login/?next={path}")
+            page.get_by_label("User name").fill(user)
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url(lambda url: "/login/" not in url)
+            signed_in[user] = context.cookies()
         return page
 
     yield open_as
