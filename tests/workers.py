@@ -23,8 +23,11 @@ SLOW = ("tests/acceptance/", "tests/browser/", "tests/integration/rest/test_fuzz
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: many a test waits, for a lease to end or a server to start."""
-    return (os.cpu_count() or 1) + 1
+    """One more than there are processors: many a test waits, for a lease to end or a server to start.
+
+    No more than 6: each has servers of its own, and the longest tests are not that many.
+    """
+    return min((os.cpu_count() or 1) + 1, 6)
 
 
 @pytest.hookimpl(trylast=True)
