@@ -206,8 +206,8 @@ def standing_aside(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, tuple[Bounded,
                     SELECT FROM outbox_parked_key WHERE consumer = name AND generation = live
                     LIMIT %(limit)s) parked),
                 (SELECT count(*) FROM (
-                    SELECT FROM outbox_dead_letter WHERE consumer = name AND generation = live
-                    LIMIT %(limit)s) dead)
+                    SELECT FROM outbox_dead_letter
+                    WHERE consumer = name AND generation = live AND state = 'open' LIMIT %(limit)s) dead)
             FROM (
                 SELECT name, coalesce((SELECT generation FROM outbox_generation
                     WHERE consumer = name AND state = 'live'), 1) AS live

@@ -16,7 +16,7 @@ from dashboard.pipeline import pipeline
 from dashboard.story import story_of
 from outbox.envelope import headers_of
 from outbox.ids import time_of
-from outbox.models import DeadLetter
+from outbox.models import DeadLetter, LetterState
 from outbox.registry import all_consumers
 from outbox.selectors import events_seen_by, get_trace
 from outbox.shown import headers_text, payload_text
@@ -69,6 +69,7 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
     if trace is None:
         raise Http404("There is no such event, or it is another merchant's.")
     told = trace.event
+    letters = DeadLetter.objects.filter(event_id=event_id, state=LetterState.OPEN)
     page = {
         "trace": trace,
         "event": told,
@@ -76,7 +77,7 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
         "headers": headers_text(headers_of(told)),
         "payload": payload_text(told.payload, told.content_type),
         "story": story_of(told, owner=owner_of(user)),
-        "dead_letters": DeadLetter.objects.filter(event_id=event_id) if user.is_staff else [],
+        "dead_letters": letters if user.is_staff else [],
         "staff": user.is_staff,
     }
     return render(request, "dashboard/event.html", page)

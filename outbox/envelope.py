@@ -276,6 +276,15 @@ def _number(headers: dict[str, str]) -> int | None:
     return int(text)
 
 
+def sequence_of(headers: list[Header]) -> int | None:
+    """The number that a record claims within its key, also one that is otherwise unreadable."""
+    text = dict(headers).get("ce_sequence") or b""
+    try:
+        return _number({"ce_sequence": text.decode()})
+    except (UnicodeDecodeError, MalformedRecord):
+        return None
+
+
 def _uuid(headers: dict[str, str], name: str) -> UUID | None:
     try:
         return UUID(headers[name]) if name in headers else None

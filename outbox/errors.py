@@ -110,3 +110,35 @@ class PublishWhileBuilding(OutboxError):
 
 class GenerationEnded(OutboxError):
     """The generation that was being built has become live, or was abandoned."""
+
+
+class RepairRefused(OutboxError):
+    """This cannot be done about what was set aside: nothing was changed."""
+
+
+class NothingSaid(RepairRefused):
+    """Who does this, or why, is missing: it is written down with what is done."""
+
+
+class NoSuchLetter(RepairRefused):
+    """No dead letter has this id."""
+
+
+class NoSuchParkedKey(RepairRefused):
+    """No parked key has this id: it has been released, if it was parked."""
+
+
+class LetterSuperseded(RepairRefused):
+    """The dead letter belongs to a generation that is no longer live: the live one has judged for itself."""
+
+
+class EarlierLetter(RepairRefused):
+    """Another dead letter holds the key: replay or discard that one first."""
+
+
+class CorrectionRefused(RepairRefused):
+    """The corrected data does not fit the contract, or there is none to check it against."""
+
+
+class NothingSelected(RepairRefused):
+    """Nothing says which events are meant: give a filter, or say all."""

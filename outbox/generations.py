@@ -45,6 +45,11 @@ def generations_of(consumer: Consumer) -> list[tuple[int, str]]:
     return list(rows.values_list("generation", "state")) or [(FIRST, GenerationState.LIVE.value)]
 
 
+def being_built(consumer: Consumer, number: int) -> int | None:
+    """The generation of this number if it is being built, else None."""
+    return number if dict(generations_of(consumer)).get(number) == GenerationState.BUILDING else None
+
+
 def hold_live(consumer: str, *, using: str = DEFAULT_DB_ALIAS) -> Held:
     """The live generation of a projection; nothing replaces it before this transaction ends."""
     with connections[using].cursor() as sql:

@@ -12,8 +12,10 @@ from uuid import UUID
 
 from django.db import connections
 
+from outbox import clock
 from outbox.errors import OverlappingConsumer
-from outbox.models import ParkCause
+from outbox.ids import new_id
+from outbox.models import Outcome, ParkCause
 
 Key = tuple[str, str]  # topic, key
 
@@ -62,14 +64,17 @@ class Inbox:
             )
             return {(topic, key): number for topic, key, number in sql.fetchall()}
 
-    def parked(self, keys: Iterable[Key]) -> dict[Key, ParkCause]:
-        """Which of these keys are parked, and why. They stay parked until the commit."""
+    def parked(self, keys: Iterable[Key], *, alone: bool = False) -> dict[Key, ParkCause]:
+        """Which of these keys are parked, and why. They stay parked until the commit.
+
+        alone  nobody else may append to what waits behind them meanwhile
+        """
         topics, names = _columns(sorted(keys))
         with connections[self._using].cursor() as sql:
             sql.execute(
                 "SELECT topic, key, cause FROM outbox_parked_key WHERE consumer = %s AND generation = %s"
                 " AND (topic, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
-                " ORDER BY topic, key FOR SHARE",
+                " ORDER BY topic, key" + (" FOR UPDATE" if alone else " FOR SHARE"),
                 [*self._who, topics, names],
             )
             return {(topic, key): ParkCause(cause) for topic, key, cause in sql.fetchall()}
@@ -125,10 +130,28 @@ class Inbox:
         """Have the key's later events wait, for this cause from now on."""
         with connections[self._using].cursor() as sql:
             sql.execute(
-                "INSERT INTO outbox_parked_key (consumer, generation, topic, key, cause, event_id)"
-                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (consumer, generation, topic, key)"
+                "INSERT INTO outbox_parked_key (id, consumer, generation, topic, key, cause, event_id)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (consumer, generation, topic, key)"
                 " DO UPDATE SET cause = EXCLUDED.cause, event_id = EXCLUDED.event_id",
-                [*self._who, *key, cause.value, event_id],
+                [new_id(clock.now(using=self._using)), *self._who, *key, cause.value, event_id],
+            )
+
+    def unpark(self, key: Key) -> None:
+        """Have the key's events run as they come."""
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "DELETE FROM outbox_parked_key"
+                " WHERE consumer = %s AND generation = %s AND topic = %s AND key = %s",
+                [*self._who, *key],
+            )
+
+    def settle(self, event_id: UUID, outcome: Outcome) -> None:
+        """Store what has become, in the end, of an event that was set aside. A pruned row is not missed."""
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "UPDATE outbox_inbox SET outcome = %s, processed_at = clock_timestamp()"
+                " WHERE event_id = %s AND consumer = %s AND generation = ANY(%s)",
+                [outcome.value, event_id, self.consumer, self._speaking],
             )
 
 

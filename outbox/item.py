@@ -12,7 +12,7 @@ from outbox.errors import MalformedRecord, NonRecoverable
 from outbox.events import Event
 from outbox.inbox import Claim, Key
 from outbox.kafka import Record
-from outbox.models import Outcome
+from outbox.models import DeadLetter, Outcome, WaitingEvent
 from outbox.registry import Consumer, Route
 
 
@@ -119,6 +119,19 @@ def read_item(record: Record, *, consumer: Consumer, now: datetime) -> Item:
         fault.__cause__ = error
     inbox_id = record_id(record) if envelope is None else envelope.inbox_id
     return Item(record, inbox_id, key, envelope, route, event, fault, now)
+
+
+def stored_record(stored: DeadLetter | WaitingEvent) -> Record:
+    """The record as it was read, from its copy."""
+    return Record(
+        topic=stored.topic,
+        partition=stored.partition,
+        offset=stored.offset,
+        key=None if stored.raw_key is None else bytes(stored.raw_key),
+        value=None if stored.payload is None else bytes(stored.payload),
+        headers=decode_headers(stored.headers),
+        timestamp=stored.timestamp,
+    )
 
 
 def encode_headers(headers: list[tuple[str, bytes | None]]) -> list[list[str | None]]:

@@ -4,11 +4,17 @@ The event and its publications stand in the publisher's database; the inbox and 
 consumer's. Today both are one.
 """
 
-import uuid
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+
+def fresh_id() -> UUID:
+    """Of this moment by the local clock; the engine gives rows ids by the database's."""
+    return uuid7()
 
 
 class OutboxEvent(models.Model):
@@ -280,11 +286,13 @@ class ParkCause(models.TextChoices):
 
     DEAD_LETTER = "dead_letter"
     GAP = "gap"
+    RELEASED = "released"  # what waits is being run, a transaction after the other
 
 
 class ParkedKey(ConsumerKey):
     """A key whose later events wait. Its row is the mutex: appended FOR SHARE, released FOR UPDATE."""
 
+    id = models.UUIDField(default=fresh_id, unique=True)
     pk = models.CompositePrimaryKey("consumer", "generation", "topic", "key")
     cause = models.TextField(choices=ParkCause)
     event_id = models.UUIDField(help_text="the dead letter, or the first event after the gap")
@@ -324,10 +332,21 @@ class WaitingEvent(RecordCopy, ConsumerKey):
         db_table = "outbox_waiting_event"
 
 
-class DeadLetter(RecordCopy):
-    """An event that a consumer could not process, with its cause, kept until it is replayed or discarded."""
+class LetterState(models.TextChoices):
+    """Whether a dead letter still asks for something to be done."""
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    OPEN = "open"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+class DeadLetter(RecordCopy):
+    """An event that a consumer could not process, with its cause; kept when it has been settled, too.
+
+    correction  the data with which it was replayed, in the place of its own, which stays as it came
+    """
+
+    id = models.UUIDField(primary_key=True, default=fresh_id)
     consumer = models.TextField()
     generation = models.SmallIntegerField()
     topic = models.TextField()
@@ -339,6 +358,9 @@ class DeadLetter(RecordCopy):
     fingerprint = models.TextField(help_text="the same for failures at the same place")
     attempts = models.IntegerField()
     died_at = models.DateTimeField()
+    state = models.TextField(choices=LetterState, default=LetterState.OPEN, db_default=LetterState.OPEN)
+    settled_at = models.DateTimeField(null=True)
+    correction = models.BinaryField(null=True)
 
     class Meta:
         db_table = "outbox_dead_letter"

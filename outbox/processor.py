@@ -17,13 +17,16 @@ from outbox.context import building, following
 from outbox.delivery import Delivery
 from outbox.errors import LateEvent
 from outbox.generations import Held, hold
+from outbox.ids import new_id
 from outbox.inbox import Claim, Inbox, Key
-from outbox.item import Item, decode_headers, read_item
+from outbox.item import Item, read_item, stored_record
 from outbox.kafka import Record
-from outbox.models import DeadLetter, InboxEntry, Outcome, ParkCause, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, Outcome, ParkCause, WaitingEvent
 from outbox.registry import Consumer, Route
 
 logger = logging.getLogger(__name__)
+
+_HOW_IT_DIED = ["cause", "error", "traceback", "fingerprint", "attempts", "died_at"]
 
 
 class Processor:
@@ -95,29 +98,38 @@ class Batch:
 
     def run(self, items: list[Item], generation: Held) -> None:
         """Lock, handle each new event in order, claim."""
+        self._alone = len(items) == 1
+        self.begin({item.key for item in items if item.key is not None}, generation)
+        known = self._inbox.known([item.inbox_id for item in items])
+        for item in items:
+            if item.inbox_id not in known:
+                self._take(item)
+        self.finish()
+
+    def begin(self, keys: set[Key], generation: Held, *, release: bool = False) -> None:
+        """Lock these keys. `release` keeps others from appending to what waits behind them."""
         self._inbox = Inbox(
             consumer=self._consumer.name,
             generation=generation.number,
             using=self._consumer.using,
             inherits=generation.inherits,
         )
-        self._alone = len(items) == 1
-        keys = {item.key for item in items if item.key is not None}
         self._numbers = self._inbox.lock_keys(keys)
-        self._parked = self._inbox.parked(keys)
-        known = self._inbox.known([item.inbox_id for item in items])
-        for item in items:
-            if item.inbox_id not in known:
-                self._take(item)
+        self._parked = self._inbox.parked(keys, alone=release)
+
+    def finish(self) -> None:
+        """Write down how far the keys have come, and what became of the events."""
         self._hand_over()
         self._inbox.advance({key: self._numbers[key] for key in self._moved})
         self._inbox.claim([*self._claims.values()])
 
     def _take(self, item: Item) -> None:
         cause = None if item.key is None else self._parked.get(item.key)
-        if cause is ParkCause.GAP and self._continues(item):
-            self._claim(item, self._handle(item))
-            self._drain(item.key)
+        if item.key is not None and cause is ParkCause.GAP and self._continues(item):
+            outcome = self._handle(item)
+            self._claim(item, outcome)
+            if outcome is not Outcome.DEAD:
+                self._drain(item.key)
         elif cause is not None:
             self._wait(item)
         elif self._leaves_gap(item):
@@ -151,7 +163,7 @@ class Batch:
             self._bury(item, error, attempts)
             return Outcome.DEAD
         if item.key is not None and item.number is not None:
-            self._numbers[item.key] = item.number
+            self._numbers[item.key] = max(item.number, self._numbers.get(item.key, 0))
             self._moved.add(item.key)
         if item.route is None:
             return Outcome.UNHANDLED
@@ -208,8 +220,9 @@ class Batch:
 
     def _bury(self, item: Item, error: Exception, attempts: int) -> None:
         """Write the dead letter and park its key."""
-        trace = "".join(traceback.format_exception(error))
-        DeadLetter.objects.using(self._consumer.using).create(
+        now, trace = clock.now(using=self._consumer.using), "".join(traceback.format_exception(error))
+        letter = DeadLetter(
+            id=new_id(now),
             consumer=self._inbox.consumer,
             generation=self._inbox.generation,
             key=None if item.key is None else item.key[1],
@@ -219,9 +232,19 @@ class Batch:
             traceback=_storable(trace),
             fingerprint=fingerprint(error),
             attempts=attempts,
-            died_at=clock.now(using=self._consumer.using),
+            died_at=now,
             **item.copy(),
         )
+        # Once more, when it was replayed, or when its inbox row has been pruned: the record's copy stays.
+        DeadLetter.objects.using(self._consumer.using).bulk_create(
+            [letter],
+            update_conflicts=True,
+            unique_fields=["consumer", "generation", "event_id"],
+            update_fields=[*_HOW_IT_DIED, "state", "settled_at"],
+        )
+        if item.key is not None and item.number is not None and item.key not in self._numbers:
+            self._numbers[item.key] = item.number - 1  # the key has been seen, from here on
+            self._moved.add(item.key)
         self._park(item, ParkCause.DEAD_LETTER)
         logger.error(
             "%s: dead letter, %s %s at %s/%s/%s: %s: %s",
@@ -235,40 +258,38 @@ class Batch:
             error,
         )
 
-    def _drain(self, key: Key | None) -> None:
+    def _drain(self, key: Key) -> None:
         """Run what waited behind the gap that has just closed, up to the next gap or dead letter."""
-        assert key is not None  # noqa: S101
-        mine = {"consumer": self._inbox.consumer, "generation": self._inbox.generation}
-        waiting = WaitingEvent.objects.using(self._consumer.using).filter(**mine, topic=key[0], key=key[1])
-        while (stored := _next_of(waiting, after=self._numbers.get(key, 0))) is not None:
-            record = Record(
-                topic=stored.topic,
-                partition=stored.partition,
-                offset=stored.offset,
-                key=None if stored.raw_key is None else bytes(stored.raw_key),
-                value=None if stored.payload is None else bytes(stored.payload),
-                headers=decode_headers(stored.headers),
-                timestamp=stored.timestamp,
-            )
-            item = read_item(record, consumer=self._consumer, now=stored.received_at)
-            outcome = self._handle(item)
-            stored.delete()
-            if item.inbox_id in self._claims:  # it came, and was put to wait, in this very batch
-                self._claim(item, outcome)
-            else:
-                InboxEntry.objects.using(self._consumer.using).filter(**mine, event_id=item.inbox_id).update(
-                    outcome=outcome, processed_at=clock.now(using=self._consumer.using)
-                )
-            if outcome is Outcome.DEAD:
-                break
-        if self._parked[key] is ParkCause.GAP and not waiting.exists():
-            ParkedKey.objects.using(self._consumer.using).filter(**mine, topic=key[0], key=key[1]).delete()
-            del self._parked[key]
+        while (stored := self._next_waiting(key)) is not None:
+            if self._run_waiting(stored) is Outcome.DEAD:
+                return
+        if not self._waiting(key).exists():
+            self._unpark(key)
 
+    def _waiting(self, key: Key) -> QuerySet[WaitingEvent]:
+        return WaitingEvent.objects.using(self._consumer.using).filter(
+            consumer=self._inbox.consumer, generation=self._inbox.generation, topic=key[0], key=key[1]
+        )
 
-def _next_of(waiting: QuerySet[WaitingEvent], *, after: int) -> WaitingEvent | None:
-    """The first that need not wait: the next number, one that is late, or one that has no number."""
-    return waiting.filter(Q(number=None) | Q(number__lte=after + 1)).order_by("id").first()
+    def _next_waiting(self, key: Key) -> WaitingEvent | None:
+        """The first that need not wait: the next number, one that is late, or one that has no number."""
+        next_number = self._numbers.get(key, 0) + 1
+        return self._waiting(key).filter(Q(number=None) | Q(number__lte=next_number)).order_by("id").first()
+
+    def _run_waiting(self, stored: WaitingEvent) -> Outcome:
+        """Handle an event that has waited."""
+        item = read_item(stored_record(stored), consumer=self._consumer, now=stored.received_at)
+        outcome = self._handle(item)
+        stored.delete()
+        if item.inbox_id in self._claims:  # it came, and was put to wait, in this very batch
+            self._claim(item, outcome)
+        else:
+            self._inbox.settle(item.inbox_id, outcome)
+        return outcome
+
+    def _unpark(self, key: Key) -> None:
+        self._inbox.unpark(key)
+        del self._parked[key]
 
 
 def fingerprint(error: BaseException) -> str:

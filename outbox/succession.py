@@ -101,21 +101,27 @@ _ASIDE = """
     )
 """
 _SET_ASIDE = (
-    f"UPDATE outbox_dead_letter AS aside SET generation = %(new)s {_ASIDE}",
+    f"""
+    UPDATE outbox_dead_letter AS aside SET generation = %(new)s {_ASIDE}
+    AND aside.state = 'open' AND NOT EXISTS (
+        SELECT FROM outbox_dead_letter AS own WHERE own.consumer = %(consumer)s
+            AND own.generation = %(new)s AND own.event_id = aside.event_id
+    )
+    """,
     f"UPDATE outbox_waiting_event AS aside SET generation = %(new)s {_ASIDE}",
     """
     INSERT INTO outbox_parked_key (consumer, generation, topic, key, cause, event_id, parked_at)
     SELECT consumer, %(new)s, topic, key, cause, event_id, parked_at FROM outbox_parked_key AS parked
     WHERE consumer = %(consumer)s AND generation = %(old)s AND (
         EXISTS (SELECT FROM outbox_dead_letter AS letter WHERE letter.consumer = %(consumer)s
-            AND letter.generation = %(new)s AND letter.event_id = parked.event_id)
+            AND letter.generation = %(new)s AND letter.event_id = parked.event_id AND letter.state = 'open')
         OR EXISTS (SELECT FROM outbox_waiting_event AS waiting WHERE waiting.consumer = %(consumer)s
             AND waiting.generation = %(new)s AND waiting.topic = parked.topic AND waiting.key = parked.key))
     ON CONFLICT DO NOTHING
     """,
     """
     UPDATE outbox_inbox AS known SET outcome = 'dead' FROM outbox_dead_letter AS letter
-    WHERE letter.consumer = %(consumer)s AND letter.generation = %(new)s
+    WHERE letter.consumer = %(consumer)s AND letter.generation = %(new)s AND letter.state = 'open'
         AND known.event_id = letter.event_id AND known.consumer = %(consumer)s
         AND known.generation = %(new)s AND known.outcome = 'processed'
     """,

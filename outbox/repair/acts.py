@@ -1,0 +1,145 @@
+"""The record of what operators did: who, what, why, when, and what came of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from outbox import clock
+from outbox.errors import NothingSaid
+from outbox.ids import new_id
+from outbox.models import DeadLetter, fresh_id
+
+
+class Via(models.TextChoices):
+    """Through which door the operator came."""
+
+    REST = "rest"
+    ADMIN = "admin"
+    COMMAND = "command"
+    PYTHON = "python"
+    WORKER = "worker"  # nobody: released keys are gone on with
+
+
+class Result(models.TextChoices):
+    """What came of it."""
+
+    REPLAYED = "replayed"
+    DIED = "died"
+    DISCARDED = "discarded"
+    RELEASED = "released"
+    SENT = "sent"
+    NOTHING = "nothing"  # to be done
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts, why, and through which door. Raises NothingSaid for nobody."""
+
+    name: str
+    reason: str = ""
+    via: Via = Via.PYTHON
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise NothingSaid("Say who does this: it is written down.")
+
+    def must_say_why(self) -> None:
+        """Raises NothingSaid without a reason."""
+        if not self.reason.strip():
+            raise NothingSaid("Say why, for those who come after: a reason is missing.")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of an act, as its operator is told.
+
+    done     what was done first
+    ran      how many events that had waited behind it ran
+    waiting  how many still wait
+    error    why it died again, or what stopped the events behind it
+    """
+
+    result: Result
+    done: str
+    ran: int = 0
+    waiting: int = 0
+    error: str = ""
+
+    @property
+    def detail(self) -> str:
+        """All of it, in a sentence."""
+        ran = f", and {self.ran} that waited" if self.ran else ""
+        stopped = f"; {'because' if self.result is Result.DIED else 'then one died'}: {self.error}"
+        waiting = f"; {self.waiting} still wait" if self.waiting else ""
+        return f"{self.done}{ran}{stopped if self.error else ''}{waiting}."
+
+    def and_then(self, more: "Report") -> "Report":
+        """This, with what was done afterwards about the events that waited."""
+        return replace(self, ran=self.ran + more.ran, waiting=more.waiting, error=more.error)
+
+
+class Act(models.Model):
+    """What an operator did, and what came of it. Append-only: the database refuses UPDATE and DELETE.
+
+    Written in the transaction of its effect. One that needed several transactions has a row for each.
+
+    act         replay, discard, release, resend (once more from the outbox)
+    error       why it died again, or what stopped the events behind it
+    correction  the data that was tried in the place of the event's own
+    ran         how many events that waited behind it ran in this transaction
+    waiting     how many still waited afterwards
+    """
+
+    id = models.UUIDField(primary_key=True, default=fresh_id)
+    at = models.DateTimeField(db_default=Now())
+    who = models.TextField()
+    via = models.TextField()
+    act = models.TextField()
+    why = models.TextField()
+    consumer = models.TextField()
+    generation = models.SmallIntegerField(null=True)
+    letter_id = models.UUIDField(null=True)
+    event_id = models.UUIDField(null=True)
+    topic = models.TextField()
+    key = models.TextField(null=True)  # noqa: DJ001
+    result = models.TextField()
+    error = models.TextField()
+    correction = models.BinaryField(null=True)
+    ran = models.IntegerField()
+    waiting = models.IntegerField()
+
+    class Meta:
+        db_table = "outbox_act"
+
+    def __str__(self) -> str:
+        return f"{self.act} by {self.who}: {self.result}"
+
+
+def write_down(operator: Operator, act: str, report: Report, *, using: str, **about: Any) -> None:
+    """Keep it, in the transaction under way. `about` are columns of Act."""
+    Act.objects.using(using).create(
+        id=new_id(clock.now(using=using)),
+        who=operator.name,
+        via=operator.via,
+        why=operator.reason,
+        act=act,
+        result=report.result,
+        error=report.error,
+        ran=report.ran,
+        waiting=report.waiting,
+        **about,
+    )
+
+
+def acts_on(letter: DeadLetter, *, using: str) -> QuerySet[Act]:
+    """What was done about a dead letter, from the first on."""
+    return Act.objects.using(using).filter(letter_id=letter.id).order_by("id")
+
+
+def acts_on_event(event_id: UUID, *, using: str) -> QuerySet[Act]:
+    """What was done about an event in any consumer, from the first on."""
+    return Act.objects.using(using).filter(event_id=event_id).order_by("id")

@@ -1,0 +1,138 @@
+"""What an operator does about a parked key: release it, and have what waits behind it run, in order."""
+
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS
+
+from outbox.errors import EarlierLetter, LetterSuperseded, NoSuchParkedKey
+from outbox.generations import being_built
+from outbox.inbox import Key
+from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
+from outbox.registry import Consumer, all_consumers, get_consumer
+from outbox.repair.acts import Operator, Report, Result, Via, write_down
+from outbox.repair.rerun import Rerun, carry_out
+
+
+def release(
+    *, parked_id: UUID, operator: Operator, to_the_end: bool = True, using: str = DEFAULT_DB_ALIAS
+) -> Report:
+    """Give up the events that a key waits for, for a reason, and run what waits, in order, to the next gap.
+
+    Should one that was given up arrive later, it becomes a dead letter (LateEvent).
+
+    Raises NothingSaid without a reason, NoSuchParkedKey, UnknownConsumer, LetterSuperseded; EarlierLetter
+    when it is a dead letter that holds the key.
+    """
+    operator.must_say_why()
+    row = ParkedKey.objects.using(using).filter(id=parked_id).first()
+    if row is None:
+        raise NoSuchParkedKey(
+            f"No parked key has the id {parked_id}: it has been released, if it was parked."
+        )
+    consumer, key = get_consumer(row.consumer), (row.topic, row.key)
+
+    def transaction(batch: Rerun) -> Report:
+        parked = batch.take(key)
+        if row.generation != batch.generation:
+            raise LetterSuperseded(
+                f"Generation {row.generation} of {row.consumer} is not the live one any more."
+            )
+        if parked is None:
+            report = Report(Result.NOTHING, "Nothing to do: the key has been released meanwhile.")
+        else:
+            _refuse_letter(batch, parked)
+            skipped = batch.skip_gap(key)
+            done = "It is released" if skipped is None else f"It is released without {_numbers(*skipped)}"
+            report = batch.tell(Result.RELEASED, done, waiting=batch.drain(key))
+        batch.finish()
+        _write_down(batch, operator, report, key, None if parked is None else parked.event_id)
+        return report
+
+    building = being_built(consumer, row.generation)
+    report = carry_out(consumer, transaction, building=building)
+    if not to_the_end:
+        return report
+    return go_on(consumer, row.generation, key, after=report, operator=operator, building=building)
+
+
+def go_on(
+    consumer: Consumer,
+    generation: int,
+    key: Key,
+    *,
+    operator: Operator,
+    after: Report | None = None,
+    building: int | None = None,
+) -> Report:
+    """Run what still waits behind a key that is being released, a transaction after the other.
+
+    Until nothing is left, or something fails. What comes meanwhile waits behind the rest. Returns `after`,
+    what was done before, with this added.
+    """
+    report = after or Report(Result.NOTHING, "Nothing to do: the key is not being released.")
+
+    def transaction(batch: Rerun) -> Report | None:
+        parked = batch.take(key)
+        if batch.generation != generation or parked is None or parked.cause != ParkCause.RELEASED:
+            return None
+        report = batch.tell(Result.RELEASED, "Going on", waiting=batch.drain(key))
+        batch.finish()
+        _write_down(batch, operator, report, key, parked.event_id)
+        return report
+
+    while (more := carry_out(consumer, transaction, building=building)) is not None:
+        report = more if report.result is Result.NOTHING and not after else report.and_then(more)
+        after = report
+    return report
+
+
+def go_on_with_all() -> int:
+    """Go on with every key whose release was cut short, or left to workers; how many events ran."""
+    ran = 0
+    for consumer in all_consumers():
+        rows = ParkedKey.objects.using(consumer.using).filter(
+            consumer=consumer.name, cause=ParkCause.RELEASED
+        )
+        for row in list(rows.order_by("parked_at")):
+            ran += go_on(
+                consumer,
+                row.generation,
+                (row.topic, row.key),
+                operator=Operator("worker", via=Via.WORKER),
+                building=being_built(consumer, row.generation),
+            ).ran
+    return ran
+
+
+def _refuse_letter(batch: Rerun, parked: ParkedKey) -> None:
+    """Raises EarlierLetter when it is a dead letter that holds the key."""
+    letter = (
+        DeadLetter.objects.using(batch.using)
+        .filter(
+            consumer=parked.consumer,
+            generation=parked.generation,
+            event_id=parked.event_id,
+            state=LetterState.OPEN,
+        )
+        .first()
+    )
+    if letter is not None:
+        raise EarlierLetter(f"Dead letter {letter.id} holds the key: replay or discard that one.")
+
+
+def _numbers(first: int, last: int) -> str:
+    return f"number {first}" if first == last else f"numbers {first} to {last}"
+
+
+def _write_down(batch: Rerun, operator: Operator, report: Report, key: Key, event_id: UUID | None) -> None:
+    write_down(
+        operator,
+        "release",
+        report,
+        using=batch.using,
+        consumer=batch.consumer_name,
+        generation=batch.generation,
+        event_id=event_id,
+        topic=key[0],
+        key=key[1],
+    )

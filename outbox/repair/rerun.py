@@ -1,0 +1,215 @@
+"""One transaction of an operator's act, through the same code as consuming."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import F, QuerySet
+
+from outbox import clock
+from outbox.buffer import atomic
+from outbox.config import config
+from outbox.context import building as while_building
+from outbox.envelope import sequence_of
+from outbox.errors import RepairRefused
+from outbox.generations import Held, hold
+from outbox.inbox import Key
+from outbox.item import Item, decode_headers, read_item, stored_record
+from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
+from outbox.processor import Batch
+from outbox.recovery import Family, backoff, family_of
+from outbox.registry import Consumer
+from outbox.repair.acts import Report, Result
+
+CONTENTION_RETRIES = 5
+
+T = TypeVar("T")
+
+
+class Rerun(Batch):
+    """A batch of what was set aside: a dead letter, and then what waits behind it, in order.
+
+    most  how many events may run in this transaction
+    died  why an event became a dead letter in it
+    """
+
+    def __init__(
+        self, consumer: Consumer, condemned: dict[UUID, tuple[Exception, int]], held: Held, *, most: int
+    ) -> None:
+        super().__init__(consumer, condemned)
+        self._alone = True  # whatever fails has one event to blame
+        self._held, self._most = held, most
+        self._may_be_late: UUID | None = None
+        self.begun: list[UUID] = []
+        self.ran = 0
+        self.died: Exception | None = None
+
+    @property
+    def consumer_name(self) -> str:
+        """Whose batch it is."""
+        return self._consumer.name
+
+    @property
+    def using(self) -> str:
+        """The consumer's database."""
+        return self._consumer.using
+
+    @property
+    def generation(self) -> int:
+        """The one it works on."""
+        return self._held.number
+
+    def take(self, key: Key | None) -> ParkedKey | None:
+        """Keep the key from everybody else until the commit. How it is parked, if it is."""
+        self.begin(set() if key is None else {key}, self._held, release=True)
+        return None if key is None or key not in self._parked else self._row(key).get()
+
+    def rerun(self, letter: DeadLetter, *, data: bytes | None, late: bool) -> Outcome:
+        """Run a dead letter's event, with this data in the place of its own.
+
+        late  also when later events of its key have been processed
+        """
+        item = self._item(letter, data)
+        if item.fault is not None:
+            self._condemned[letter.event_id] = (item.fault, letter.attempts + 1)
+        if late:
+            self._may_be_late = letter.event_id
+        own_id, item = item.inbox_id, replace(item, inbox_id=letter.event_id)
+        repeated = own_id != letter.event_id and bool(self._inbox.known([own_id]))
+        outcome = Outcome.PROCESSED if repeated else self._handle(item)
+        if outcome is Outcome.DEAD:
+            return outcome
+        if own_id != letter.event_id and not repeated:  # it could not be read when it was set aside
+            self._claims[own_id] = replace(item, inbox_id=own_id).claim(outcome)
+        self._settle(letter, LetterState.REPLAYED, outcome, correction=data)
+        return outcome
+
+    def give_up(self, letter: DeadLetter) -> None:
+        """Go on as if the letter's event had never come."""
+        number = letter.number or sequence_of(decode_headers(letter.headers))
+        if letter.key is not None and number is not None:
+            self._reach((letter.topic, letter.key), number)
+        self._settle(letter, LetterState.DISCARDED, Outcome.DISCARDED)
+
+    def skip_gap(self, key: Key) -> tuple[int, int] | None:
+        """Give up the numbers that the key waits for. Which they are; None when it waits for none."""
+        reached = self._numbers.get(key, 0)
+        first = self._waiting(key).filter(number__gt=reached).order_by("number").first()
+        if first is None or first.number is None or first.number == reached + 1:
+            return None
+        self._reach(key, first.number - 1)
+        return reached + 1, first.number - 1
+
+    def drain(self, key: Key) -> int:
+        """Run what waits behind the key, in order; how many still wait.
+
+        Up to the next gap or dead letter, or until so many have run as may: others go on with a key that is
+        `released`, and what comes meanwhile waits behind the rest.
+        """
+        parked = self._row(key)
+        while len(self.begun) < self._most and (stored := self._next_waiting(key)) is not None:
+            if self._run_waiting(stored) is Outcome.DEAD:
+                break
+            self.ran += 1
+        left = self._waiting(key)
+        if self.died is None and not left.exists():
+            if key in self._parked:
+                self._unpark(key)
+            return 0
+        if self.died is None:
+            first = self._next_waiting(key)
+            cause = ParkCause.GAP if first is None else ParkCause.RELEASED
+            first = first or left.order_by(F("number").asc(nulls_last=True), "id").first()
+            assert first is not None  # noqa: S101  (something is left)
+            parked.update(cause=cause, event_id=first.event_id)
+        return left.count()
+
+    def count_waiting(self, key: Key | None) -> int:
+        """How many events wait behind the key."""
+        return 0 if key is None else self._waiting(key).count()
+
+    def tell(self, result: Result, done: str, *, waiting: int) -> Report:
+        """What came of this transaction: what was done first, and then what waited behind it."""
+        error = "" if self.died is None else f"{type(self.died).__name__}: {self.died}"
+        return Report(result, done, ran=self.ran, waiting=waiting, error=error)
+
+    def _item(self, letter: DeadLetter, data: bytes | None) -> Item:
+        record = stored_record(letter)
+        record = record if data is None else replace(record, value=data)
+        return read_item(record, consumer=self._consumer, now=clock.now(using=self._consumer.using))
+
+    def _settle(
+        self, letter: DeadLetter, state: LetterState, outcome: Outcome, *, correction: bytes | None = None
+    ) -> None:
+        letter.state, letter.correction = state, correction
+        letter.settled_at = clock.now(using=self._consumer.using)
+        letter.save(using=self._consumer.using, update_fields=["state", "settled_at", "correction"])
+        self._inbox.settle(letter.event_id, outcome)
+
+    def _reach(self, key: Key, number: int) -> None:
+        self._numbers[key] = max(number, self._numbers.get(key, 0))
+        self._moved.add(key)
+
+    def _row(self, key: Key) -> QuerySet[ParkedKey]:
+        return ParkedKey.objects.using(self._consumer.using).filter(
+            consumer=self._consumer.name, generation=self.generation, topic=key[0], key=key[1]
+        )
+
+    def _next_waiting(self, key: Key) -> WaitingEvent | None:
+        if key in self._numbers:
+            return super()._next_waiting(key)
+        # The first sight of a key is its baseline.
+        return self._waiting(key).order_by(F("number").asc(nulls_last=True), "id").first()
+
+    def _handle(self, item: Item) -> Outcome:
+        self.begun.append(item.inbox_id)
+        return super()._handle(item)
+
+    def _is_late(self, item: Item) -> bool:
+        return item.inbox_id != self._may_be_late and super()._is_late(item)
+
+    def _bury(self, item: Item, error: Exception, attempts: int) -> None:
+        self.died = error
+        super()._bury(item, error, attempts)
+
+
+def carry_out(
+    consumer: Consumer, work: Callable[[Rerun], T], *, building: int | None = None, attempts: int = 0
+) -> T:
+    """Do this in one transaction, tried again as consuming does, with what fails for good dead-lettered.
+
+    What a recoverable error or contention does not let through is raised, and nothing has been done.
+
+    building  the generation that is being built, if it is about that one
+    attempts  how often the first event has been tried before
+    """
+    condemned: dict[UUID, tuple[Exception, int]] = {}
+    tries: Counter[UUID | None] = Counter()
+    most, delays = config().consumer_batch, backoff()
+    while True:
+        batch: Rerun | None = None
+        try:
+            with atomic(using=consumer.using), nullcontext() if building is None else while_building():
+                batch = Rerun(consumer, condemned, hold(consumer, building=building), most=most)
+                return work(batch)
+        except RepairRefused:
+            raise
+        except Exception as error:
+            family, begun = family_of(error), [] if batch is None else batch.begun
+            guilty = None if batch is None else batch.handling or (begun[0] if len(begun) == 1 else None)
+            tries[guilty] += 1
+            if family is Family.CONTENTION and tries[guilty] <= CONTENTION_RETRIES:
+                time.sleep(next(delays))
+            elif family not in {Family.NON_RECOVERABLE, Family.UNKNOWN} or guilty in condemned or not begun:
+                raise
+            elif guilty is None:
+                most = 1  # to find out which one it is
+            elif family is Family.NON_RECOVERABLE or tries[guilty] >= config().unknown_retries:
+                before = attempts if guilty == begun[0] else 0
+                condemned[guilty] = (error, before + tries[guilty])
+            else:
+                time.sleep(next(delays))
