@@ -89,6 +89,17 @@ class Inbox:
             )
             return {event_id for (event_id,) in sql.fetchall()}
 
+    def outcome_of(self, event_id: UUID) -> Outcome | None:
+        """What this consumer has made of an event; None for one that it has not moved past."""
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "SELECT outcome FROM outbox_inbox"
+                " WHERE event_id = %s AND consumer = %s AND generation = ANY(%s) ORDER BY generation DESC",
+                [event_id, self.consumer, self._speaking],
+            )
+            row = sql.fetchone()
+        return None if row is None else Outcome(row[0])
+
     def claim(self, claims: list[Claim]) -> None:
         """Insert the inbox rows, last before the commit, so that `processed_at` is when the effect stood.
 

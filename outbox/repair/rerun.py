@@ -68,6 +68,15 @@ class Rerun(Batch):
         self.begin(set() if key is None else {key}, self._held, release=True)
         return None if key is None or key not in self._parked else self._row(key).get()
 
+    def receive(self, item: Item) -> tuple[bool, Outcome]:
+        """Take an event as if Kafka had delivered it. Whether it was known, and what has become of it."""
+        self.begin(set() if item.key is None else {item.key}, self._held)
+        if (outcome := self._inbox.outcome_of(item.inbox_id)) is not None:
+            return True, outcome
+        self._take(item)
+        self.finish()
+        return False, Outcome(self._claims[item.inbox_id].outcome)
+
     def rerun(self, letter: DeadLetter, *, data: bytes | None, late: bool) -> Outcome:
         """Run a dead letter's event, with this data in the place of its own.
 

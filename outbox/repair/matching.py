@@ -1,0 +1,142 @@
+"""Acts on all that match: which dead letters and events are meant, and each of them in turn."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Q, QuerySet
+
+from outbox.errors import NothingSelected, RepairRefused
+from outbox.models import DeadLetter, LetterState
+from outbox.repair import letters
+from outbox.repair.acts import Operator, Report, Result
+
+Told = Callable[[UUID, Report], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which are meant: those that fit all that is given.
+
+    cause         the error's type, or a fingerprint
+    since, until  when a letter died, or when an event was published; `until` itself is outside
+    everything    all there are, where nothing else is given
+    """
+
+    event: UUID | None = None
+    key: str | None = None
+    topic: str | None = None
+    type: str | None = None
+    consumer: str | None = None
+    cause: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    everything: bool = False
+
+    def check(self) -> None:
+        """Raises NothingSelected when nothing says which are meant."""
+        if not any(getattr(self, field.name) not in {None, False} for field in fields(self)):
+            raise NothingSelected
+
+    def letters(self, *, using: str = DEFAULT_DB_ALIAS) -> QuerySet[DeadLetter]:
+        """The open dead letters that fit, in the order in which they died. Raises NothingSelected."""
+        self.check()
+        wanted: dict[str, Any] = {
+            "event_id": self.event,
+            "key": self.key,
+            "topic": self.topic,
+            "type": self.type,
+            "consumer": self.consumer,
+            "died_at__gte": self.since,
+            "died_at__lt": self.until,
+        }
+        found = DeadLetter.objects.using(using).filter(state=LetterState.OPEN)
+        found = found.filter(**{name: value for name, value in wanted.items() if value is not None})
+        if self.cause is not None:
+            found = found.filter(Q(cause=self.cause) | Q(fingerprint=self.cause))
+        return found.order_by("died_at", "id")
+
+
+class Pace:
+    """No more than so many a second; None for as fast as it goes."""
+
+    def __init__(self, rate: float | None, *, stop: threading.Event) -> None:
+        self._interval = 0.0 if rate is None else 1 / rate
+        self._stop = stop
+        self._next = time.monotonic()
+
+    def wait(self, count: int = 1) -> bool:
+        """Wait for the turn of `count` more. Whether to go on: not when told to stop."""
+        delay = self._next - time.monotonic()
+        self._next = max(self._next, time.monotonic()) + count * self._interval
+        return not self._stop.wait(max(0.0, delay))
+
+
+def replay_matching(
+    *,
+    selection: Selection,
+    operator: Operator,
+    told: Told,
+    late: bool = False,
+    rate: float | None = None,
+    stop: threading.Event | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> Counter[Result]:
+    """Replay each letter that matches now, as replay() does; how many of them came to which result.
+
+    `told` is called after each. What died meanwhile is not among them.
+
+    rate  letters a second, at most; what waits behind them is not counted
+    stop  set to end it between two letters
+    """
+
+    def act(letter_id: UUID) -> Report:
+        return letters.replay(letter_id=letter_id, operator=operator, late=late, using=using)
+
+    return _each(act, selection, told=told, rate=rate, stop=stop, using=using)
+
+
+def discard_matching(
+    *,
+    selection: Selection,
+    operator: Operator,
+    told: Told,
+    rate: float | None = None,
+    stop: threading.Event | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> Counter[Result]:
+    """Discard each letter that matches now, as discard() does. The same otherwise."""
+    operator.must_say_why()
+
+    def act(letter_id: UUID) -> Report:
+        return letters.discard(letter_id=letter_id, operator=operator, using=using)
+
+    return _each(act, selection, told=told, rate=rate, stop=stop, using=using)
+
+
+def _each(
+    act: Callable[[UUID], Report],
+    selection: Selection,
+    *,
+    told: Told,
+    rate: float | None,
+    stop: threading.Event | None,
+    using: str,
+) -> Counter[Result]:
+    pace, results = Pace(rate, stop=stop or threading.Event()), Counter[Result]()
+    for letter_id in list(selection.letters(using=using).values_list("id", flat=True)):
+        if not pace.wait():
+            break
+        try:
+            report = act(letter_id)
+        except RepairRefused as error:
+            report = Report(Result.NOTHING, str(error).rstrip("."))
+        results[report.result] += 1
+        told(letter_id, report)
+    return results
