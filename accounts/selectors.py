@@ -18,3 +18,8 @@ def owner_of(user: User | AnonymousUser) -> str | None:
         return ""
     merchant = user.sees_merchant
     return None if merchant is None else str(merchant)
+
+
+def may_operate(user: User | AnonymousUser) -> bool:
+    """Whether this user may act on what consumers could not process."""
+    return isinstance(user, User) and user.may_operate

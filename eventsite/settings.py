@@ -163,6 +163,8 @@ OUTBOX = {
     "TOPICS": "contracts.topics.TOPICS",
     "SOURCE": "/eventsite",
     "OWNER_OF": "accounts.selectors.owner_of",
+    "MAY_OPERATE": "accounts.selectors.may_operate",
+    "IDEMPOTENT": "rest.idempotency.idempotent",
 }
 
 # The same PostgreSQL carries Celery's queues; another URL (Redis, RabbitMQ) is one variable away.
@@ -189,6 +191,12 @@ CELERY_BEAT_SCHEDULE = {
     },
     "ended-slots": {
         "task": "analytics.close_slots",
+        "schedule": timedelta(seconds=2),
+        "options": {"expires": 2},
+    },
+    # What an operator has released, and what a request or a killed command has left of it.
+    "released-keys": {
+        "task": "outbox.go_on_with_released_keys",
         "schedule": timedelta(seconds=2),
         "options": {"expires": 2},
     },
@@ -238,6 +246,9 @@ SPECTACULAR_SETTINGS = {
         "OrderCause": "orders.models.Cause",
         "Currency": "contracts.money.CODES",
         "ReceptionStatus": "outbox.serializers.RECEPTIONS",
+        "DeadLetterState": "outbox.models.LetterState",
+        "ParkCause": "outbox.models.ParkCause",
+        "RepairResult": "outbox.repair.acts.Result",
         "ReadinessStatus": "outbox.health.STATES",
     },
     "COMPONENT_SPLIT_REQUEST": True,

@@ -20,6 +20,8 @@ class Config:
     topics           dotted path of the sequence of Topics that the project declares
     source           the prefix of the CloudEvents `source`; an event type's first word follows it
     owner_of         dotted path of a function of a user: whose events the API shows it, None for everyone's
+    may_operate      dotted path of a function of a user: whether it may act on dead letters and parked keys
+    idempotent       dotted path of a decorator for the views' commands, of which one may be sent twice
     max_event_bytes  key, headers and value together; the broker's message.max.bytes is a little more
     relay_page       events the relay sends per flush, at most
     relay_page_bytes their payloads together, about
@@ -33,6 +35,8 @@ class Config:
     topics: str = ""
     source: str = "/outbox"
     owner_of: str = "outbox.selectors.own_unless_staff"
+    may_operate: str = "outbox.selectors.staff_may_operate"
+    idempotent: str = ""
     max_event_bytes: int = 1_000_000
     relay_page: int = 5_000
     relay_page_bytes: int = 8_000_000

@@ -35,3 +35,62 @@ READY: dict[str, Any] = {
         "kafka": {"ok": True, "detail": "answers"},
     },
 }
+
+REPORT: dict[str, Any] = {
+    "result": "replayed",
+    "detail": "It has been processed, and 2 that waited.",
+    "ran": 2,
+    "waiting": 0,
+    "error": "",
+}
+LETTER: dict[str, Any] = {
+    "id": "01890a5d-ac96-774b-bcce-b302099a8060",
+    "consumer": "billing",
+    "generation": 1,
+    "event_id": EVENT["id"],
+    "type": EVENT["type"],
+    "topic": EVENT["topic"],
+    "partition": 2,
+    "offset": 41,
+    "key": EVENT["key"],
+    "number": 2,
+    "occurred_at": EVENT["occurred_at"],
+    "cause": "ContractViolation",
+    "error": "shop.ParcelSent.v1: Object missing required field `carrier`.",
+    "fingerprint": "5f0c9d1e2a3b4c6d",
+    "attempts": 1,
+    "died_at": "2026-01-02T03:04:06Z",
+    "state": "open",
+    "settled_at": None,
+}
+LETTER_DETAIL: dict[str, Any] = LETTER | {
+    "traceback": "Traceback (most recent call last): …",
+    "data": EVENT["data"],
+    "correction": None,
+    "headers": [{"name": "ce_type", "value": EVENT["type"]}],
+    "waiting": 2,
+    "acts": [
+        {
+            "at": "2026-01-02T03:14:06Z",
+            "who": "operator",
+            "via": "rest",
+            "act": "replay",
+            "why": "",
+            "result": "died",
+            "error": "ContractViolation: shop.ParcelSent.v1: Object missing required field `carrier`.",
+            "ran": 0,
+            "waiting": 2,
+        }
+    ],
+}
+PARKED_KEY: dict[str, Any] = {
+    "id": "01890a5d-ac96-774b-bcce-b302099a8061",
+    "consumer": "billing",
+    "generation": 1,
+    "topic": EVENT["topic"],
+    "key": EVENT["key"],
+    "cause": "gap",
+    "event_id": EVENT["id"],
+    "parked_at": "2026-01-02T03:04:06Z",
+    "waiting": 3,
+}

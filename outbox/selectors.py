@@ -46,6 +46,11 @@ def own_unless_staff(user: Any) -> str | None:
     return None if user.is_staff else str(user.pk)
 
 
+def staff_may_operate(user: Any) -> bool:
+    """Who may act on what could not be processed, where the project does not say otherwise: staff."""
+    return bool(user.is_staff)
+
+
 def events_seen_by(*, owner: str | None) -> QuerySet[OutboxEvent]:
     """The events of one owner, or of all for None; the latest first."""
     events = OutboxEvent.objects.order_by("-id")

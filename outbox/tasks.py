@@ -6,6 +6,7 @@ from celery import shared_task
 from django.db import OperationalError
 
 from outbox.partitions import make_partitions
+from outbox.repair.keys import go_on_with_all
 
 logger = logging.getLogger(__name__)
 
@@ -26,3 +27,21 @@ def make_partitions_ahead() -> None:
     """
     for name in make_partitions():
         logger.info("made partition %s", name)
+
+
+@shared_task(
+    name="outbox.go_on_with_released_keys",
+    ignore_result=True,
+    acks_late=True,
+    autoretry_for=(OperationalError,),
+    max_retries=None,
+    retry_backoff=True,
+    retry_backoff_max=60,
+)
+def go_on_with_released_keys() -> None:
+    """Run what waits behind keys whose release was cut short. May run at any time, twice, and beside itself.
+
+    Schedule it every few seconds: it asks for an index entry where there is none.
+    """
+    if ran := go_on_with_all():
+        logger.info("%s events of released keys ran", ran)

@@ -1,10 +1,24 @@
 from django.urls import path
 
 from outbox.api import EventDetail, EventList, Healthz, Readyz
+from outbox.repair.api import (
+    LetterDetail,
+    LetterDiscard,
+    LetterList,
+    LetterReplay,
+    ParkedKeyList,
+    ParkedKeyRelease,
+)
 
 urlpatterns = [
     path("api/events/", EventList.as_view(), name="event-list"),
     path("api/events/<uuid:event_id>/", EventDetail.as_view(), name="event-detail"),
+    path("api/dead-letters/", LetterList.as_view(), name="dead-letter-list"),
+    path("api/dead-letters/<uuid:letter_id>/", LetterDetail.as_view(), name="dead-letter-detail"),
+    path("api/dead-letters/<uuid:letter_id>/replay/", LetterReplay.as_view(), name="dead-letter-replay"),
+    path("api/dead-letters/<uuid:letter_id>/discard/", LetterDiscard.as_view(), name="dead-letter-discard"),
+    path("api/parked-keys/", ParkedKeyList.as_view(), name="parked-key-list"),
+    path("api/parked-keys/<uuid:parked_id>/release/", ParkedKeyRelease.as_view(), name="parked-key-release"),
     path("healthz", Healthz.as_view(), name="healthz"),
     path("readyz", Readyz.as_view(), name="readyz"),
 ]

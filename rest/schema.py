@@ -10,6 +10,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
 
+from outbox.repair.serializers import StrictInput
 from rest.idempotency import HEADER, REPLAYED, KeyInUse, KeyReused
 from rest.models import LONGEST_KEY
 from rest.parsers import BodyTooLarge
@@ -151,6 +152,8 @@ class ProblemAutoSchema(AutoSchema):
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if isinstance(serializer, StrictSerializer):
             schema |= {"additionalProperties": False, **serializer.schema_limits}
+        if isinstance(serializer, StrictInput):
+            schema |= {"additionalProperties": False}
         return schema
 
     def _map_serializer_field(

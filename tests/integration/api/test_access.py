@@ -15,6 +15,8 @@ FILLERS = {
     "<uuid:payment_id>": str(uuid4()),
     "<uuid:order_id>": str(uuid4()),
     "<uuid:event_id>": str(uuid4()),
+    "<uuid:letter_id>": str(uuid4()),
+    "<uuid:parked_id>": str(uuid4()),
     "<customer_id:customer_id>": "c-1",
 }
 

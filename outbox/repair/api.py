@@ -1,0 +1,231 @@
+"""Dead letters and parked keys over REST, for operators. Every act is written down with its user."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.utils.module_loading import import_string
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import generics
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from outbox.config import config
+from outbox.errors import (
+    CorrectionRefused,
+    NoSuchLetter,
+    NoSuchParkedKey,
+    RepairRefused,
+    UnknownConsumer,
+)
+from outbox.models import DeadLetter, LetterState, ParkedKey, WaitingEvent
+from outbox.repair import keys, letters
+from outbox.repair.acts import Operator, Report, Via
+from outbox.repair.filters import LetterFilter, ParkedKeyFilter
+from outbox.repair.serializers import (
+    LetterDetailOutput,
+    LetterOutput,
+    ParkedKeyOutput,
+    ReasonInput,
+    ReplayInput,
+    ReportOutput,
+)
+
+
+def once(command: Callable[..., Response]) -> Callable[..., Any]:
+    """What the project does about commands that are sent twice: OUTBOX["IDEMPOTENT"]."""
+    wrap: Callable[[Any], Any] = import_string(config().idempotent) if config().idempotent else _as_it_is
+    return wrap(command)  # type: ignore[no-any-return]
+
+
+def _as_it_is(command: Any) -> Any:
+    return command
+
+
+class OperatorsAct(BasePermission):
+    """Whoever sees everyone's events may look; operators, as OUTBOX["MAY_OPERATE"] says, may act."""
+
+    message = "Only an operator may do this: ask an administrator to add your user to a group."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Refuses with 401 whom nobody knows, with 403 whom it is not for."""
+        if not request.user.is_authenticated:
+            return False
+        may_operate: bool = import_string(config().may_operate)(request.user)
+        sees_all = import_string(config().owner_of)(request.user) is None
+        return may_operate or (request.method in SAFE_METHODS and sees_all)
+
+
+class StateForbids(APIException):
+    """It cannot be done as things are."""
+
+    status_code = HTTPStatus.CONFLICT
+    default_code = "repair_refused"
+
+
+@extend_schema_view(get=extend_schema(summary="Dead letters, the latest first", tags=["dead-letters"]))
+class LetterList(generics.ListAPIView[DeadLetter]):
+    """Events that consumers could not process: open ones, unless a state is asked for."""
+
+    permission_classes = [OperatorsAct]
+    serializer_class = LetterOutput
+    filterset_class = LetterFilter
+    queryset = DeadLetter.objects.none()
+
+    def get_queryset(self) -> QuerySet[DeadLetter]:
+        """Without the records themselves."""
+        found = DeadLetter.objects.defer("payload", "headers", "raw_key", "traceback", "correction")
+        if "state" not in self.request.query_params:
+            found = found.filter(state=LetterState.OPEN)
+        return found.order_by("-id")
+
+
+class LetterView(generics.GenericAPIView[DeadLetter]):
+    """One dead letter."""
+
+    permission_classes = [OperatorsAct]
+    filter_backends = []
+
+
+class LetterDetail(LetterView):
+    """One dead letter with its record, and what was done about it."""
+
+    serializer_class = LetterDetailOutput
+
+    @extend_schema(summary="One dead letter", tags=["dead-letters"])
+    def get(self, request: Request, letter_id: UUID) -> Response:
+        """With what waits behind it, and every act."""
+        letter = DeadLetter.objects.annotate(waiting=_waiting()).filter(id=letter_id).first()
+        if letter is None:
+            raise NotFound("There is no such dead letter.")
+        return Response(LetterDetailOutput(letter).data)
+
+
+class LetterReplay(LetterView):
+    """Processing it after all."""
+
+    serializer_class = ReplayInput
+
+    @extend_schema(
+        summary="Replay a dead letter", request=ReplayInput, responses=ReportOutput, tags=["dead-letters"]
+    )
+    @once
+    def post(self, request: Request, letter_id: UUID) -> Response:
+        """Have its consumer process it, then what waits behind it, in order, up to the next failure.
+
+        One transaction's worth; workers go on with the rest. 400 when corrected data does not fit the
+        contract. 409 when another dead letter holds its key, or a rebuild has replaced its generation.
+        """
+        given = ReplayInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        with _refusals_as_problems():
+            data = _encoded(given.validated_data["data"]) if "data" in given.validated_data else None
+            report = letters.replay(
+                letter_id=letter_id, operator=_operator(request), data=data, to_the_end=False
+            )
+        return _answer(report)
+
+
+class LetterDiscard(LetterView):
+    """Giving it up."""
+
+    serializer_class = ReasonInput
+
+    @extend_schema(
+        summary="Discard a dead letter", request=ReasonInput, responses=ReportOutput, tags=["dead-letters"]
+    )
+    @once
+    def post(self, request: Request, letter_id: UUID) -> Response:
+        """Give it up for good, and run what waits behind it, in order, up to the next failure."""
+        operator = _operator(request, reason=_reason(request))
+        with _refusals_as_problems():
+            return _answer(letters.discard(letter_id=letter_id, operator=operator, to_the_end=False))
+
+
+@extend_schema_view(get=extend_schema(summary="Parked keys, the latest first", tags=["parked-keys"]))
+class ParkedKeyList(generics.ListAPIView[ParkedKey]):
+    """Keys whose events wait behind a dead letter or a gap."""
+
+    permission_classes = [OperatorsAct]
+    serializer_class = ParkedKeyOutput
+    filterset_class = ParkedKeyFilter
+    queryset = ParkedKey.objects.none()
+
+    def get_queryset(self) -> QuerySet[ParkedKey]:
+        """With how many wait."""
+        return ParkedKey.objects.annotate(waiting=_waiting()).order_by("-id")
+
+
+class ParkedKeyRelease(generics.GenericAPIView[ParkedKey]):
+    """Going on without what is missing."""
+
+    permission_classes = [OperatorsAct]
+    filter_backends = []
+    serializer_class = ReasonInput
+
+    @extend_schema(
+        summary="Release a parked key", request=ReasonInput, responses=ReportOutput, tags=["parked-keys"]
+    )
+    @once
+    def post(self, request: Request, parked_id: UUID) -> Response:
+        """Give up the events that are missing, and run what waits, in order, up to the next gap.
+
+        409 when it is a dead letter that holds the key: replay or discard that.
+        """
+        operator = _operator(request, reason=_reason(request))
+        with _refusals_as_problems():
+            return _answer(keys.release(parked_id=parked_id, operator=operator, to_the_end=False))
+
+
+def _waiting() -> Coalesce:
+    mine = WaitingEvent.objects.filter(
+        consumer=OuterRef("consumer"),
+        generation=OuterRef("generation"),
+        topic=OuterRef("topic"),
+        key=OuterRef("key"),
+    )
+    counted = mine.order_by().values("consumer").annotate(many=Count("id")).values("many")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+
+
+def _encoded(data: Any) -> bytes:
+    try:
+        return msgspec.json.encode(data)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise CorrectionRefused(f"The data cannot be written as JSON: {error}.") from error
+
+
+def _reason(request: Request) -> str:
+    given = ReasonInput(data=request.data)
+    given.is_valid(raise_exception=True)
+    reason: str = given.validated_data["reason"]
+    return reason
+
+
+def _operator(request: Request, *, reason: str = "") -> Operator:
+    return Operator(request.user.get_username(), reason, Via.REST)
+
+
+def _answer(report: Report) -> Response:
+    return Response(ReportOutput(report).data)
+
+
+@contextmanager
+def _refusals_as_problems() -> Iterator[None]:
+    """Answers refusals: 404 for what is not there, 400 for the data, 409 for what the state forbids."""
+    try:
+        yield
+    except (NoSuchLetter, NoSuchParkedKey) as error:
+        raise NotFound(str(error)) from error
+    except CorrectionRefused as error:
+        raise ValidationError({"data": str(error)}, code="contract_violation") from error
+    except (RepairRefused, UnknownConsumer) as error:
+        raise StateForbids(str(error)) from error
