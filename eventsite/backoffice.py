@@ -93,6 +93,7 @@ UNFOLD = {
                     _page("Publications", "outbox", "outbox.publicationlisting"),
                     _page("Inbox", "inbox", "outbox.inboxlisting"),
                     _page("Dead letters", "report", "outbox.deadletter"),
+                    _page("Acts on them", "history", "outbox.act"),
                     _page("Parked keys", "local_parking", "outbox.parkedkeylisting"),
                     _page("Waiting events", "hourglass", "outbox.waitingevent"),
                     _page("Refusals", "block", "outbox.refusal"),

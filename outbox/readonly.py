@@ -13,7 +13,10 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet, UUIDField
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from outbox import clock
@@ -43,7 +46,7 @@ class ReadOnly(ModelAdmin, Generic[M]):
     list_max_show_all = 0
     show_full_result_count = False
     sortable_by: tuple[str, ...] = ()
-    actions = None
+    actions: tuple[str, ...] | None = None
     list_fullwidth = True
 
     def has_add_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
@@ -123,3 +126,28 @@ class ConsumerFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """That consumer's rows."""
         return queryset.filter(consumer=self.value()) if self.value() else queryset
+
+
+def event_link(event_id: UUID) -> SafeString:
+    """To the event's page."""
+    address = reverse("admin:outbox_outboxevent_change", args=[event_id])
+    return format_html('<a href="{}">{}</a>', address, event_id)
+
+
+class EventRows(ReadOnly[M]):
+    """Rows about events; the link leads to the event itself."""
+
+    list_display_links = None
+
+    @admin.display(description="event", ordering="event_id")
+    def event(self, row: Any) -> SafeString:
+        """The event's page."""
+        return event_link(row.event_id)
+
+
+class ListingRows(EventRows[M]):
+    """Rows whose key is not unique: in a list, and on no page of their own."""
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> None:
+        """No row."""
+        return

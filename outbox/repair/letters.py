@@ -11,7 +11,7 @@ from outbox.errors import CorrectionRefused, EarlierLetter, LetterSuperseded, No
 from outbox.generations import being_built
 from outbox.inbox import Key
 from outbox.item import read_item, stored_record
-from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey
+from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Operator, Report, Result, write_down
 from outbox.repair.keys import go_on
@@ -80,6 +80,13 @@ def get_letter(letter_id: UUID, *, using: str) -> DeadLetter:
     if letter is None:
         raise NoSuchLetter(f"There is no dead letter {letter_id}; a rebuild removes those of its generation.")
     return letter
+
+
+def waiting_behind(letter: DeadLetter) -> int:
+    """How many events of the letter's key wait in its consumer."""
+    waiting = WaitingEvent.objects.using(letter._state.db or DEFAULT_DB_ALIAS)
+    mine = {"consumer": letter.consumer, "generation": letter.generation, "topic": letter.topic}
+    return 0 if letter.key is None else waiting.filter(**mine, key=letter.key).count()
 
 
 def check_correction(letter: DeadLetter, data: bytes, *, consumer: Consumer) -> None:

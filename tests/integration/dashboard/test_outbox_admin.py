@@ -12,7 +12,8 @@ from accounts.models import User
 from accounts.services import ensure_user
 from outbox import readonly
 from outbox.ids import new_id
-from outbox.models import OutboxEvent
+from outbox.models import DeadLetter, OutboxEvent
+from outbox.repair.acts import Act
 from tests.integration.dashboard.conftest import Pay, browser_of
 
 LISTS = (
@@ -22,6 +23,7 @@ LISTS = (
     "parkedkeylisting",
     "waitingevent",
     "deadletter",
+    "act",
     "refusal",
     "shard",
     "topicrecord",
@@ -169,3 +171,44 @@ def test_no_list_counts_its_table_or_reads_a_payload(
         for sql in ours:
             assert "COUNT(*)" not in sql or "LIMIT 1" in sql, sql
             assert '"payload"' not in sql, sql
+
+
+def test_who_operates_replays_and_discards_from_the_list(admin: Client, event: OutboxEvent) -> None:
+    letter = DeadLetter.objects.get()
+    address = "/admin/outbox/deadletter/"
+    asked = {"action": "discard", "_selected_action": str(letter.id)}
+    page = admin.post(address, asked)
+    assert page.status_code == 200
+    assert PLANTED not in page.content.decode()
+    assert "&lt;script&gt;" in page.content.decode()
+    # Without a reason it is asked for once more.
+    assert "Say why" in admin.post(address, {**asked, "confirmed": "yes", "reason": " "}).content.decode()
+    assert DeadLetter.objects.get().state == "open"
+    told = admin.post(
+        address, {**asked, "action": "replay", "confirmed": "yes"}, follow=True
+    ).content.decode()
+    assert "It died again" in told
+    told = admin.post(address, {**asked, "confirmed": "yes", "reason": PLANTED}, follow=True).content.decode()
+    assert "It is discarded" in told
+    assert PLANTED not in told
+    assert [(act.who, act.via, act.result) for act in Act.objects.order_by("id")] == [
+        ("root", "admin", "died"),
+        ("root", "admin", "discarded"),
+    ]
+    assert listed(admin, "deadletter") == 0
+    assert listed(admin, "deadletter", state="discarded") == 1
+    assert listed(admin, "act", q=str(letter.id)) == 2
+    shown = text_of(admin, f"{address}{letter.id}/change/")
+    assert "root (admin)" in shown
+    assert PLANTED not in shown
+
+
+def test_who_only_looks_is_offered_no_act(event: OutboxEvent) -> None:
+    viewer = ensure_user(username="viewer", password=None, groups=["viewer"], is_staff=True)
+    browser, address = browser_of(viewer), "/admin/outbox/deadletter/"
+    letter = DeadLetter.objects.get()
+    assert "_selected_action" not in browser.get(address).content.decode()
+    asked = {"action": "discard", "_selected_action": str(letter.id), "confirmed": "yes", "reason": "r"}
+    browser.post(address, asked)
+    assert DeadLetter.objects.get().state == "open"
+    assert not Act.objects.exists()
