@@ -308,6 +308,17 @@ def test_what_cannot_be_numbered_is_released_with_its_key(service: Service) -> N
     assert service.outcomes() == {"processed": 5}
 
 
+def test_what_would_close_a_gap_and_dies_releases_nothing(service: Service) -> None:
+    one, two, three = notes("a", "1", "2", "3")
+    plain = record_of(Noted(about="a", text="plain"), number=None, offset=9)
+    service.run(one, three, plain)
+    service.processor._condemned[service.processor.read(two).inbox_id] = (Refused("no"), 1)
+    service.run(two)
+    assert service.heard() == ["1"]
+    assert ParkedKey.objects.get().cause == "dead_letter"
+    assert service.outcomes() == {"processed": 1, "dead": 1, "parked": 2}
+
+
 @pytest.mark.parametrize("late", [True, False])
 def test_what_is_bad_behind_a_gap_becomes_its_own_dead_letter(service: Service, late: bool) -> None:
     seven, eight, nine = notes("a", "7", "8", "9", first=7)

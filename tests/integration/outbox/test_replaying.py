@@ -129,6 +129,16 @@ def test_two_replays_at_once_have_one_effect(service: Service) -> None:
     assert_nothing_is_left(service, processed=29)
 
 
+def test_two_replays_at_once_of_a_record_without_a_key_have_one_effect(service: Service) -> None:
+    service.fails["1"] = Refused("no")
+    deliver(service, replace(notes("a", "1")[0], key=None))
+    service.fails.clear()
+    letter = DeadLetter.objects.get()
+    reports = at_once(*[lambda: replay(letter)] * 4)
+    assert sorted(report.result for report in reports) == ["nothing", "nothing", "nothing", "replayed"]
+    assert service.heard() == ["1"]
+
+
 def test_a_letter_that_fails_once_more_stays_and_tells_why(service: Service) -> None:
     letter = died(service, "1", "2")
     service.fails["1"] = Refused("still not")
@@ -259,10 +269,33 @@ def test_what_arrives_during_a_release_is_neither_lost_nor_out_of_order(
     assert_nothing_is_left(service, processed=last)
 
 
-def test_an_event_that_arrives_within_a_release_waits_for_its_end(service: Service) -> None:
-    """The consumer has asked how the key is parked; the release has yet to commit."""
-    letter = died(service, "1", "2")
+@pytest.mark.parametrize("numbered", [True, False])
+def test_an_event_that_arrives_within_a_release_waits_for_its_end(service: Service, numbered: bool) -> None:
+    """Also of a foreign key, whose events have no numbers: there the parked key alone keeps both apart."""
+    service.fails["1"] = Refused("no")
+    records = [
+        record_of(Noted(about="a", text=str(number)), number=number if numbered else None, offset=number)
+        for number in (1, 2, 3)
+    ]
+    deliver(service, *records[:2])
     service.fails.clear()
+    _release_while_it_arrives(service, records[2])
+    assert service.heard() == ["1", "2", "3"]
+    assert_nothing_is_left(service, processed=3)
+
+
+def test_a_gap_is_noticed_in_what_arrives_within_the_release_of_a_keys_first_event(service: Service) -> None:
+    died(service, "1", "2")
+    service.fails.clear()
+    _release_while_it_arrives(service, notes("a", "4", first=4)[0])
+    assert service.heard() == ["1", "2"]
+    assert ParkedKey.objects.get().cause == ParkCause.GAP
+    deliver(service, *notes("a", "3", first=3))
+    assert service.heard() == ["1", "2", "3", "4"]
+
+
+def _release_while_it_arrives(service: Service, arriving: Record) -> None:
+    """The worker comes to the event when the release has run what waits, and has yet to commit."""
     inside, go_on = threading.Event(), threading.Event()
     handle = service.handle
 
@@ -273,15 +306,13 @@ def test_an_event_that_arrives_within_a_release_waits_for_its_end(service: Servi
             assert go_on.wait(30)
 
     service.consumer.routes[Noted.type] = registry.Route(Noted, slow)
-
+    letter = DeadLetter.objects.get()
     with Writer() as operator, Writer() as worker:
         operator.call(lambda: replay(letter), wait=False)
         assert inside.wait(30)
-        worker.call(lambda: Processor(service.consumer).run(notes("a", "3", first=3)), wait=False)
+        worker.call(lambda: Processor(service.consumer).run([arriving]), wait=False)
         until(_somebody_waits_for_a_lock)
         go_on.set()
-    assert service.heard() == ["1", "2", "3"]
-    assert_nothing_is_left(service, processed=3)
 
 
 def _somebody_waits_for_a_lock() -> bool:
