@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from outbox.context import following
 from outbox.delivery import Delivery
-from outbox.errors import NonRecoverable, OutboxError
+from outbox.errors import NonRecoverable, OutboxError, Recoverable
 from outbox.events import Event
+from outbox.policies import Discard, Park, Retry, Wait
 from outbox.registry import Consumer, handles, handles_batch
 from outbox.topics import Topic
 
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Consumer",
     "Delivery",
+    "Discard",
     "Event",
     "NonRecoverable",
     "OutboxError",
+    "Park",
+    "Recoverable",
+    "Retry",
     "Topic",
+    "Wait",
     "atomic",
     "following",
     "handles",

@@ -20,7 +20,7 @@ class Config:
     topics           dotted path of the sequence of Topics that the project declares
     source           the prefix of the CloudEvents `source`; an event type's first word follows it
     owner_of         dotted path of a function of a user: whose events the API shows it, None for everyone's
-    may_operate      dotted path of a function of a user: whether it may act on dead letters and parked keys
+    may_operate      dotted path of a function of a user: whether it may act on events and consumers
     idempotent       dotted path of a decorator for the views' commands, of which one may be sent twice
     max_event_bytes  key, headers and value together; the broker's message.max.bytes is a little more
     relay_page       events the relay sends per flush, at most
@@ -29,6 +29,8 @@ class Config:
     lease            for how long a relay that went silent keeps others waiting; about the same for all relays
     consumer_batch   records per transaction of a consumer, at most
     unknown_retries  how often an event is tried again after an error nobody declared
+    failing_keys     so many keys that fail with one fingerprint within `failing_within` pause their consumer
+    gap_alarm        for how long the events of a key may be waited for before that is alarming
     """
 
     kafka: dict[str, str] = field(default_factory=lambda: {"bootstrap.servers": "localhost:9092"})
@@ -44,6 +46,9 @@ class Config:
     lease: float = 5.0
     consumer_batch: int = 500
     unknown_retries: int = 3
+    failing_keys: int = 20
+    failing_within: float = 60.0
+    gap_alarm: float = 60.0
 
     def source_of(self, using: str) -> str:
         """How `source` begins for events of a database: other than `default` it has its alias behind it."""

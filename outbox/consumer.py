@@ -4,19 +4,24 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
+from django.db import Error as DjangoDatabaseError
 from django.db import connections
 
+from outbox.aside import fingerprint
 from outbox.config import Config, config
 from outbox.kafka import GroupReader, Placement, Record
+from outbox.pausing import Gate
+from outbox.policies import Policy, Retry, Wait, declared_for, ending
 from outbox.processor import Processor
-from outbox.recovery import Family, backoff, family_of
+from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
+from outbox.suspects import DEATHS, Suspects
 
 POLL_SECONDS = 0.5
 # Far below max.poll.interval.ms (5 minutes), after which Kafka gives the partitions to others.
 POLL_AT_LEAST = 30.0
-CONTENTION_RETRIES = 10
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +35,8 @@ class ConsumerWorker:
     """One instance of a consumer. `run()` returns after `stop` is set, with the batch in hand finished.
 
     Polling goes on whatever fails, so that the instance stays a member of its group. What is away is
-    waited for as long as it takes; what fails alone is tried again alone, a bounded number of times.
+    waited for as long as it takes; what fails alone is tried again alone, as its policy says. A consumer
+    that is paused, by an operator or because many keys fail for one reason, processes nothing meanwhile.
 
     building  the generation of a projection to build, in a group of its own; None works on the live one
     reached   the next offset of each partition of its own whose records up to there are done
@@ -55,6 +61,10 @@ class ConsumerWorker:
         self._attempts = 0  # of the first pending record, when it is run alone
         self._condemned = False
         self._held = False
+        self._paused = False
+        # A rebuild goes on: it is watched by whoever began it.
+        self._gate = Gate(consumer) if building is None else None
+        self._suspects = Suspects(self.group, width=self._settings.consumer_batch, using=consumer.using)
         self._polled_at = time.monotonic()
         self._retry_at: float | None = None
         self._delays: Iterator[float] = backoff()
@@ -63,49 +73,83 @@ class ConsumerWorker:
             group=self.group,
             topics=consumer.topics,
             on_lost=self._drop,
+            on_gained=self._suspects.gain,
             mark_ends=building is not None,
         )
+
+    @property
+    def paused(self) -> bool:
+        """Whether this instance has noticed that its consumer is paused, and holds still."""
+        return self._paused
 
     def run(self) -> None:
         """Consume until stopped, then leave the group. Raises BrokerError when Kafka shuts it out."""
         logger.info("consumer %s reads %s", self.group, ", ".join(self._consumer.topics))
         try:
-            while not self._stop.is_set():
-                # Not `self._pending += ...`: a rebalance inside poll() replaces the list.
-                polled = self._reader.poll(limit=self._settings.consumer_batch, timeout=self._patience())
-                self._polled_at = time.monotonic()
-                self._pending.extend(polled)
-                if self._held and not self._pending:
-                    self._go_on()  # what was waited for went to another member
-                if self._retry_at is None or time.monotonic() >= self._retry_at:
-                    self._work()
-                if not self._pending:
-                    for place, end in self._reader.take_ends().items():
-                        self.reached[place] = max(end, self.reached.get(place, 0))
+            with self._suspects:
+                while not self._stop.is_set():
+                    self._turn()
         finally:
             self._reader.close()
             connections[self._consumer.using].close()
+
+    def _turn(self) -> None:
+        # Not `self._pending += ...`: a rebalance inside poll() replaces the list.
+        polled = self._reader.poll(limit=self._settings.consumer_batch, timeout=self._patience())
+        self._polled_at = time.monotonic()
+        self._pending.extend(polled)
+        if self._retry_at is None or time.monotonic() >= self._retry_at:
+            self._work()
+        if not self._pending:
+            for place, end in self._reader.take_ends().items():
+                self.reached[place] = max(end, self.reached.get(place, 0))
 
     def _patience(self) -> float:
         """How long to poll: not at all with work in hand, and not beyond the next retry."""
         if self._retry_at is not None:
             return min(POLL_SECONDS, max(0.0, self._retry_at - time.monotonic()))
-        return 0.0 if self._pending else POLL_SECONDS
+        return 0.0 if self._pending and not self._paused else POLL_SECONDS
 
     def _work(self) -> None:
         """Run the pending records until they are done, one must wait, or it is time to poll or to stop."""
-        while self._pending and not self._stop.is_set():
+        while not self._stop.is_set():
             if time.monotonic() - self._polled_at > POLL_AT_LEAST:
                 self._hold()
                 return
-            batch = self._pending[: 1 if self._alone else self._settings.consumer_batch]
             try:
-                self._processor.run(batch)
+                self._suspects.take()
+                if self._is_paused():
+                    return
+            except DjangoDatabaseError as error:
+                self._wait(error)
+                return
+            if not self._pending:
+                self._go_on()  # what was waited for is there again, or went to another member
+                return
+            batch = self._suspects.cut(self._pending[: 1 if self._alone else self._settings.consumer_batch])
+            try:
+                if died := self._suspects.begin(batch[0]):
+                    self._processor.condemn(
+                        died, attempts=DEATHS, end=ending(self._policy(died)), record=batch[0]
+                    )
+                new = self._processor.run(batch)
             except Exception as error:  # noqa: BLE001  (every family has its strategy; unknown ones too)
+                self._suspects.absolve()
                 if self._must_wait(batch, error):
                     return
             else:
+                self._suspects.end(batch[0], new=new > 0)
                 self._done(batch)
+
+    def _is_paused(self) -> bool:
+        """Whether the consumer is paused; what waited goes on from the beginning once it is not."""
+        paused = self._gate is not None and self._gate.is_closed()
+        if paused and not self._paused:
+            self._hold()
+            self._attempts, self._condemned, self._retry_at = 0, False, None
+            self._processor.pardon()
+        self._paused = paused
+        return paused
 
     def _done(self, batch: list[Record]) -> None:
         """Forget what has been committed, tell Kafka, and fetch on."""
@@ -126,16 +170,36 @@ class ConsumerWorker:
         if len(batch) > 1:
             self._alone = len(batch)
             return False
+        policy = self._policy(error)
+        if isinstance(policy, Wait):
+            return self._wait(error)
         self._attempts += 1
-        limit = {Family.NON_RECOVERABLE: 1, Family.CONTENTION: CONTENTION_RETRIES}.get(
-            family, self._settings.unknown_retries
-        )
+        limit = policy.times if isinstance(policy, Retry) else 1
         if self._attempts < limit or self._condemned:
             # A condemned one fails when not even its dead letter can be written: wait, and skip nothing.
             return self._wait(error)
+        if isinstance(policy, Retry) and self._has_tripped(error):
+            return True
         self._condemned = True
-        self._processor.condemn(error, attempts=self._attempts)
+        self._processor.condemn(error, attempts=self._attempts, end=ending(policy))
         return False
+
+    def _policy(self, error: Exception) -> Policy:
+        return policy_for(error, self._consumer.on_error, unknown_retries=self._settings.unknown_retries)
+
+    def _has_tripped(self, error: Exception) -> bool:
+        """Whether so many keys failed in this way, which nobody declared, that the consumer pauses itself."""
+        if self._gate is None or declared_for(error, self._consumer.on_error) is not None:
+            return False
+        try:
+            return self._gate.trips(
+                keys=self._settings.failing_keys,
+                within=timedelta(seconds=self._settings.failing_within),
+                fingerprint=fingerprint(error),
+                failure=f"{type(error).__name__}: {error}",
+            )
+        except DjangoDatabaseError as failure:
+            return self._wait(failure)
 
     def _wait(self, error: Exception) -> bool:
         """Fetch nothing for a while, keep the pending records, and take a new connection afterwards."""
@@ -162,7 +226,7 @@ class ConsumerWorker:
         if self._retry_at is not None:
             self._retry_at = None
             logger.info("consumer %s goes on", self._consumer.name)
-        if self._held:
+        if self._held and not self._paused:
             self._held = False
             self._reader.release()
 
@@ -173,3 +237,6 @@ class ConsumerWorker:
             self.reached.pop(place, None)
         self._attempts, self._condemned = 0, False
         self._processor.pardon()
+        self._suspects.release(lost)
+        if not self._pending and self._retry_at is not None:
+            self._retry_at = time.monotonic()

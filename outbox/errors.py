@@ -12,6 +12,10 @@ class NonRecoverable(OutboxError):
     """Trying again cannot help. A handler raises a subclass to have the event dead-lettered at once."""
 
 
+class Recoverable(OutboxError):
+    """What a handler needs is away. It raises a subclass to have the event tried again until it is back."""
+
+
 class ContractViolation(NonRecoverable):
     """The event's data does not fit its contract."""
 
@@ -33,7 +37,7 @@ class UnknownConsumer(OutboxError):
 
 
 class ConsumerMisdeclared(OutboxError):
-    """Two consumers share a name, or one consumer handles a type twice."""
+    """A consumer's declaration cannot be followed; the message says what to change."""
 
 
 class PublishOutsideTransaction(OutboxError):
@@ -82,6 +86,10 @@ class NotRefused(OutboxError):
 
 class LateEvent(NonRecoverable):
     """The event's place in its key has been passed: later events of the key were processed before it came."""
+
+
+class ProcessDied(NonRecoverable):
+    """The process died each time while it had this event in hand: look for its end in the system's log."""
 
 
 class OverlappingConsumer(OutboxError):

@@ -137,14 +137,24 @@ class Inbox:
                 [*self._who, topics, names, [number for _, number in rows]],
             )
 
-    def park(self, key: Key, *, cause: ParkCause, event_id: UUID) -> None:
-        """Have the key's later events wait, for this cause from now on."""
+    def park(self, parks: dict[Key, tuple[ParkCause, UUID]]) -> None:
+        """Have later events of these keys wait, each for its cause and event from now on."""
+        if not parks:
+            return
+        keys = sorted(parks)
+        topics, names = _columns(keys)
+        causes, events = [parks[key][0].value for key in keys], [parks[key][1] for key in keys]
+        now = clock.now(using=self._using)
+        ids = [new_id(now) for _ in keys]
         with connections[self._using].cursor() as sql:
             sql.execute(
                 "INSERT INTO outbox_parked_key (id, consumer, generation, topic, key, cause, event_id)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (consumer, generation, topic, key)"
+                " SELECT id, %s, %s, topic, key, cause, event_id"
+                " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[])"
+                " AS came (id, topic, key, cause, event_id)"
+                " ORDER BY topic, key ON CONFLICT (consumer, generation, topic, key)"
                 " DO UPDATE SET cause = EXCLUDED.cause, event_id = EXCLUDED.event_id",
-                [new_id(clock.now(using=self._using)), *self._who, *key, cause.value, event_id],
+                [*self._who, ids, topics, names, causes, events],
             )
 
     def unpark(self, key: Key) -> None:

@@ -297,6 +297,7 @@ class ParkedKey(ConsumerKey):
     cause = models.TextField(choices=ParkCause)
     event_id = models.UUIDField(help_text="the dead letter, or the first event after the gap")
     parked_at = models.DateTimeField()
+    alarmed_at = models.DateTimeField(null=True, help_text="when it was said that a gap lasts too long")
 
     class Meta:
         db_table = "outbox_parked_key"

@@ -1,10 +1,8 @@
 """One consumer's batch: locks, effects, inbox rows and dead letters in a single transaction."""
 
-import hashlib
-import logging
-import traceback
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,21 +10,27 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from outbox import clock
+from outbox.aside import Aside
 from outbox.buffer import atomic
 from outbox.context import building, following
 from outbox.delivery import Delivery
 from outbox.errors import LateEvent
 from outbox.generations import Held, hold
-from outbox.ids import new_id
 from outbox.inbox import Claim, Inbox, Key
 from outbox.item import Item, read_item, stored_record
 from outbox.kafka import Record
-from outbox.models import DeadLetter, Outcome, ParkCause, WaitingEvent
+from outbox.models import Outcome, ParkCause, WaitingEvent
+from outbox.policies import Discard, Park, declared_for, ending
 from outbox.registry import Consumer, Route
 
-logger = logging.getLogger(__name__)
 
-_HOW_IT_DIED = ["cause", "error", "traceback", "fingerprint", "attempts", "died_at"]
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an event is not to be handled, after how many attempts, and what becomes of it instead."""
+
+    error: Exception
+    attempts: int
+    end: Park | Discard
 
 
 class Processor:
@@ -38,15 +42,15 @@ class Processor:
     def __init__(self, consumer: Consumer, *, building: int | None = None) -> None:
         self.consumer = consumer
         self._building = building
-        self._condemned: dict[UUID, tuple[Exception, int]] = {}
+        self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
 
-    def run(self, records: Iterable[Record]) -> None:
-        """Move past these records, in one transaction: all of it commits, or nothing.
+    def run(self, records: Iterable[Record]) -> int:
+        """Move past these records, in one transaction: all of it, or nothing. Returns how many were new.
 
         An event known to the inbox has no effect; of a parked key, it is put to wait; without a handler,
-        it is passed; unreadable or condemned, it becomes a dead letter and parks its key. Any other
-        failure is raised, and the records can be run again.
+        it is passed; unreadable or condemned, it becomes a dead letter and parks its key, or is discarded
+        where the consumer declares so. Any other failure is raised, and the records can be run again.
         """
         now = clock.now(using=self.consumer.using)
         items: dict[UUID, Item] = {}
@@ -57,12 +61,13 @@ class Processor:
         batch = Batch(self.consumer, self._condemned)
         try:
             with atomic(using=self.consumer.using), self._publishing():
-                batch.run([*items.values()], hold(self.consumer, building=self._building))
+                new = batch.run([*items.values()], hold(self.consumer, building=self._building))
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.
             self._suspect = batch.handling or self._suspect
             raise
         self.pardon()
+        return new
 
     def _publishing(self) -> AbstractContextManager[None]:
         return nullcontext() if self._building is None else building()
@@ -71,10 +76,21 @@ class Processor:
         """A record as this consumer understands it."""
         return read_item(record, consumer=self.consumer, now=now or clock.now(using=self.consumer.using))
 
-    def condemn(self, error: Exception, *, attempts: int) -> None:
-        """Have the event that the last run, of a single record, failed at dead-lettered in the next."""
-        if self._suspect is not None:
-            self._condemned[self._suspect] = (error, attempts)
+    def condemn(
+        self,
+        error: Exception,
+        *,
+        attempts: int,
+        end: Park | Discard | None = None,
+        record: Record | None = None,
+    ) -> None:
+        """Have a record's event dead-lettered or discarded in the next run.
+
+        Without a record it is the event that the last run, of a single record, failed at.
+        """
+        event = self._suspect if record is None else self.read(record).inbox_id
+        if event is not None:
+            self._condemned[event] = Verdict(error, attempts, end or Park())
 
     def pardon(self) -> None:
         """Condemn nothing any more: it is done, or the records went to an instance that judges for itself."""
@@ -84,7 +100,7 @@ class Processor:
 class Batch:
     """The state of one transaction: locked progress, parked keys, and the inbox rows to be."""
 
-    def __init__(self, consumer: Consumer, condemned: dict[UUID, tuple[Exception, int]]) -> None:
+    def __init__(self, consumer: Consumer, condemned: dict[UUID, Verdict]) -> None:
         self._consumer = consumer
         self._condemned = condemned
         self._claims: dict[UUID, Claim] = {}
@@ -96,8 +112,8 @@ class Batch:
         self._alone = False
         self.handling: UUID | None = None
 
-    def run(self, items: list[Item], generation: Held) -> None:
-        """Lock, handle each new event in order, claim."""
+    def run(self, items: list[Item], generation: Held) -> int:
+        """Lock, handle each new event in order, claim. Returns how many were new."""
         self._alone = len(items) == 1
         self.begin({item.key for item in items if item.key is not None}, generation)
         known = self._inbox.known([item.inbox_id for item in items])
@@ -105,6 +121,7 @@ class Batch:
             if item.inbox_id not in known:
                 self._take(item)
         self.finish()
+        return len(self._claims)
 
     def begin(self, keys: set[Key], generation: Held, *, release: bool = False) -> None:
         """Lock these keys. `release` keeps others from appending to what waits behind them."""
@@ -114,12 +131,14 @@ class Batch:
             using=self._consumer.using,
             inherits=generation.inherits,
         )
+        self._aside = Aside(self._inbox, using=self._consumer.using)
         self._numbers = self._inbox.lock_keys(keys)
         self._parked = self._inbox.parked(keys, alone=release)
 
     def finish(self) -> None:
         """Write down how far the keys have come, and what became of the events."""
         self._hand_over()
+        self._aside.flush()
         self._inbox.advance({key: self._numbers[key] for key in self._moved})
         self._inbox.claim([*self._claims.values()])
 
@@ -152,23 +171,32 @@ class Batch:
         return item.number > self._numbers[item.key] + 1
 
     def _handle(self, item: Item) -> Outcome:
-        """Run the event's effect, or write its dead letter."""
-        error, attempts = self._condemned.get(item.inbox_id, (item.fault, 1))
-        if error is None and self._is_late(item):
-            error = LateEvent(
-                f"Event {item.number} of key {item.key and item.key[1]!r} came when"
-                f" {self._numbers[item.key or ('', '')]} had been processed."
-            )
-        if error is not None:
-            self._bury(item, error, attempts)
+        """Run the event's effect, or set it aside."""
+        verdict = self._condemned.get(item.inbox_id) or self._fault_of(item)
+        if verdict is not None and isinstance(verdict.end, Park):
+            self._bury(item, verdict)
             return Outcome.DEAD
         if item.key is not None and item.number is not None:
-            self._numbers[item.key] = max(item.number, self._numbers.get(item.key, 0))
-            self._moved.add(item.key)
+            self._reach(item.key, item.number)
+        if verdict is not None and isinstance(verdict.end, Discard):
+            self._aside.discard(item, verdict.error, reason=verdict.end.reason)
+            return Outcome.DISCARDED
         if item.route is None:
             return Outcome.UNHANDLED
         self._call(item, item.route)
         return Outcome.PROCESSED
+
+    def _reach(self, key: Key, number: int) -> None:
+        """The key has come to this number, if it has not come further."""
+        self._numbers[key] = max(number, self._numbers.get(key, 0))
+        self._moved.add(key)
+
+    def _bury(self, item: Item, verdict: Verdict) -> None:
+        """Write the event's dead letter and park its key."""
+        self._aside.bury(item, verdict.error, attempts=verdict.attempts)
+        if item.key is not None and item.number is not None and item.key not in self._numbers:
+            self._reach(item.key, item.number - 1)  # the key has been seen, from here on
+        self._park(item, ParkCause.DEAD_LETTER)
 
     def _call(self, item: Item, route: Route) -> None:
         """Give the event to its handler, or put it on the handler's list."""
@@ -195,6 +223,18 @@ class Batch:
         for handler, deliveries in gathered.items():
             handler(deliveries)
 
+    def _fault_of(self, item: Item) -> Verdict | None:
+        """What keeps the event from any handler."""
+        fault: Exception | None = item.fault
+        if fault is None and self._is_late(item):
+            fault = LateEvent(
+                f"Event {item.number} of key {item.key and item.key[1]!r} came when"
+                f" {self._numbers[item.key or ('', '')]} had been processed."
+            )
+        if fault is None:
+            return None
+        return Verdict(fault, 1, ending(declared_for(fault, self._consumer.on_error) or Park()))
+
     def _is_late(self, item: Item) -> bool:
         """Whether its place in the key has been passed, without its id being known."""
         if item.key is None or item.number is None:
@@ -204,62 +244,17 @@ class Batch:
     def _wait(self, item: Item) -> None:
         """Keep the event until its key is released."""
         assert item.key is not None  # noqa: S101  (only a key is parked)
-        WaitingEvent.objects.using(self._consumer.using).create(
-            consumer=self._inbox.consumer,
-            generation=self._inbox.generation,
-            key=item.key[1],
-            received_at=item.received_at,
-            **item.copy(),
-        )
+        self._aside.wait(item, key=item.key)
         self._claim(item, Outcome.PARKED)
 
     def _park(self, item: Item, cause: ParkCause) -> None:
         if item.key is not None:
-            self._inbox.park(item.key, cause=cause, event_id=item.inbox_id)
+            self._aside.park(item, key=item.key, cause=cause)
             self._parked[item.key] = cause
-
-    def _bury(self, item: Item, error: Exception, attempts: int) -> None:
-        """Write the dead letter and park its key."""
-        now, trace = clock.now(using=self._consumer.using), "".join(traceback.format_exception(error))
-        letter = DeadLetter(
-            id=new_id(now),
-            consumer=self._inbox.consumer,
-            generation=self._inbox.generation,
-            key=None if item.key is None else item.key[1],
-            occurred_at=item.occurred_at,
-            cause=type(error).__name__,
-            error=_storable(str(error)),
-            traceback=_storable(trace),
-            fingerprint=fingerprint(error),
-            attempts=attempts,
-            died_at=now,
-            **item.copy(),
-        )
-        # Once more, when it was replayed, or when its inbox row has been pruned: the record's copy stays.
-        DeadLetter.objects.using(self._consumer.using).bulk_create(
-            [letter],
-            update_conflicts=True,
-            unique_fields=["consumer", "generation", "event_id"],
-            update_fields=[*_HOW_IT_DIED, "state", "settled_at"],
-        )
-        if item.key is not None and item.number is not None and item.key not in self._numbers:
-            self._numbers[item.key] = item.number - 1  # the key has been seen, from here on
-            self._moved.add(item.key)
-        self._park(item, ParkCause.DEAD_LETTER)
-        logger.error(
-            "%s: dead letter, %s %s at %s/%s/%s: %s: %s",
-            self._consumer.name,
-            item.type or "record",
-            item.inbox_id,
-            item.record.topic,
-            item.record.partition,
-            item.record.offset,
-            type(error).__name__,
-            error,
-        )
 
     def _drain(self, key: Key) -> None:
         """Run what waited behind the gap that has just closed, up to the next gap or dead letter."""
+        self._aside.flush()
         while (stored := self._next_waiting(key)) is not None:
             if self._run_waiting(stored) is Outcome.DEAD:
                 return
@@ -290,15 +285,3 @@ class Batch:
     def _unpark(self, key: Key) -> None:
         self._inbox.unpark(key)
         del self._parked[key]
-
-
-def fingerprint(error: BaseException) -> str:
-    """The same for errors of one type raised at one place, whatever their message."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename}:{frames[-1].name}" if frames else ""
-    return hashlib.sha256(f"{type(error).__qualname__}@{place}".encode()).hexdigest()[:16]
-
-
-def _storable(text: str) -> str:
-    """Text that PostgreSQL can hold."""
-    return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

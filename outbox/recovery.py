@@ -1,4 +1,4 @@
-"""Which errors pass by themselves. One place decides it for relay and consumer (DESIGN: three families).
+"""Which errors pass by themselves, and what is done about each. One place decides it for relay and consumer.
 
 SQLSTATE classes are PostgreSQL's: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
@@ -16,9 +16,13 @@ from outbox.errors import (
     NoPartition,
     OverlappingConsumer,
     PublishWhileBuilding,
+    Recoverable,
     UnknownTopic,
 )
 from outbox.kafka import BrokerError
+from outbox.policies import Park, Policies, Policy, Retry, Wait, declared_for
+
+CONTENTION_RETRIES = 10
 
 # 08 connection, 53 resources (disk full, too many connections), 57P the server is going down or starting,
 # 58 its disk or files fail, 25006 it has become a standby, 25P03 it ended an idle transaction.
@@ -46,12 +50,27 @@ def family_of(error: BaseException) -> Family:
         return Family.NON_RECOVERABLE
     if isinstance(error, OverlappingConsumer):
         return Family.CONTENTION
-    if isinstance(error, BrokerError | NoPartition | UnknownTopic):
-        # Of the last two an operator is told; the event is not at fault.
+    if isinstance(error, BrokerError | NoPartition | Recoverable | UnknownTopic):
+        # Of a missing partition or topic an operator is told; the event is not at fault.
         return Family.RECOVERABLE
     if isinstance(error, DjangoDatabaseError):
         return _family_of_database_error(error)
     return Family.UNKNOWN
+
+
+def policy_for(error: BaseException, declared: Policies, *, unknown_retries: int) -> Policy:
+    """What to do about an event at which this error was met.
+
+    What is away is waited for, whatever is declared. Then its declarations decide, then the family.
+    """
+    family = family_of(error)
+    if family is Family.RECOVERABLE:
+        return Wait()
+    if (own := declared_for(error, declared)) is not None:
+        return own
+    if family is Family.NON_RECOVERABLE:
+        return Park()
+    return Retry(times=CONTENTION_RETRIES if family is Family.CONTENTION else unknown_retries)
 
 
 def _family_of_database_error(error: DjangoDatabaseError) -> Family:

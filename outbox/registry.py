@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from outbox.delivery import Delivery
 from outbox.errors import ConsumerMisdeclared, UnknownConsumer
 from outbox.events import Event
+from outbox.policies import Policies, check_policies
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Delivery[E]], None]
@@ -55,12 +56,14 @@ class Consumer:
     sync_delay_limit  how late an effect may be, from the event's occurred_at, before it is alarming
     using             the database of its inbox and effects
     projection        how its effect is rebuilt; None for one that cannot be, because it acts
+    on_error          what to do about errors whose families' strategies do not fit: see outbox/policies.py
     """
 
     name: str
     sync_delay_limit: timedelta
     using: str = "default"
     projection: Projection | None = None
+    on_error: Policies = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class Consumer:
             raise ConsumerMisdeclared(
                 f"Two consumers are named {self.name!r}; give one of them another name."
             )
+        check_policies(self.name, self.on_error)
         _consumers[self.name] = self
 
     def add(self, event: type[Event], handler: Callable[[Any], None], *, batched: bool = False) -> None:

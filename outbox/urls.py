@@ -1,6 +1,7 @@
 from django.urls import path
 
 from outbox.api import EventDetail, EventList, Healthz, Readyz
+from outbox.consumers_api import ConsumerPause, ConsumerResume
 from outbox.repair.api import (
     LetterDetail,
     LetterDiscard,
@@ -19,6 +20,8 @@ urlpatterns = [
     path("api/dead-letters/<uuid:letter_id>/discard/", LetterDiscard.as_view(), name="dead-letter-discard"),
     path("api/parked-keys/", ParkedKeyList.as_view(), name="parked-key-list"),
     path("api/parked-keys/<uuid:parked_id>/release/", ParkedKeyRelease.as_view(), name="parked-key-release"),
+    path("api/consumers/<str:name>/pause/", ConsumerPause.as_view(), name="consumer-pause"),
+    path("api/consumers/<str:name>/resume/", ConsumerResume.as_view(), name="consumer-resume"),
     path("healthz", Healthz.as_view(), name="healthz"),
     path("readyz", Readyz.as_view(), name="readyz"),
 ]

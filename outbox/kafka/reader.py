@@ -28,9 +28,10 @@ class GroupReader:
         group: str,
         topics: list[str],
         on_lost: Callable[[set[Placement]], None],
+        on_gained: Callable[[set[Placement]], None] = lambda _: None,
         mark_ends: bool = False,
     ) -> None:
-        self._on_lost = on_lost
+        self._on_lost, self._on_gained = on_lost, on_gained
         self._ends: dict[Placement, int] = {}
         self._gone: set[Placement] = set()
         self._held = False
@@ -125,6 +126,7 @@ class GroupReader:
         client.incremental_assign(partitions)
         if self._held:
             client.pause(partitions)
+        self._on_gained({(part.topic, part.partition) for part in partitions})
 
     def _lost(self, client: Client, partitions: list[TopicPartition]) -> None:
         lost = {(part.topic, part.partition) for part in partitions}

@@ -1,6 +1,6 @@
 """Dead letters and parked keys over REST, for operators. Every act is written down with its user."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -9,16 +9,12 @@ from uuid import UUID
 import msgspec
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.utils.module_loading import import_string
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.exceptions import APIException, NotFound, ValidationError
-from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from outbox.config import config
 from outbox.errors import (
     CorrectionRefused,
     NoSuchLetter,
@@ -27,6 +23,7 @@ from outbox.errors import (
     UnknownConsumer,
 )
 from outbox.models import DeadLetter, LetterState, ParkedKey, WaitingEvent
+from outbox.operating import OperatorsAct, once
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, Via
 from outbox.repair.filters import LetterFilter, ParkedKeyFilter
@@ -38,30 +35,6 @@ from outbox.repair.serializers import (
     ReplayInput,
     ReportOutput,
 )
-
-
-def once(command: Callable[..., Response]) -> Callable[..., Any]:
-    """What the project does about commands that are sent twice: OUTBOX["IDEMPOTENT"]."""
-    wrap: Callable[[Any], Any] = import_string(config().idempotent) if config().idempotent else _as_it_is
-    return wrap(command)  # type: ignore[no-any-return]
-
-
-def _as_it_is(command: Any) -> Any:
-    return command
-
-
-class OperatorsAct(BasePermission):
-    """Whoever sees everyone's events may look; operators, as OUTBOX["MAY_OPERATE"] says, may act."""
-
-    message = "Only an operator may do this: ask an administrator to add your user to a group."
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Refuses with 401 whom nobody knows, with 403 whom it is not for."""
-        if not request.user.is_authenticated:
-            return False
-        may_operate: bool = import_string(config().may_operate)(request.user)
-        sees_all = import_string(config().owner_of)(request.user) is None
-        return may_operate or (request.method in SAFE_METHODS and sees_all)
 
 
 class StateForbids(APIException):

@@ -20,12 +20,14 @@ from outbox.generations import Held, hold
 from outbox.inbox import Key
 from outbox.item import Item, decode_headers, read_item, stored_record
 from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
-from outbox.processor import Batch
-from outbox.recovery import Family, backoff, family_of
+from outbox.policies import Park, Retry, Wait, ending
+from outbox.processor import Batch, Verdict
+from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result
 
 CONTENTION_RETRIES = 5
+_NOT_OF_AN_EVENT = {Family.RECOVERABLE, Family.CONTENTION, Family.FATAL}
 
 T = TypeVar("T")
 
@@ -37,9 +39,7 @@ class Rerun(Batch):
     died  why an event became a dead letter in it
     """
 
-    def __init__(
-        self, consumer: Consumer, condemned: dict[UUID, tuple[Exception, int]], held: Held, *, most: int
-    ) -> None:
+    def __init__(self, consumer: Consumer, condemned: dict[UUID, Verdict], held: Held, *, most: int) -> None:
         super().__init__(consumer, condemned)
         self._alone = True  # whatever fails has one event to blame
         self._held, self._most = held, most
@@ -84,7 +84,7 @@ class Rerun(Batch):
         """
         item = self._item(letter, data)
         if item.fault is not None:
-            self._condemned[letter.event_id] = (item.fault, letter.attempts + 1)
+            self._condemned[letter.event_id] = Verdict(item.fault, letter.attempts + 1, Park())
         if late:
             self._may_be_late = letter.event_id
         own_id, item = item.inbox_id, replace(item, inbox_id=letter.event_id)
@@ -94,7 +94,8 @@ class Rerun(Batch):
             return outcome
         if own_id != letter.event_id and not repeated:  # it could not be read when it was set aside
             self._claims[own_id] = replace(item, inbox_id=own_id).claim(outcome)
-        self._settle(letter, LetterState.REPLAYED, outcome, correction=data)
+        state = LetterState.DISCARDED if outcome is Outcome.DISCARDED else LetterState.REPLAYED
+        self._settle(letter, state, outcome, correction=data)
         return outcome
 
     def give_up(self, letter: DeadLetter) -> None:
@@ -120,6 +121,7 @@ class Rerun(Batch):
         `released`, and what comes meanwhile waits behind the rest.
         """
         parked = self._row(key)
+        self._aside.flush()
         while len(self.begun) < self._most and (stored := self._next_waiting(key)) is not None:
             if self._run_waiting(stored) is Outcome.DEAD:
                 break
@@ -159,10 +161,6 @@ class Rerun(Batch):
         letter.save(using=self._consumer.using, update_fields=["state", "settled_at", "correction"])
         self._inbox.settle(letter.event_id, outcome)
 
-    def _reach(self, key: Key, number: int) -> None:
-        self._numbers[key] = max(number, self._numbers.get(key, 0))
-        self._moved.add(key)
-
     def _row(self, key: Key) -> QuerySet[ParkedKey]:
         return ParkedKey.objects.using(self._consumer.using).filter(
             consumer=self._consumer.name, generation=self.generation, topic=key[0], key=key[1]
@@ -181,9 +179,9 @@ class Rerun(Batch):
     def _is_late(self, item: Item) -> bool:
         return item.inbox_id != self._may_be_late and super()._is_late(item)
 
-    def _bury(self, item: Item, error: Exception, attempts: int) -> None:
-        self.died = error
-        super()._bury(item, error, attempts)
+    def _bury(self, item: Item, verdict: Verdict) -> None:
+        self.died = verdict.error
+        super()._bury(item, verdict)
 
 
 def carry_out(
@@ -196,7 +194,7 @@ def carry_out(
     building  the generation that is being built, if it is about that one
     attempts  how often the first event has been tried before
     """
-    condemned: dict[UUID, tuple[Exception, int]] = {}
+    condemned: dict[UUID, Verdict] = {}
     tries: Counter[UUID | None] = Counter()
     most, delays = config().consumer_batch, backoff()
     while True:
@@ -209,16 +207,17 @@ def carry_out(
             raise
         except Exception as error:
             family, begun = family_of(error), [] if batch is None else batch.begun
+            policy = policy_for(error, consumer.on_error, unknown_retries=config().unknown_retries)
             guilty = None if batch is None else batch.handling or (begun[0] if len(begun) == 1 else None)
             tries[guilty] += 1
             if family is Family.CONTENTION and tries[guilty] <= CONTENTION_RETRIES:
                 time.sleep(next(delays))
-            elif family not in {Family.NON_RECOVERABLE, Family.UNKNOWN} or guilty in condemned or not begun:
+            elif family in _NOT_OF_AN_EVENT or isinstance(policy, Wait) or guilty in condemned or not begun:
                 raise
             elif guilty is None:
                 most = 1  # to find out which one it is
-            elif family is Family.NON_RECOVERABLE or tries[guilty] >= config().unknown_retries:
-                before = attempts if guilty == begun[0] else 0
-                condemned[guilty] = (error, before + tries[guilty])
-            else:
+            elif isinstance(policy, Retry) and tries[guilty] < policy.times:
                 time.sleep(next(delays))
+            else:
+                before = attempts if guilty == begun[0] else 0
+                condemned[guilty] = Verdict(error, before + tries[guilty], ending(policy))

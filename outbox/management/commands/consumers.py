@@ -1,9 +1,12 @@
-"""manage.py consumers list|rebuild|clear"""
+"""manage.py consumers list|pause|resume|rebuild|clear"""
 
+import getpass
+import socket
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from outbox import pausing
 from outbox.clearing import abandon, clear
 from outbox.errors import OutboxError
 from outbox.generations import generations_of
@@ -13,11 +16,15 @@ from outbox.stopping import stop_on_signals
 
 
 class Command(BaseCommand):
-    help = "List the consumers, or build a projection again from the beginning of its topics."
+    help = "List the consumers, pause one, or build a projection again from the beginning of its topics."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         actions.add_parser("list", help="what they read, and which generations there are")
+        for action, what in (("pause", "process nothing until resumed"), ("resume", "go on after a pause")):
+            steering = actions.add_parser(action, help=what)
+            steering.add_argument("name", help="the consumer, as declared in a handlers.py")
+            steering.add_argument("--reason", default="", help="why; it is logged, and shown while paused")
         rebuild = actions.add_parser("rebuild", help="build a projection anew beside the live one, and swap")
         rebuild.add_argument("name", help="the consumer, as declared in a handlers.py")
         rebuild.add_argument("--abandon", action="store_true", help="remove a half-built one instead")
@@ -35,7 +42,9 @@ class Command(BaseCommand):
             return
         try:
             consumer = get_consumer(options["name"])
-            if options["action"] == "clear":
+            if options["action"] in {"pause", "resume"}:
+                self._steer(consumer, options["action"], options["reason"])
+            elif options["action"] == "clear":
                 self.stdout.write(f"Generations removed: {clear(consumer)}.")
             elif options["abandon"]:
                 numbers = ", ".join(str(number) for number in abandon(consumer))
@@ -44,6 +53,16 @@ class Command(BaseCommand):
                 self._rebuild(consumer, drop_history=options["drop_history"])
         except OutboxError as error:
             raise CommandError(str(error)) from error
+
+    def _steer(self, consumer: Consumer, action: str, reason: str) -> None:
+        by = f"{getpass.getuser()} on {socket.gethostname()}"
+        if action == "pause":
+            pause = pausing.pause(consumer=consumer, by=by, reason=reason)
+            self.stdout.write(f"{consumer.name} is {_told(pause)}.")
+        elif pausing.resume(consumer=consumer, by=by, reason=reason):
+            self.stdout.write(f"{consumer.name} goes on.")
+        else:
+            self.stdout.write(f"{consumer.name} was not paused.")
 
     def _rebuild(self, consumer: Consumer, *, drop_history: bool) -> None:
         rebuild = Rebuild(
@@ -68,7 +87,9 @@ class Command(BaseCommand):
         for consumer in all_consumers():
             kind = "projection, " if consumer.projection is not None else ""
             known = ", ".join(f"generation {number} {state}" for number, state in generations_of(consumer))
-            self.stdout.write(f"{consumer.name}: reads {', '.join(consumer.topics)}; {kind}{known}")
+            pause = pausing.pause_of(consumer)
+            state = "" if pause is None else f"; {_told(pause)}"
+            self.stdout.write(f"{consumer.name}: reads {', '.join(consumer.topics)}; {kind}{known}{state}")
 
     _shown: Progress | None = None
 
@@ -80,3 +101,9 @@ class Command(BaseCommand):
         self.stdout.write(
             f"generation {progress.generation}: {progress.read:,} of {progress.records:,} records, {share} %"
         )
+
+
+def _told(pause: pausing.Pause) -> str:
+    return (
+        f"paused since {pause.at:%Y-%m-%d %H:%M:%S} UTC by {pause.by}{pause.reason and f': {pause.reason}'}"
+    )

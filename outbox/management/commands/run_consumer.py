@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from outbox import pausing
 from outbox.consumer import ConsumerWorker
 from outbox.errors import OutboxError
 from outbox.registry import get_consumer
@@ -15,9 +16,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the consumer, as declared in a handlers.py")
+        parser.add_argument(
+            "--resume", action="store_true", help="end its pause first, after a mending deploy"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            ConsumerWorker(get_consumer(options["name"]), stop=stop_on_signals()).run()
+            consumer = get_consumer(options["name"])
+            if options["resume"]:
+                pausing.resume(consumer=consumer, by="run_consumer --resume")
+            ConsumerWorker(consumer, stop=stop_on_signals()).run()
         except OutboxError as error:
             raise CommandError(str(error)) from error

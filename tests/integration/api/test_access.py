@@ -18,6 +18,7 @@ FILLERS = {
     "<uuid:letter_id>": str(uuid4()),
     "<uuid:parked_id>": str(uuid4()),
     "<customer_id:customer_id>": "c-1",
+    "<str:name>": "orders",
 }
 
 

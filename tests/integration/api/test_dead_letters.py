@@ -33,7 +33,7 @@ def letter(api: APIClient, make_payment: MakePayment) -> DeadLetter:
     bad, waits = OutboxEvent.objects.filter(type__in=consumer.routes).order_by("position")
     processor = Processor(consumer)
     condemned = as_record(bad)
-    processor._condemned[bad.id] = (MoneyError(SCRIPT), 1)
+    processor.condemn(MoneyError(SCRIPT), attempts=1, record=condemned)
     processor.run([condemned, as_record(waits)])
     return DeadLetter.objects.get()
 

@@ -76,7 +76,7 @@ def made() -> dict[str, list[Any]]:
     }  # fmt: skip
 
 
-def after(run: Callable[[], None]) -> dict[str, list[Any]]:
+def after(run: Callable[[], object]) -> dict[str, list[Any]]:
     """What a run makes of an empty database."""
     with transaction.atomic():
         run()

@@ -1,50 +1,23 @@
 """A consumer's loop against a real Kafka: what it does when its work fails."""
 
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import AdminClient
 from django.db import OperationalError
 
-from outbox import Consumer, Delivery, NonRecoverable, Topic, handles, registry
+from outbox import NonRecoverable, registry
+from outbox.aside import Aside
 from outbox.config import config
-from outbox.consumer import ConsumerWorker
 from outbox.errors import OverlappingConsumer
 from outbox.kafka import Cluster, Record
 from outbox.models import DeadLetter, InboxEntry, WaitingEvent
-from outbox.processor import Batch
-from tests.engine import Noted, Running, new_topic, noted_on, record_of, send, until
+from tests.engine import new_topic, send, until
+from tests.integration.outbox.listeners import Listener, instance, members, notes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
-
-
-class Listener:
-    """A consumer that remembers what it was given, and fails as told."""
-
-    def __init__(self, topic: Topic) -> None:
-        self.event = noted_on(topic)
-        self.topic = topic
-        self.consumer = Consumer(name=f"listener-{uuid4().hex[:8]}", sync_delay_limit=timedelta(seconds=5))
-        self.calls: list[str] = []
-        self.fail: Callable[[str], Exception | None] = lambda _: None
-        handles(self.consumer, self.event)(self.handle)
-
-    def handle(self, delivery: Delivery[Noted]) -> None:
-        self.calls.append(delivery.event.text)
-        if error := self.fail(delivery.event.text):
-            raise error
-
-    def processed(self) -> int:
-        return InboxEntry.objects.filter(consumer=self.consumer.name, outcome="processed").count()
-
-
-def instance(listener: Listener) -> Running:
-    """An instance of its consumer."""
-    return Running(lambda stop: ConsumerWorker(listener.consumer, stop=stop))
 
 
 @pytest.fixture
@@ -53,13 +26,6 @@ def listener() -> Iterator[Listener]:
     yield Listener(new_topic(partitions=2))
     registry._consumers.clear()
     registry._consumers.update(before)
-
-
-def notes(listener: Listener, about: str, *texts: str, partition: int = 0, first: int = 1) -> list[Record]:
-    return [
-        record_of(listener.event(about=about, text=text), number=number, partition=partition)
-        for number, text in enumerate(texts, start=first)
-    ]
 
 
 def test_it_consumes_what_was_there_and_what_comes_and_commits_its_offsets(listener: Listener) -> None:
@@ -158,19 +124,12 @@ def test_a_rebalance_in_the_middle_of_a_wait_leaves_no_instance_waiting(
         until(lambda: len(listener.calls) > 2)
         tried = len(listener.calls)
         with instance(listener):
-            until(lambda: len(_members(listener)) == 2)
+            until(lambda: len(members(listener)) == 2)
             until(lambda: len(listener.calls) > tried)
             away.clear()
             until(lambda: listener.processed() == 1)
             send(*notes(listener, "b", "0"), *notes(listener, "c", "1", partition=1))
             until(lambda: listener.processed() == 3)
-
-
-def _members(listener: Listener) -> set[str]:
-    """The group's members that have a partition."""
-    admin = AdminClient({**config().kafka})
-    group = admin.describe_consumer_groups([listener.consumer.name])[listener.consumer.name].result()
-    return {member.member_id for member in group.members if member.assignment.topic_partitions}
 
 
 def test_garbage_in_kafka_stops_nothing(listener: Listener) -> None:
@@ -193,15 +152,15 @@ def test_when_not_even_the_dead_letter_can_be_written_it_waits_and_skips_nothing
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[None] = []
-    bury = Batch._bury
+    bury = Aside.bury
 
-    def fail_at_first(batch: Batch, *arguments: Any) -> None:
+    def fail_at_first(aside: Aside, *arguments: Any, **options: Any) -> None:
         tries.append(None)
         if len(tries) < 4:
             raise ValueError("no room")
-        bury(batch, *arguments)
+        bury(aside, *arguments, **options)
 
-    monkeypatch.setattr(Batch, "_bury", fail_at_first)
+    monkeypatch.setattr(Aside, "bury", fail_at_first)
     garbage = Record(listener.topic.name, 0, 0, b"k", b"?", [], datetime.now(UTC))
     with instance(listener):
         send(garbage, *notes(listener, "a", "good"))

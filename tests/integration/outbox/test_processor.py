@@ -312,7 +312,7 @@ def test_what_would_close_a_gap_and_dies_releases_nothing(service: Service) -> N
     one, two, three = notes("a", "1", "2", "3")
     plain = record_of(Noted(about="a", text="plain"), number=None, offset=9)
     service.run(one, three, plain)
-    service.processor._condemned[service.processor.read(two).inbox_id] = (Refused("no"), 1)
+    service.processor.condemn(Refused("no"), attempts=1, record=two)
     service.run(two)
     assert service.heard() == ["1"]
     assert ParkedKey.objects.get().cause == "dead_letter"

@@ -1,0 +1,113 @@
+"""What a batch sets aside instead of handling. Written set-wise: no record costs a statement of its own."""
+
+import hashlib
+import logging
+import traceback
+
+from outbox import clock
+from outbox.consumer_models import DiscardedEvent
+from outbox.ids import new_id
+from outbox.inbox import Inbox, Key
+from outbox.item import Item
+from outbox.models import DeadLetter, ParkCause, WaitingEvent
+
+logger = logging.getLogger(__name__)
+
+_HOW_IT_DIED = ["cause", "error", "traceback", "fingerprint", "attempts", "died_at"]
+
+
+class Aside:
+    """Dead letters, discarded and waiting events, and parked keys of a transaction, until `flush()`."""
+
+    def __init__(self, inbox: Inbox, *, using: str) -> None:
+        self._inbox = inbox
+        self._using = using
+        self._letters: list[DeadLetter] = []
+        self._discarded: list[DiscardedEvent] = []
+        self._waiting: list[WaitingEvent] = []
+        self._parked: dict[Key, tuple[ParkCause, Item]] = {}
+
+    def wait(self, item: Item, *, key: Key) -> None:
+        """Keep the event until its key is released."""
+        self._waiting.append(
+            WaitingEvent(**self._of_inbox(), key=key[1], received_at=item.received_at, **item.copy())
+        )
+
+    def park(self, item: Item, *, key: Key, cause: ParkCause) -> None:
+        """Have the key's later events wait, for this cause from now on."""
+        self._parked[key] = cause, item
+
+    def bury(self, item: Item, error: Exception, *, attempts: int) -> None:
+        """Write the event's dead letter, and say so in the log."""
+        now = clock.now(using=self._using)
+        self._letters.append(
+            DeadLetter(
+                **self._of_inbox(),
+                id=new_id(now),
+                key=None if item.key is None else item.key[1],
+                occurred_at=item.occurred_at,
+                cause=type(error).__name__,
+                error=_storable(str(error)),
+                traceback=_storable("".join(traceback.format_exception(error))),
+                fingerprint=fingerprint(error),
+                attempts=attempts,
+                died_at=now,
+                **item.copy(),
+            )
+        )
+        logger.error("%s: dead letter, %s", self._inbox.consumer, _said(item, error))
+
+    def discard(self, item: Item, error: Exception, *, reason: str) -> None:
+        """List the event as passed over for this reason, and say so in the log."""
+        self._discarded.append(
+            DiscardedEvent(
+                **self._of_inbox(),
+                event_id=item.inbox_id,
+                topic=item.record.topic,
+                partition=item.record.partition,
+                offset=item.record.offset,
+                key=None if item.key is None else item.key[1],
+                number=item.number,
+                type=item.type,
+                cause=type(error).__name__,
+                error=_storable(str(error)),
+                reason=reason,
+                discarded_at=clock.now(using=self._using),
+            )
+        )
+        logger.warning("%s: discarded (%s), %s", self._inbox.consumer, reason, _said(item, error))
+
+    def flush(self) -> None:
+        """Write what has been set aside since the last call."""
+        # Once more, when it was replayed, or when its inbox row has been pruned: the record's copy stays.
+        DeadLetter.objects.using(self._using).bulk_create(
+            self._letters,
+            update_conflicts=True,
+            unique_fields=["consumer", "generation", "event_id"],
+            update_fields=[*_HOW_IT_DIED, "state", "settled_at"],
+        )
+        DiscardedEvent.objects.using(self._using).bulk_create(self._discarded)
+        WaitingEvent.objects.using(self._using).bulk_create(self._waiting)
+        self._inbox.park({key: (cause, item.inbox_id) for key, (cause, item) in self._parked.items()})
+        self._letters, self._discarded, self._waiting, self._parked = [], [], [], {}
+
+    def _of_inbox(self) -> dict[str, object]:
+        return {"consumer": self._inbox.consumer, "generation": self._inbox.generation}
+
+
+def _said(item: Item, error: Exception) -> str:
+    record = item.record
+    what = f"{item.type or 'record'} {item.inbox_id} at {record.topic}/{record.partition}/{record.offset}"
+    return f"{what}: {type(error).__name__}: {error}"
+
+
+def fingerprint(error: BaseException) -> str:
+    """The same for errors of one type raised at one place, whatever their message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].name}" if frames else ""
+    return hashlib.sha256(f"{type(error).__qualname__}@{place}".encode()).hexdigest()[:16]
+
+
+def _storable(text: str) -> str:
+    """Text that PostgreSQL can hold."""
+    return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

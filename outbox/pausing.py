@@ -1,0 +1,114 @@
+"""Pausing a consumer, and having it go on: by an operator, or by itself when many keys fail for one reason.
+
+The state is a row in the consumer's database. Its instances look at it twice a second. Paused, they stay
+members of their group, keep polling and process nothing, also those that are started meanwhile.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connections
+
+from outbox.consumer_models import ConsumerState
+from outbox.registry import Consumer
+
+LOOK_SECONDS = 0.5
+ITSELF = "the consumer itself"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when a consumer is paused, by whom, and why."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+def pause(*, consumer: Consumer, by: str, reason: str = "") -> Pause:
+    """Have every instance stop processing, within about a second and until `resume`.
+
+    One that is paused already stays as it is: the answer says by whom.
+    """
+    with connections[consumer.using].cursor() as sql:
+        sql.execute(
+            "INSERT INTO outbox_consumer AS mine (name, paused_at, paused_by, reason)"
+            " VALUES (%s, clock_timestamp(), %s, %s) ON CONFLICT (name) DO UPDATE"
+            " SET paused_at = EXCLUDED.paused_at, paused_by = EXCLUDED.paused_by, reason = EXCLUDED.reason"
+            " WHERE mine.paused_at IS NULL",
+            [consumer.name, by, reason],
+        )
+        if sql.rowcount:
+            logger.warning("consumer %s is paused by %s: %s", consumer.name, by, reason or "no reason given")
+    # Resumed in between, it has been paused all the same.
+    return pause_of(consumer) or Pause(datetime.now().astimezone(), by, reason)
+
+
+def resume(*, consumer: Consumer, by: str, reason: str = "") -> bool:
+    """Have every instance go on, where it was; whether it was paused."""
+    with connections[consumer.using].cursor() as sql:
+        sql.execute(
+            "UPDATE outbox_consumer SET paused_at = NULL, paused_by = '', reason = '',"
+            " resumed_at = clock_timestamp() WHERE name = %s AND paused_at IS NOT NULL",
+            [consumer.name],
+        )
+        if sql.rowcount:
+            logger.warning("consumer %s is resumed by %s: %s", consumer.name, by, reason or "no reason given")
+        return bool(sql.rowcount)
+
+
+def pause_of(consumer: Consumer) -> Pause | None:
+    """The pause that a consumer is in; None when it runs."""
+    state = ConsumerState.objects.using(consumer.using).filter(name=consumer.name).first()
+    if state is None or state.paused_at is None:
+        return None
+    return Pause(state.paused_at, state.paused_by, state.reason)
+
+
+class Gate:
+    """What an instance knows of its consumer's pause, at most LOOK_SECONDS old."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._pause: Pause | None = None
+        self._looked_at = -LOOK_SECONDS
+
+    def is_closed(self) -> bool:
+        """Whether the consumer is paused. Raises the database's errors."""
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            pause = pause_of(self._consumer)
+            self._looked_at = time.monotonic()
+            if (pause is None) != (self._pause is None):
+                state = "not paused any more" if pause is None else f"paused by {pause.by}: {pause.reason}"
+                logger.warning("consumer %s is %s", self._consumer.name, state)
+            self._pause = pause
+        return self._pause is not None
+
+    def trips(self, *, keys: int, within: timedelta, fingerprint: str, failure: str) -> bool:
+        """Pause the consumer when so many keys have failed with one fingerprint within this time.
+
+        Counted are the dead letters of all instances since it was last resumed, and one more that is about to
+        be written. Raises the database's errors.
+        """
+        with connections[self._consumer.using].cursor() as sql:
+            sql.execute(
+                "SELECT count(DISTINCT (topic, coalesce(key, event_id::text))) FROM outbox_dead_letter"
+                " WHERE consumer = %s AND fingerprint = %s"
+                " AND died_at > greatest(now() - make_interval(secs => %s),"
+                " (SELECT resumed_at FROM outbox_consumer WHERE name = %s))",
+                [self._consumer.name, fingerprint, within.total_seconds(), self._consumer.name],
+            )
+            failed = int(sql.fetchone()[0]) + 1
+        if failed < keys:
+            return False
+        pause(
+            consumer=self._consumer,
+            by=ITSELF,
+            reason=f"{failed} keys failed within {within} with one fingerprint, {fingerprint}: {failure}",
+        )
+        self._looked_at = -LOOK_SECONDS
+        return True

@@ -1,0 +1,139 @@
+"""An event that kills its process is found and set aside; nothing else is lost, doubled or held up."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError, connection
+
+from outbox import Topic, registry
+from outbox.consumer_models import PartitionOwner
+from outbox.kafka import Record
+from outbox.models import DeadLetter, InboxEntry, ParkedKey, WaitingEvent
+from outbox.suspects import DEATHS, Suspects
+from tests.engine import new_topic, noted_on, record_of, send, until
+from tests.integration.outbox.listeners import Listener, instance, notes
+from tests.servers import PROJECT
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+Start = Callable[[Topic, str], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    before = dict(registry._consumers)
+    yield Listener(new_topic(partitions=2))
+    registry._consumers.clear()
+    registry._consumers.update(before)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a consumer's process; all end with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(topic: Topic, consumer: str) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.outbox.deadly", topic.name, consumer],
+            cwd=PROJECT,
+            env={**os.environ, "TEST_DATABASE": str(connection.settings_dict["NAME"])},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def _ended_or(process: "subprocess.Popen[bytes]", done: Callable[[], bool]) -> bool:
+    return process.poll() is not None or done()
+
+
+@pytest.mark.parametrize("way", ["kill", "exit", "abort"])
+def test_the_event_that_kills_its_process_is_set_aside_after_three_deaths(start: Start, way: str) -> None:
+    topic, consumer = new_topic(partitions=2), f"deadly-{uuid4().hex[:8]}"
+    event = noted_on(topic)
+    records: list[Record] = []
+    for number in range(1, 61):
+        for key in ("a", "b", "c", "d"):
+            text = way if (key, number) == ("c", 31) else ""
+            records.append(record_of(event(about=key, text=text), number=number, partition=ord(key) % 2))
+    send(*records)
+    deaths = 0
+
+    def done() -> int:
+        return InboxEntry.objects.filter(consumer=consumer).count()
+
+    while done() < len(records):
+        process = start(topic, consumer)
+        until(partial(_ended_or, process, lambda: done() == len(records)), seconds=90)
+        deaths += process.poll() is not None
+        assert deaths <= DEATHS
+    assert deaths == DEATHS
+    letter = DeadLetter.objects.get()
+    assert (letter.cause, letter.key, letter.number, letter.attempts) == ("ProcessDied", "c", 31, DEATHS)
+    assert "3 processes died with this event in hand" in letter.error
+    outcomes = Counter(InboxEntry.objects.values_list("outcome", flat=True))
+    assert outcomes == {"processed": 210, "dead": 1, "parked": 29}
+    assert ParkedKey.objects.get().key == "c"
+    assert list(WaitingEvent.objects.order_by("id").values_list("number", flat=True)) == [*range(32, 61)]
+    # Stopped in order it leaves nothing to be careful about.
+    process.terminate()
+    assert process.wait(30) == 0
+    assert not PartitionOwner.objects.exists()
+
+
+def test_a_healthy_instance_marks_nothing_and_leaves_nothing(listener: Listener) -> None:
+    with instance(listener):
+        send(*notes(listener, "a", *map(str, range(50))))
+        until(lambda: listener.processed() == 50)
+        assert set(PartitionOwner.objects.values_list("in_hand", flat=True)) == {None}
+    assert not PartitionOwner.objects.exists()
+
+
+def test_after_an_unclean_end_all_is_run_and_no_harmless_event_is_blamed(listener: Listener) -> None:
+    """Another instance died with these events in hand, of something else."""
+    frozen = Suspects(listener.consumer.name, width=500, using="default")
+    frozen.gain({(listener.topic.name, 0), (listener.topic.name, 1)})
+    frozen.take()
+    listener.fail = lambda text: OperationalError("away") if listener.calls.count(text) < 3 else None
+    with instance(listener):
+        send(*notes(listener, "a", "1", "2", "3"), *notes(listener, "b", "4", partition=1))
+        until(lambda: listener.processed() == 4, seconds=60)
+        assert not DeadLetter.objects.exists()
+        # Woken up, the other one lets go of what is not its own any more: nothing.
+        frozen.release({(listener.topic.name, 0)})
+        assert PartitionOwner.objects.count() == 2
+
+
+def test_what_failed_and_came_back_is_no_death(listener: Listener) -> None:
+    """However often the instance is killed while it waits, not while the event is in hand."""
+    [record] = notes(listener, "a", "1")
+    place = (record.topic, record.partition)
+
+    def begin() -> Suspects:
+        suspects = Suspects(listener.consumer.name, width=10, using="default")
+        suspects.gain({place})
+        suspects.take()
+        assert suspects.begin(record) is None
+        return suspects
+
+    first = Suspects(listener.consumer.name, width=10, using="default")
+    first.gain({place})
+    first.take()
+    for _ in range(DEATHS + 2):
+        begin().absolve()
+    begin()
+    begin()
+    last = Suspects(listener.consumer.name, width=10, using="default")
+    last.gain({place})
+    last.take()
+    assert last.begin(record) is not None
