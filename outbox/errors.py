@@ -92,6 +92,14 @@ class ProcessDied(NonRecoverable):
     """The process died each time while it had this event in hand: look for its end in the system's log."""
 
 
+class ForgottenEvent(NonRecoverable):
+    """The event is older than what the inbox still knows: nobody can tell whether it was processed."""
+
+
+class WindowTooShort(OutboxError):
+    """The inbox must know what Kafka may deliver again: keep at least seven days."""
+
+
 class OverlappingConsumer(OutboxError):
     """Another instance has just processed an event of this batch; the batch is run again without it."""
 

@@ -10,14 +10,23 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
+from django.db import IntegrityError, connections
+from psycopg.errors import CheckViolation
 
 from outbox import clock
-from outbox.errors import OverlappingConsumer
+from outbox.errors import NoPartition, OverlappingConsumer
 from outbox.ids import new_id
 from outbox.models import Outcome, ParkCause
 
 Key = tuple[str, str]  # topic, key
+
+_CLAIM = (
+    'INSERT INTO outbox_inbox (event_id, topic, partition, "offset", key, number, type, outcome,'
+    " occurred_at, consumer, generation)"
+    " SELECT *, %s, %s FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[],"
+    " %s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[]) AS claim (event_id)"
+    " ORDER BY event_id ON CONFLICT DO NOTHING"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +109,36 @@ class Inbox:
             row = sql.fetchone()
         return None if row is None else Outcome(row[0])
 
+    def forgotten(self) -> list[tuple[datetime, datetime]]:
+        """The spans of time of whose events rows of this generation were dropped."""
+        with connections[self._using].cursor() as sql:
+            sql.execute(
+                "SELECT since, until FROM outbox_forgotten WHERE consumer = %s AND generation = ANY(%s)",
+                [self.consumer, self._speaking],
+            )
+            return [(since, until) for since, until in sql.fetchall()]
+
     def claim(self, claims: list[Claim]) -> None:
         """Insert the inbox rows, last before the commit, so that `processed_at` is when the effect stood.
 
-        Raises OverlappingConsumer when another instance committed one of them since `known` was asked.
+        Raises OverlappingConsumer when another instance committed one of them since `known` was asked, and
+        NoPartition.
         """
         if not claims:
             return
         fields = Claim.__slots__
         columns = [[getattr(claim, field) for claim in claims] for field in fields]
-        with connections[self._using].cursor() as sql:
-            sql.execute(
-                'INSERT INTO outbox_inbox (event_id, topic, partition, "offset", key, number, type, outcome,'
-                " occurred_at, consumer, generation)"
-                " SELECT *, %s, %s FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[],"
-                " %s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[]) AS claim (event_id)"
-                " ORDER BY event_id ON CONFLICT DO NOTHING",
-                [*self._who, *columns],
-            )
-            if sql.rowcount != len(claims):
-                raise OverlappingConsumer
+        try:
+            with connections[self._using].cursor() as sql:
+                sql.execute(_CLAIM, [*self._who, *columns])
+                claimed = sql.rowcount
+        except IntegrityError as error:
+            cause = error.__cause__
+            if isinstance(cause, CheckViolation) and cause.diag.constraint_name is None:
+                raise NoPartition(f"{NoPartition.__doc__} ({error})") from error
+            raise
+        if claimed != len(claims):
+            raise OverlappingConsumer
 
     def advance(self, numbers: dict[Key, int]) -> None:
         """Store the number each key has come to."""

@@ -65,7 +65,7 @@ def make_partitions(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
                 cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
                 cursor.execute(attaching(table, span))
                 made.append(name)
-        _make_inbox_past(cursor, before=next(spans(since=now, until=now)).start)
+        _make_inbox_past(cursor, before=_oldest(cursor, "outbox_inbox").start)
     return made
 
 
@@ -98,16 +98,29 @@ def _newest(cursor: Any, table: str) -> Span | None:
     return None if day is None else Span.named(day)
 
 
+def _oldest(cursor: Any, table: str) -> Span:
+    """The first week that has a partition."""
+    cursor.execute(
+        "SELECT min(substring(inhrelid::regclass::text FROM '_p([0-9]{8})$')) FROM pg_inherits"
+        " WHERE inhparent = %s::regclass AND NOT inhdetachpending",
+        [table],
+    )
+    return Span.named(cursor.fetchone()[0])
+
+
 def _make_inbox_past(cursor: Any, *, before: datetime) -> None:
     """Give the inbox one partition for all that happened before it existed.
 
-    A consumer that starts on an old topic meets old events; malformed records are filed before all time.
+    A consumer that starts on an old topic meets old events; malformed records are filed before all time. When
+    an old week is dropped, pruning detaches it; here it is attached again up to the first week that is left.
     """
-    cursor.execute("SELECT to_regclass('outbox_inbox_past')")
-    if cursor.fetchone()[0] is None:
+    cursor.execute("SELECT relispartition FROM pg_class WHERE oid = to_regclass('outbox_inbox_past')")
+    found = cursor.fetchone()
+    if found is None:
         cursor.execute(
             "CREATE TABLE outbox_inbox_past (LIKE outbox_inbox INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
         )
+    if found is None or not found[0]:
         cursor.execute(
             "ALTER TABLE outbox_inbox ATTACH PARTITION outbox_inbox_past"
             f" FOR VALUES FROM (MINVALUE) TO ('{lowest_id(before)}')"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from outbox.errors import (
     ConsumerMisdeclared,
     ContractViolation,
+    ForgottenEvent,
     GenerationEnded,
     LateEvent,
     MalformedRecord,
@@ -58,7 +59,7 @@ Policies = Mapping[type[Exception], Policy]
 # What the engine itself must decide about: where the worker cannot go on, or nothing is wrong with an event.
 _NOT_DECLARED = (GenerationEnded, NoPartition, OverlappingConsumer, PublishWhileBuilding, UnknownTopic)
 # Trying these again comes to the same.
-_FINAL = (ContractViolation, LateEvent, MalformedRecord, ProcessDied)
+_FINAL = (ContractViolation, ForgottenEvent, LateEvent, MalformedRecord, ProcessDied)
 
 
 def declared_for(error: BaseException, policies: Policies) -> Policy | None:

@@ -15,6 +15,7 @@ from outbox.buffer import atomic
 from outbox.context import building, following
 from outbox.delivery import Delivery
 from outbox.errors import LateEvent
+from outbox.forgetting import mark_forgotten
 from outbox.generations import Held, hold
 from outbox.inbox import Claim, Inbox, Key
 from outbox.item import Item, read_item, stored_record
@@ -117,9 +118,9 @@ class Batch:
         self._alone = len(items) == 1
         self.begin({item.key for item in items if item.key is not None}, generation)
         known = self._inbox.known([item.inbox_id for item in items])
-        for item in items:
-            if item.inbox_id not in known:
-                self._take(item)
+        new = [item for item in items if item.inbox_id not in known]
+        for item in mark_forgotten(new, inbox=self._inbox):
+            self._take(item)
         self.finish()
         return len(self._claims)
 

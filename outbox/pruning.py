@@ -51,8 +51,8 @@ def prune_events(
     """
     if connections[using].in_atomic_block:
         raise NotInTransaction
-    with _alone(using):
-        _finish_detaching(using)
+    with sole_pruner(using):
+        finish_detaching(EVENTS, TRACES, using=using)
         before = clock.now(using=using) - keep
         for span in weeks_of(EVENTS, using=using):
             if span.end > before:
@@ -66,17 +66,17 @@ def prune_events(
 
 
 @contextmanager
-def _alone(using: str) -> Iterator[None]:
+def sole_pruner(using: str) -> Iterator[None]:
     """Raises PruningUnderWay when another session prunes. The lock ends with the session, at the latest."""
     require_own(using=using)
     numbers = [LOCK_CLASS, _PRUNING_LOCK]
-    [(alone,)] = _ask(using, "SELECT pg_try_advisory_lock(%s, %s)", numbers)
+    [(alone,)] = ask(using, "SELECT pg_try_advisory_lock(%s, %s)", numbers)
     if not alone:
         raise PruningUnderWay
     try:
         yield
     finally:
-        _ask(using, "SELECT pg_advisory_unlock(%s, %s)", numbers)
+        ask(using, "SELECT pg_advisory_unlock(%s, %s)", numbers)
 
 
 def _still_open(span: Span, using: str) -> str | None:
@@ -84,7 +84,7 @@ def _still_open(span: Span, using: str) -> str | None:
 
     Of other roles' sessions PostgreSQL tells pg_read_all_stats alone.
     """
-    [(count,)] = _ask(
+    [(count,)] = ask(
         using,
         "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND xact_start < %s)"
@@ -112,12 +112,12 @@ LEFT JOIN outbox_shard AS shard ON shard.shard = every.one CROSS JOIN LATERAL (
 
 def _unpublished(span: Span, using: str) -> str | None:
     """What a snapshot sees has been sent; what is older than its oldest transaction need not be looked at."""
-    [(count,)] = _ask(using, _UNPUBLISHED.format(table=span.name(EVENTS), shards=SHARDS))
+    [(count,)] = ask(using, _UNPUBLISHED.format(table=span.name(EVENTS), shards=SHARDS))
     return f"{count} events are yet to be published" if count else None
 
 
 def _held(span: Span, using: str) -> str | None:
-    [(count,)] = _ask(
+    [(count,)] = ask(
         using,
         "SELECT count(*) FROM outbox_refusal WHERE event_id >= %s AND event_id < %s",
         [lowest_id(span.start), lowest_id(span.end)],
@@ -147,7 +147,7 @@ def _unprocessed(span: Span, but: Collection[str], using: str) -> str | None:
 
 
 def _unprocessed_by(consumer: Consumer, span: Span, using: str) -> int:
-    [(count,)] = _ask(
+    [(count,)] = ask(
         using,
         _UNPROCESSED.format(table=span.name(EVENTS)),
         {"topics": list(consumer.topics), "consumer": consumer.name},
@@ -157,13 +157,13 @@ def _unprocessed_by(consumer: Consumer, span: Span, using: str) -> int:
 
 def _drop_events(span: Span, but: Collection[str], using: str) -> str | None:
     """Why the week had to be kept after all; None when it was dropped."""
-    _detach(EVENTS, span, using)
+    detach(EVENTS, span, using)
     late = _needed(span, but, using)
     if late is not None:
         # Committed after the first look, by a transaction that had been open all the while.
-        _run(using, attaching(EVENTS, span))
+        run(using, attaching(EVENTS, span))
         return late
-    _run(using, f"DROP TABLE {span.name(EVENTS)}")
+    run(using, f"DROP TABLE {span.name(EVENTS)}")
     logger.info("dropped %s", span.name(EVENTS))
     return None
 
@@ -173,32 +173,32 @@ def _drop_traces(using: str) -> None:
     first = weeks_of(EVENTS, using=using)[0]
     for span in weeks_of(TRACES, using=using):
         if span.start < first.start:
-            _detach(TRACES, span, using)
-            _run(using, f"DROP TABLE {span.name(TRACES)}")
+            detach(TRACES, span, using)
+            run(using, f"DROP TABLE {span.name(TRACES)}")
 
 
-def _detach(table: str, span: Span, using: str) -> None:
-    _run(using, f"ALTER TABLE {table} DETACH PARTITION {span.name(table)} CONCURRENTLY")
+def detach(table: str, span: Span, using: str) -> None:
+    run(using, f"ALTER TABLE {table} DETACH PARTITION {span.name(table)} CONCURRENTLY")
 
 
-def _finish_detaching(using: str) -> None:
+def finish_detaching(*tables: str, using: str) -> None:
     """Of a run that was killed while it waited. What was detached is attached again, and looked at anew."""
-    for table in (EVENTS, TRACES):
-        pending = _ask(
+    for table in tables:
+        pending = ask(
             using,
             "SELECT inhrelid::regclass::text FROM pg_inherits"
             " WHERE inhparent = %s::regclass AND inhdetachpending",
             [table],
         )
         for (name,) in pending:
-            _run(using, f"ALTER TABLE {table} DETACH PARTITION {name} FINALIZE")
+            run(using, f"ALTER TABLE {table} DETACH PARTITION {name} FINALIZE")
         for span in _left_detached(table, using):
-            _run(using, attaching(table, span))
+            run(using, attaching(table, span))
 
 
 def _left_detached(table: str, using: str) -> list[Span]:
     """Weeks of a table that are partitions of it no longer."""
-    rows = _ask(
+    rows = ask(
         using,
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
         " AND relname ~ ('^' || %s || '_p[0-9]{8}$') AND NOT relispartition ORDER BY 1",
@@ -207,13 +207,13 @@ def _left_detached(table: str, using: str) -> list[Span]:
     return [Span.named(name) for (name,) in rows]
 
 
-def _ask(using: str, question: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+def ask(using: str, question: str, parameters: Any = None) -> list[tuple[Any, ...]]:
     with connections[using].cursor() as sql:
         sql.execute(question, parameters)
         rows: list[tuple[Any, ...]] = sql.fetchall()
     return rows
 
 
-def _run(using: str, statement: str) -> None:
+def run(using: str, statement: str) -> None:
     with connections[using].cursor() as sql:
         sql.execute(statement)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -123,6 +124,11 @@ class Cluster:
     def log_starts(self, placements: Iterable[Placement]) -> dict[Placement, int]:
         """The offset of the first record that each partition still has; 0 when none was ever deleted."""
         return self._offsets(placements, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def offsets_at(self, placements: Iterable[Placement], moment: datetime) -> dict[Placement, int]:
+        """The offset of each partition's first record from this moment on; -1 where there is none yet."""
+        milliseconds = int(moment.timestamp() * 1_000)
+        return self._offsets(placements, OffsetSpec.for_timestamp(milliseconds))
 
     def _offsets(self, placements: Iterable[Placement], which: OffsetSpec) -> dict[Placement, int]:
         wanted = {TopicPartition(topic, partition): which for topic, partition in placements}
