@@ -12,6 +12,7 @@ from django.db import connections
 from outbox.aside import fingerprint
 from outbox.config import Config, config
 from outbox.kafka import GroupReader, Placement, Record
+from outbox.losses import Losses
 from outbox.pausing import Gate
 from outbox.policies import Policy, Retry, Wait, declared_for, ending
 from outbox.processor import Processor
@@ -65,6 +66,7 @@ class ConsumerWorker:
         # A rebuild goes on: it is watched by whoever began it.
         self._gate = Gate(consumer) if building is None else None
         self._suspects = Suspects(self.group, width=self._settings.consumer_batch, using=consumer.using)
+        self._losses = Losses(consumer, group=self.group, alarm_after=self._settings.gap_alarm)
         self._polled_at = time.monotonic()
         self._retry_at: float | None = None
         self._delays: Iterator[float] = backoff()
@@ -97,6 +99,7 @@ class ConsumerWorker:
         # Not `self._pending += ...`: a rebalance inside poll() replaces the list.
         polled = self._reader.poll(limit=self._settings.consumer_batch, timeout=self._patience())
         self._polled_at = time.monotonic()
+        self._losses.note(self._reader.take_losses())
         self._pending.extend(polled)
         if self._retry_at is None or time.monotonic() >= self._retry_at:
             self._work()
@@ -118,6 +121,7 @@ class ConsumerWorker:
                 return
             try:
                 self._suspects.take()
+                self._losses.tell()
                 if self._is_paused():
                     return
             except DjangoDatabaseError as error:

@@ -88,6 +88,10 @@ class LateEvent(NonRecoverable):
     """The event's place in its key has been passed: later events of the key were processed before it came."""
 
 
+class TransactionEnded(NonRecoverable):
+    """The handler ended the transaction that it was called in, or left a block of its own open."""
+
+
 class ProcessDied(NonRecoverable):
     """The process died each time while it had this event in hand: look for its end in the system's log."""
 

@@ -14,6 +14,7 @@ from outbox.inbox import Claim, Key
 from outbox.kafka import Record
 from outbox.models import DeadLetter, Outcome, WaitingEvent
 from outbox.registry import Consumer, Route
+from outbox.structured import in_binary_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,11 @@ def read_item(record: Record, *, consumer: Consumer, now: datetime) -> Item:
     key = None if not name else (record.topic, name)
     envelope, route, event, fault = None, None, None, None
     try:
-        envelope = read_envelope(record, now=now)
+        plain = in_binary_mode(record)
+        envelope = read_envelope(plain, now=now)
         route = consumer.routes.get(envelope.type)
         if route is not None:
-            event = route.event.from_json(record.value or b"")
+            event = route.event.from_json(plain.value or b"")
     except NonRecoverable as error:
         fault = error
     except Exception as error:  # noqa: BLE001  (a contract's own code may raise anything; the record is kept)

@@ -15,6 +15,7 @@ from outbox.buffer import atomic
 from outbox.context import building, following
 from outbox.delivery import Delivery
 from outbox.errors import LateEvent
+from outbox.fence import fenced
 from outbox.forgetting import mark_forgotten
 from outbox.generations import Held, hold
 from outbox.inbox import Claim, Inbox, Key
@@ -210,11 +211,14 @@ class Batch:
                 self._gatherers[item.key] = route.handler
             return
         self.handling = item.inbox_id
-        if route.batched:  # by itself, so that a failure has one event to blame, also of those a gap releases
-            route.handler([delivery])
-        else:
-            with following(delivery):
-                route.handler(delivery)
+        with fenced(using=self._consumer.using):
+            if (
+                route.batched
+            ):  # by itself, so that a failure has one event to blame, also of those a gap releases
+                route.handler([delivery])
+            else:
+                with following(delivery):
+                    route.handler(delivery)
         self.handling = None
 
     def _hand_over(self) -> None:
@@ -222,7 +226,8 @@ class Batch:
         gathered, self._gathered = self._gathered, {}
         self._gatherers.clear()
         for handler, deliveries in gathered.items():
-            handler(deliveries)
+            with fenced(using=self._consumer.using):
+                handler(deliveries)
 
     def _fault_of(self, item: Item) -> Verdict | None:
         """What keeps the event from any handler."""

@@ -235,14 +235,14 @@ _STATEMENTS: dict[bytes, Callable[[bytes], str]] = {
 
 
 @contextmanager
-def relays_connect_through(link: DatabaseLink) -> Iterator[None]:
-    """Threads of relays, by their names, reach the database through the link; all others as ever."""
+def relays_connect_through(link: DatabaseLink, *, threads: str = "outbox-relay") -> Iterator[None]:
+    """Threads of relays, or others by the beginning of their names, reach the database through the link."""
     plain = DatabaseWrapper.get_connection_params
 
     def through(self: DatabaseWrapper) -> dict[str, object]:
         parameters: dict[str, object] = plain(self)
         name = threading.current_thread().name
-        if name.startswith("outbox-relay"):
+        if name.startswith(threads):
             parameters |= {"host": "127.0.0.1", "port": link.port, "application_name": name}
         return parameters
 

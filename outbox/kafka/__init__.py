@@ -3,7 +3,7 @@
 Everything above sees records, offsets and the errors below; nothing connects before a method is called.
 """
 
-from outbox.kafka.base import BrokerError, Header, Placement, Record, RecordRefused
+from outbox.kafka.base import BrokerError, Header, Placement, Record, RecordRefused, Stretch
 from outbox.kafka.cluster import Cluster, TopicState
 from outbox.kafka.oldest import oldest_records
 from outbox.kafka.producer import HEADROOM, RecordProducer
@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "RecordProducer",
     "RecordRefused",
+    "Stretch",
     "TailReader",
     "TopicState",
     "oldest_records",

@@ -60,6 +60,16 @@ class Record:
     timestamp: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Records of a partition, by their first and last offset."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int
+
+
 def client_options(kafka: dict[str, str], **options: Any) -> dict[str, Any]:
     """librdkafka's options: the project's connection, ours on top, its messages to Python's logging."""
     return {

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from outbox.kafka.base import BrokerError, Placement, Record, client_options, known
+from outbox.kafka.base import BrokerError, Placement, Record, Stretch, client_options, known
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ class GroupReader:
     ) -> None:
         self._on_lost, self._on_gained = on_lost, on_gained
         self._ends: dict[Placement, int] = {}
+        self._next: dict[Placement, int] = {}
+        self._lost_unread: list[Stretch] = []
         self._gone: set[Placement] = set()
         self._held = False
         self._client = Client(
@@ -83,7 +85,29 @@ class GroupReader:
             else:
                 # A fault is of the connection or a partition, never of a record; librdkafka tries again.
                 logger.warning("kafka: %s", fault.str())
+        self._look_for_losses(records)
         return records
+
+    def _look_for_losses(self, records: list[Record]) -> None:
+        """Offsets that were passed over: of records that were deleted, or of marks and compaction."""
+        for record in records:
+            place = (record.topic, record.partition)
+            expected, self._next[place] = self._next.get(place), record.offset + 1
+            if expected is None or record.offset <= expected:
+                continue
+            try:
+                start, _ = self._client.get_watermark_offsets(TopicPartition(*place), timeout=5)
+            except KafkaException as error:
+                logger.warning("kafka: cannot tell what was skipped: %s", error.args[0].str())
+                continue
+            last = min(start, record.offset) - 1
+            if last >= expected:
+                self._lost_unread.append(Stretch(*place, expected, last))
+
+    def take_losses(self) -> list[Stretch]:
+        """What Kafka had deleted before it was polled, since the last call."""
+        losses, self._lost_unread = self._lost_unread, []
+        return losses
 
     def take_ends(self) -> dict[Placement, int]:
         """The offsets at which partitions ended since the last call, after the records polled by now.
@@ -123,6 +147,12 @@ class GroupReader:
         self._client.close()
 
     def _assigned(self, client: Client, partitions: list[TopicPartition]) -> None:
+        try:
+            committed = client.committed(partitions, timeout=5)
+        except KafkaException as error:
+            logger.warning("kafka: cannot tell where reading begins: %s", error.args[0].str())
+            committed = []
+        self._next |= {(part.topic, part.partition): part.offset for part in committed if part.offset >= 0}
         client.incremental_assign(partitions)
         if self._held:
             client.pause(partitions)
@@ -134,6 +164,7 @@ class GroupReader:
         for place in lost:
             # What was polled before the mark goes unprocessed with the partition.
             self._ends.pop(place, None)
+            self._next.pop(place, None)
         self._on_lost(lost)
         client.incremental_unassign(partitions)
 

@@ -36,6 +36,7 @@ class Listener:
             raise error
 
     def worker(self, stop: threading.Event) -> ConsumerWorker:
+        threading.current_thread().name = "outbox-consumer"
         worker = ConsumerWorker(self.consumer, stop=stop)
         self.workers.append(worker)
         return worker
