@@ -29,6 +29,7 @@ class Config:
     lease            for how long a relay that went silent keeps others waiting; about the same for all relays
     consumer_batch   records per transaction of a consumer, at most
     unknown_retries  how often an event is tried again after an error nobody declared
+    handler_limit    how long a call of a handler may take that declares no limit of its own
     failing_keys     so many keys that fail with one fingerprint within `failing_within` pause their consumer
     gap_alarm        for how long the events of a key may be waited for before that is alarming
     """
@@ -46,6 +47,7 @@ class Config:
     lease: float = 5.0
     consumer_batch: int = 500
     unknown_retries: int = 3
+    handler_limit: float = 60.0
     failing_keys: int = 20
     failing_within: float = 60.0
     gap_alarm: float = 60.0

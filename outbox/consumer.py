@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from django.db import Error as DjangoDatabaseError
@@ -17,8 +18,9 @@ from outbox.pausing import Gate
 from outbox.policies import Policy, Retry, Wait, declared_for, ending
 from outbox.processor import Processor
 from outbox.recovery import Family, backoff, family_of, policy_for
-from outbox.registry import Consumer
+from outbox.registry import Consumer, Route
 from outbox.suspects import DEATHS, Suspects
+from outbox.watchdog import Watchdog, limit_of
 
 POLL_SECONDS = 0.5
 # Far below max.poll.interval.ms (5 minutes), after which Kafka gives the partitions to others.
@@ -54,7 +56,8 @@ class ConsumerWorker:
         self._consumer = consumer
         self._stop = stop
         self._settings = settings or config()
-        self._processor = Processor(consumer, building=building)
+        self._watchdog = Watchdog(using=consumer.using)
+        self._processor = Processor(consumer, building=building, watch=self._watched)
         self.group = group_of(consumer.name, building=building)
         self.reached: dict[Placement, int] = {}
         self._pending: list[Record] = []
@@ -88,7 +91,7 @@ class ConsumerWorker:
         """Consume until stopped, then leave the group. Raises BrokerError when Kafka shuts it out."""
         logger.info("consumer %s reads %s", self.group, ", ".join(self._consumer.topics))
         try:
-            with self._suspects:
+            with self._watchdog, self._suspects:
                 while not self._stop.is_set():
                     self._turn()
         finally:
@@ -187,6 +190,11 @@ class ConsumerWorker:
         self._condemned = True
         self._processor.condemn(error, attempts=self._attempts, end=ending(policy))
         return False
+
+    def _watched(self, route: Route) -> AbstractContextManager[None]:
+        """A handler's call, interrupted when its time is over."""
+        name = getattr(route.handler, "__qualname__", repr(route.handler))
+        return self._watchdog.limit(limit_of(route), what=f"{self._consumer.name}: handler {name}")
 
     def _policy(self, error: Exception) -> Policy:
         return policy_for(error, self._consumer.on_error, unknown_retries=self._settings.unknown_retries)

@@ -92,6 +92,10 @@ class TransactionEnded(NonRecoverable):
     """The handler ended the transaction that it was called in, or left a block of its own open."""
 
 
+class HandlerTimedOut(OutboxError):
+    """A handler did not come back within its limit, and was interrupted."""
+
+
 class ProcessDied(NonRecoverable):
     """The process died each time while it had this event in hand: look for its end in the system's log."""
 

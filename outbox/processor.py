@@ -1,7 +1,7 @@
 """One consumer's batch: locks, effects, inbox rows and dead letters in a single transaction."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,10 @@ from outbox.kafka import Record
 from outbox.models import Outcome, ParkCause, WaitingEvent
 from outbox.policies import Discard, Park, declared_for, ending
 from outbox.registry import Consumer, Route
+from outbox.sessions import end_when_idle
+from outbox.watchdog import frozen_after, limit_of
+
+Watch = Callable[[Route], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,15 @@ class Processor:
     """Runs the records of one consumer, each event's effect once, in order per key.
 
     building  the generation to build; None works on the one that is live, asked in each transaction
+    watch     the block in which a handler is called
     """
 
-    def __init__(self, consumer: Consumer, *, building: int | None = None) -> None:
+    def __init__(
+        self, consumer: Consumer, *, building: int | None = None, watch: Watch = nullcontext
+    ) -> None:
         self.consumer = consumer
         self._building = building
+        self._watch = watch
         self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
 
@@ -60,9 +68,10 @@ class Processor:
             item = self.read(record, now=now)
             items.setdefault(item.inbox_id, item)
         self._suspect = next(iter(items), None)
-        batch = Batch(self.consumer, self._condemned)
+        batch = Batch(self.consumer, self._condemned, self._watch)
         try:
             with atomic(using=self.consumer.using), self._publishing():
+                end_when_idle(after=self._idle_limit(), using=self.consumer.using)
                 new = batch.run([*items.values()], hold(self.consumer, building=self._building))
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.
@@ -70,6 +79,9 @@ class Processor:
             raise
         self.pardon()
         return new
+
+    def _idle_limit(self) -> float:
+        return frozen_after(limit_of(route) for route in self.consumer.routes.values())
 
     def _publishing(self) -> AbstractContextManager[None]:
         return nullcontext() if self._building is None else building()
@@ -102,14 +114,15 @@ class Processor:
 class Batch:
     """The state of one transaction: locked progress, parked keys, and the inbox rows to be."""
 
-    def __init__(self, consumer: Consumer, condemned: dict[UUID, Verdict]) -> None:
+    def __init__(self, consumer: Consumer, condemned: dict[UUID, Verdict], watch: Watch) -> None:
         self._consumer = consumer
         self._condemned = condemned
+        self._watch = watch
         self._claims: dict[UUID, Claim] = {}
         self._numbers: dict[Key, int] = {}
         self._moved: set[Key] = set()
         self._parked: dict[Key, ParkCause] = {}
-        self._gathered: dict[Callable[[Any], None], list[Delivery[Any]]] = {}
+        self._gathered: dict[Callable[[Any], None], tuple[Route, list[Delivery[Any]]]] = {}
         self._gatherers: dict[Key, Callable[[Any], None]] = {}
         self._alone = False
         self.handling: UUID | None = None
@@ -206,15 +219,13 @@ class Batch:
         if item.key is not None and self._gatherers.get(item.key, route.handler) != route.handler:
             self._hand_over()  # an earlier event of the key is on another handler's list
         if route.batched and not self._alone:
-            self._gathered.setdefault(route.handler, []).append(delivery)
+            self._gathered.setdefault(route.handler, (route, []))[1].append(delivery)
             if item.key is not None:
                 self._gatherers[item.key] = route.handler
             return
         self.handling = item.inbox_id
-        with fenced(using=self._consumer.using):
-            if (
-                route.batched
-            ):  # by itself, so that a failure has one event to blame, also of those a gap releases
+        with self._guarded(route):
+            if route.batched:  # by itself, so that a failure has one to blame, also of those a gap releases
                 route.handler([delivery])
             else:
                 with following(delivery):
@@ -225,9 +236,15 @@ class Batch:
         """Call the handlers that take lists with what was gathered for them."""
         gathered, self._gathered = self._gathered, {}
         self._gatherers.clear()
-        for handler, deliveries in gathered.items():
-            with fenced(using=self._consumer.using):
-                handler(deliveries)
+        for route, deliveries in gathered.values():
+            with self._guarded(route):
+                route.handler(deliveries)
+
+    @contextmanager
+    def _guarded(self, route: Route) -> Iterator[None]:
+        """A handler's call: within the transaction, and within its limit."""
+        with fenced(using=self._consumer.using), self._watch(route):
+            yield
 
     def _fault_of(self, item: Item) -> Verdict | None:
         """What keeps the event from any handler."""

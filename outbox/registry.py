@@ -22,11 +22,13 @@ class Route:
     """One event type of a consumer, its contract and its handler.
 
     batched  the handler takes a list of deliveries, of this type and of others that it handles
+    limit    how long a call may take; None for OUTBOX["HANDLER_LIMIT"]
     """
 
     event: type[Event]
     handler: Callable[[Any], None]
     batched: bool = False
+    limit: timedelta | None = None
 
 
 class Projection(Protocol):
@@ -74,11 +76,22 @@ class Consumer:
         check_policies(self.name, self.on_error)
         _consumers[self.name] = self
 
-    def add(self, event: type[Event], handler: Callable[[Any], None], *, batched: bool = False) -> None:
+    def add(
+        self,
+        event: type[Event],
+        handler: Callable[[Any], None],
+        *,
+        batched: bool = False,
+        limit: timedelta | None = None,
+    ) -> None:
         """Have `handler` called for every event of this type. Raises ConsumerMisdeclared at a second one."""
+        if limit is not None and not limit > timedelta(0):
+            raise ConsumerMisdeclared(
+                f"Consumer {self.name!r}, {event.type}: a limit is longer than nothing."
+            )
         if event.type in self.routes:
             raise ConsumerMisdeclared(f"Consumer {self.name!r} handles {event.type} twice; keep one handler.")
-        self.routes[event.type] = Route(event, handler, batched)
+        self.routes[event.type] = Route(event, handler, batched, limit)
 
     @property
     def topics(self) -> list[str]:
@@ -86,22 +99,28 @@ class Consumer:
         return sorted({route.event.topic.name for route in self.routes.values()})
 
 
-def handles(consumer: Consumer, event: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+def handles(
+    consumer: Consumer, event: type[E], *, limit: timedelta | None = None
+) -> Callable[[Handler[E]], Handler[E]]:
     """Register a function for one event type of a consumer.
 
     The function runs inside the consumer's transaction, once per event, in order per key. What it writes
     to that database and what it publishes is committed with the event's inbox row, or not at all. It may
     be run again when that transaction failed, so it must do nothing else: no e-mail, no call to others.
+
+    limit  how long a call may take before it is interrupted and counts as failed (HandlerTimedOut)
     """
 
     def register(handler: Handler[E]) -> Handler[E]:
-        consumer.add(event, handler)
+        consumer.add(event, handler, limit=limit)
         return handler
 
     return register
 
 
-def handles_batch(consumer: Consumer, *events: type[E]) -> Callable[[BatchHandler[E]], BatchHandler[E]]:
+def handles_batch(
+    consumer: Consumer, *events: type[E], limit: timedelta | None = None
+) -> Callable[[BatchHandler[E]], BatchHandler[E]]:
     """Register a function that takes a batch's new events of these types as one list.
 
     For effects that the database does better set-wise. All that `handles` promises holds: the function is
@@ -115,7 +134,7 @@ def handles_batch(consumer: Consumer, *events: type[E]) -> Callable[[BatchHandle
 
     def register(handler: BatchHandler[E]) -> BatchHandler[E]:
         for event in events:
-            consumer.add(event, handler, batched=True)
+            consumer.add(event, handler, batched=True, limit=limit)
         return handler
 
     return register

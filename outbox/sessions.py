@@ -26,3 +26,14 @@ def require_own(*, using: str) -> None:
     with wrapper.wrap_database_errors:
         if not is_own(wrapper.connection):
             raise PooledDatabase
+
+
+def end_when_idle(*, after: float, using: str) -> None:
+    """Have PostgreSQL end this session when the transaction under way has no statement for so many seconds.
+
+    A frozen process would otherwise hold its locks until it wakes.
+    """
+    with connections[using].cursor() as sql:
+        sql.execute(
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [str(int(after * 1_000))]
+        )

@@ -16,7 +16,7 @@ django.setup()
 
 from datetime import timedelta  # noqa: E402
 
-from outbox import Consumer, Delivery, Topic, handles  # noqa: E402
+from outbox import Consumer, Delivery, Topic, handles, publish  # noqa: E402
 from outbox.consumer import ConsumerWorker  # noqa: E402
 from outbox.stopping import stop_on_signals  # noqa: E402
 from tests.engine import Noted, noted_on  # noqa: E402
@@ -33,6 +33,10 @@ def handle(delivery: Delivery[Noted]) -> None:
         os.abort()
     if text == "stuck":
         time.sleep(3_600)
+    if text.startswith("effect"):
+        publish(Noted(about="effects", text=text))
+    if text == "effect of the frozen" and os.environ.get("FREEZE"):
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """An event that kills its process is found and set aside; nothing else is lost, doubled or held up."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -8,21 +9,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from uuid import uuid4
 
+import psutil
 import pytest
 from django.db import OperationalError, connection
 
 from outbox import Topic, registry
 from outbox.consumer_models import PartitionOwner
 from outbox.kafka import Record
-from outbox.models import DeadLetter, InboxEntry, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.suspects import DEATHS, Suspects
-from tests.engine import new_topic, noted_on, record_of, send, until
+from tests.engine import Noted, new_topic, noted_on, record_of, send, until
 from tests.integration.outbox.listeners import Listener, instance, notes
 from tests.servers import PROJECT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
-Start = Callable[[Topic, str], "subprocess.Popen[bytes]"]
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -38,11 +40,11 @@ def start() -> Iterator[Start]:
     """Start a consumer's process; all end with the test."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(topic: Topic, consumer: str) -> "subprocess.Popen[bytes]":
+    def start(topic: Topic, consumer: str, **environment: str) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.outbox.deadly", topic.name, consumer],
             cwd=PROJECT,
-            env={**os.environ, "TEST_DATABASE": str(connection.settings_dict["NAME"])},
+            env={**os.environ, **environment, "TEST_DATABASE": str(connection.settings_dict["NAME"])},
         )
         processes.append(process)
         return process
@@ -57,7 +59,7 @@ def _ended_or(process: "subprocess.Popen[bytes]", done: Callable[[], bool]) -> b
     return process.poll() is not None or done()
 
 
-@pytest.mark.parametrize("way", ["kill", "exit", "abort"])
+@pytest.mark.parametrize("way", ["kill", "exit", "abort", "stuck"])
 def test_the_event_that_kills_its_process_is_set_aside_after_three_deaths(start: Start, way: str) -> None:
     topic, consumer = new_topic(partitions=2), f"deadly-{uuid4().hex[:8]}"
     event = noted_on(topic)
@@ -137,3 +139,38 @@ def test_what_failed_and_came_back_is_no_death(listener: Listener) -> None:
     last.gain({place})
     last.take()
     assert last.begin(record) is not None
+
+
+def test_an_instance_that_freezes_with_a_batch_in_hand_holds_up_nobody(
+    start: Start,
+) -> None:
+    """In the midst of its transaction, with locks in hand; it wakes when its partitions are another's."""
+    topic, consumer = new_topic(partitions=2), f"frozen-{uuid4().hex[:8]}"
+    event = noted_on(topic)
+
+    def effects(first: int, last: int, *, frozen: int | None = None) -> list[Record]:
+        texts = {number: f"effect {number}" for number in range(first, last)}
+        texts |= {} if frozen is None else {frozen: "effect of the frozen"}
+        return [record_of(event(about="a", text=text), number=number) for number, text in texts.items()]
+
+    def done() -> int:
+        return InboxEntry.objects.filter(consumer=consumer, outcome="processed").count()
+
+    first = start(topic, consumer, FREEZE="1")
+    send(*effects(1, 5))
+    until(lambda: done() == 4, seconds=60)
+    send(*effects(5, 20, frozen=9))
+    until(lambda: psutil.Process(first.pid).status() == psutil.STATUS_STOPPED, seconds=60)
+    second = start(topic, consumer)
+    until(lambda: done() == 19, seconds=90)
+    first.send_signal(signal.SIGCONT)
+    send(*effects(20, 40))
+    until(lambda: done() == 39, seconds=60)
+    for process in (first, second):
+        process.terminate()
+        assert process.wait(30) == 0
+    assert done() == 39
+    assert not DeadLetter.objects.exists()
+    published = OutboxEvent.objects.filter(key="effects").order_by("number")
+    texts = [Noted.from_json(bytes(one.payload)).text for one in published]  # type: ignore[attr-defined]
+    assert texts == [f"effect {n}" if n != 9 else "effect of the frozen" for n in range(1, 40)]
