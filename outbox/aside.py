@@ -8,12 +8,16 @@ from outbox import clock
 from outbox.consumer_models import DiscardedEvent
 from outbox.ids import new_id
 from outbox.inbox import Inbox, Key
+from outbox.inserting import insert
 from outbox.item import Item
 from outbox.models import DeadLetter, ParkCause, WaitingEvent
 
 logger = logging.getLogger(__name__)
 
-_HOW_IT_DIED = ["cause", "error", "traceback", "fingerprint", "attempts", "died_at"]
+_LETTER = ("consumer", "generation", "event_id")
+_HOW_IT_DIED = (
+    "cause", "error", "traceback", "fingerprint", "attempts", "died_at", "state", "settled_at",
+)  # fmt: skip
 
 
 class Aside:
@@ -48,7 +52,7 @@ class Aside:
                 occurred_at=item.occurred_at,
                 cause=type(error).__name__,
                 error=_storable(str(error)),
-                traceback=_storable("".join(traceback.format_exception(error))),
+                traceback=_storable(_trace(item, error)),
                 fingerprint=fingerprint(error),
                 attempts=attempts,
                 died_at=now,
@@ -80,14 +84,9 @@ class Aside:
     def flush(self) -> None:
         """Write what has been set aside since the last call."""
         # Once more, when it was replayed, or when its inbox row has been pruned: the record's copy stays.
-        DeadLetter.objects.using(self._using).bulk_create(
-            self._letters,
-            update_conflicts=True,
-            unique_fields=["consumer", "generation", "event_id"],
-            update_fields=[*_HOW_IT_DIED, "state", "settled_at"],
-        )
-        DiscardedEvent.objects.using(self._using).bulk_create(self._discarded)
-        WaitingEvent.objects.using(self._using).bulk_create(self._waiting)
+        insert(self._letters, using=self._using, unique=_LETTER, update=_HOW_IT_DIED)
+        insert(self._discarded, using=self._using)
+        insert(self._waiting, using=self._using)
         self._inbox.park({key: (cause, item.inbox_id) for key, (cause, item) in self._parked.items()})
         self._letters, self._discarded, self._waiting, self._parked = [], [], [], {}
 
@@ -101,10 +100,18 @@ def _said(item: Item, error: Exception) -> str:
     return f"{what}: {type(error).__name__}: {error}"
 
 
+def _trace(item: Item, error: Exception) -> str:
+    """Where it was raised; of a record's own fault the message says it all."""
+    if error is item.fault and error.__cause__ is None:
+        return "".join(traceback.format_exception_only(error))
+    return "".join(traceback.format_exception(error))
+
+
 def fingerprint(error: BaseException) -> str:
     """The same for errors of one type raised at one place, whatever their message."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename}:{frames[-1].name}" if frames else ""
+    place = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        place = f"{frame.f_code.co_filename}:{frame.f_code.co_name}"
     return hashlib.sha256(f"{type(error).__qualname__}@{place}".encode()).hexdigest()[:16]
 
 
