@@ -114,7 +114,9 @@ class Processor:
 class Batch:
     """The state of one transaction: locked progress, parked keys, and the inbox rows to be."""
 
-    def __init__(self, consumer: Consumer, condemned: dict[UUID, Verdict], watch: Watch) -> None:
+    def __init__(
+        self, consumer: Consumer, condemned: dict[UUID, Verdict], watch: Watch = nullcontext
+    ) -> None:
         self._consumer = consumer
         self._condemned = condemned
         self._watch = watch
