@@ -56,13 +56,13 @@ NO_ACTS = """
 DROP TABLE outbox_act;
 DROP FUNCTION outbox_act_is_append_only;
 UPDATE outbox_parked_key SET cause = 'dead_letter' WHERE cause = 'released';
+DROP INDEX outbox_parked_key_released_idx;
 ALTER TABLE outbox_parked_key
     DROP id,
     DROP CONSTRAINT outbox_parked_key_cause_check,
     ADD CONSTRAINT outbox_parked_key_cause_check CHECK (cause IN ('dead_letter', 'gap'));
 DELETE FROM outbox_dead_letter WHERE state <> 'open';
 ALTER TABLE outbox_dead_letter DROP state, DROP settled_at, DROP correction;
-DROP INDEX outbox_dead_letter_key_idx, outbox_dead_letter_fingerprint_idx;
 """
 
 

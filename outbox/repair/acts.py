@@ -35,6 +35,10 @@ class Result(models.TextChoices):
     NOTHING = "nothing"  # to be done
 
 
+# After which it is an event behind it that an error is about.
+_DONE = {Result.REPLAYED, Result.DISCARDED, Result.RELEASED}
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """Who acts, why, and through which door. Raises NothingSaid for nobody."""
@@ -73,9 +77,10 @@ class Report:
     def detail(self) -> str:
         """All of it, in a sentence."""
         ran = f", and {self.ran} that waited" if self.ran else ""
-        stopped = f"; {'because' if self.result is Result.DIED else 'then one died'}: {self.error}"
+        behind = "; then one died" if self.result in _DONE else ""
+        stopped = f"{behind}: {self.error}" if self.error else ""
         waiting = f"; {self.waiting} still wait" if self.waiting else ""
-        return f"{self.done}{ran}{stopped if self.error else ''}{waiting}."
+        return f"{self.done}{ran}{stopped}{waiting}."
 
     def and_then(self, more: "Report") -> "Report":
         """This, with what was done afterwards about the events that waited."""

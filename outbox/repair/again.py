@@ -119,7 +119,9 @@ def send_again(
                 break
             page = Page(records, placing.places(records), [], _NOWHERE)
             sending.send(page)
-            while not sending.hear(PATIENCE):
+            patience = 0.0
+            while not sending.hear(patience):
+                patience = PATIENCE
                 if stop.is_set():
                     raise BrokerError("stopped while Kafka was away")
             _write_down(page, operator, using=using)

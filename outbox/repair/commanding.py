@@ -103,7 +103,9 @@ class RepairCommand(BaseCommand):
             def told(which: UUID, report: Report) -> None:
                 bars.advance(task)
                 if report.result in {Result.DIED, Result.NOTHING}:
-                    bars.console.print(f"{which}: {report.detail}", markup=False, highlight=False)
+                    bars.console.print(
+                        f"{which}: {report.detail}", markup=False, highlight=False, soft_wrap=True
+                    )
 
             yield told
 

@@ -176,6 +176,7 @@ def test_no_list_counts_its_table_or_reads_a_payload(
 def test_who_operates_replays_and_discards_from_the_list(admin: Client, event: OutboxEvent) -> None:
     letter = DeadLetter.objects.get()
     address = "/admin/outbox/deadletter/"
+    assert "_selected_action" in text_of(admin, address)
     asked = {"action": "discard", "_selected_action": str(letter.id)}
     page = admin.post(address, asked)
     assert page.status_code == 200

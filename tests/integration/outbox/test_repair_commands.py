@@ -1,6 +1,7 @@
 """manage.py replay, discard and release; and events of the outbox once more, to Kafka or to one consumer."""
 
 import io
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,7 +133,7 @@ def test_what_dies_again_is_said_and_ends_in_an_error(service: Service, letters:
     said = io.StringIO()
     with pytest.raises(CommandError, match="Some died again"):
         call_command("replay", "--all", stdout=said)
-    assert f"{letters[1].id}: died. It died again; because: Refused: still not" in said.getvalue()
+    assert f"{letters[1].id}: died. It died again: Refused: still not" in said.getvalue()
     assert said.getvalue().splitlines()[-1] == "Of 3: 1 died again, 2 processed."
     assert service.heard() == ["bad a", "waits a", "bad c", "waits c"]
 
@@ -174,6 +175,30 @@ def test_a_rate_is_kept_to(service: Service, letters: list[DeadLetter]) -> None:
     )
     assert results.total() == 3
     assert time.monotonic() - began >= 2 / 20
+
+
+def test_one_that_is_told_to_stop_leaves_the_rest(service: Service, letters: list[DeadLetter]) -> None:
+    stop = threading.Event()
+    results = replay_matching(
+        selection=Selection(everything=True), operator=ANNA, told=lambda *_: stop.set(), stop=stop
+    )
+    assert results.total() == 1
+    assert service.heard() == ["bad a", "waits a"]
+
+
+def test_on_a_terminal_it_shows_a_bar_and_what_went_wrong_as_it_is(
+    service: Service,
+    letters: list[DeadLetter],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service.fails["bad b"] = Refused("[red]no markup[/red]")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(CommandError, match="Some died again"):
+        call_command("replay", "--all")
+    shown = capsys.readouterr().out
+    assert "3/3" in shown
+    assert "[red]no markup[/red]" in shown
 
 
 def test_a_letter_held_by_another_is_told_of_and_the_rest_go_on(

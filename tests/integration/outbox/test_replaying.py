@@ -144,7 +144,7 @@ def test_a_letter_that_fails_once_more_stays_and_tells_why(service: Service) -> 
     service.fails["1"] = Refused("still not")
     report = replay(letter)
     assert (report.result, report.ran, report.waiting) == (Result.DIED, 0, 1)
-    assert report.detail == "It died again; because: Refused: still not; 1 still wait."
+    assert report.detail == "It died again: Refused: still not; 1 still wait."
     again = DeadLetter.objects.get()
     assert (again.id, again.state, again.error, again.attempts) == (letter.id, "open", "still not", 2)
     assert service.heard() == []
