@@ -51,8 +51,8 @@ class Aside:
                 key=None if item.key is None else item.key[1],
                 occurred_at=item.occurred_at,
                 cause=type(error).__name__,
-                error=_storable(str(error)),
-                traceback=_storable(_trace(item, error)),
+                error=storable(str(error)),
+                traceback=storable(_trace(item, error)),
                 fingerprint=fingerprint(error),
                 attempts=attempts,
                 died_at=now,
@@ -74,7 +74,7 @@ class Aside:
                 number=item.number,
                 type=item.type,
                 cause=type(error).__name__,
-                error=_storable(str(error)),
+                error=storable(str(error)),
                 reason=reason,
                 discarded_at=clock.now(using=self._using),
             )
@@ -115,6 +115,6 @@ def fingerprint(error: BaseException) -> str:
     return hashlib.sha256(f"{type(error).__qualname__}@{place}".encode()).hexdigest()[:16]
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Text that PostgreSQL can hold."""
     return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from outbox import clock
+from outbox.aside import storable
 from outbox.errors import NothingSaid
 from outbox.ids import new_id
 from outbox.models import DeadLetter, fresh_id
@@ -128,9 +129,9 @@ def write_down(operator: Operator, act: str, report: Report, *, using: str, **ab
     """Keep it, in the transaction under way. `about` are columns of Act."""
     Act.objects.using(using).create(
         id=new_id(clock.now(using=using)),
-        who=operator.name,
+        who=storable(operator.name),
         via=operator.via,
-        why=operator.reason,
+        why=storable(operator.reason),
         act=act,
         result=report.result,
         error=report.error,

@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from outbox import clock, origin
 from outbox.config import Config, config
+from outbox.aside import storable
 from outbox.ids import lowest_id, new_id
 from outbox.item import read_item
 from outbox.kafka import BrokerError, Record
@@ -223,9 +224,9 @@ def _write_down(page: Page, operator: Operator, *, using: str) -> None:
         Act(
             id=new_id(now),
             at=now,
-            who=operator.name,
+            who=storable(operator.name),
             via=operator.via,
-            why=operator.reason,
+            why=storable(operator.reason),
             act="resend",
             consumer="",
             event_id=_id_of(record),

@@ -14,6 +14,7 @@ from outbox import clock
 from outbox.buffer import atomic
 from outbox.config import config
 from outbox.context import building as while_building
+from outbox.aside import storable
 from outbox.envelope import sequence_of
 from outbox.errors import RepairRefused
 from outbox.generations import Held, hold
@@ -100,9 +101,14 @@ class Rerun(Batch):
 
     def give_up(self, letter: DeadLetter) -> None:
         """Go on as if the letter's event had never come."""
-        number = letter.number or sequence_of(decode_headers(letter.headers))
-        if letter.key is not None and number is not None:
-            self._reach((letter.topic, letter.key), number)
+        if letter.key is not None:
+            key = letter.topic, letter.key
+            claimed = sequence_of(decode_headers(letter.headers))
+            # Of an unreadable one its number is taken for true where it fits, and nowhere else.
+            if letter.number is not None:
+                self._reach(key, letter.number)
+            elif claimed is not None and claimed == self._numbers.get(key, 0) + 1:
+                self._reach(key, claimed)
         self._settle(letter, LetterState.DISCARDED, Outcome.DISCARDED)
 
     def skip_gap(self, key: Key) -> tuple[int, int] | None:
@@ -145,7 +151,7 @@ class Rerun(Batch):
 
     def tell(self, result: Result, done: str, *, waiting: int) -> Report:
         """What came of this transaction: what was done first, and then what waited behind it."""
-        error = "" if self.died is None else f"{type(self.died).__name__}: {self.died}"
+        error = "" if self.died is None else storable(f"{type(self.died).__name__}: {self.died}")
         return Report(result, done, ran=self.ran, waiting=waiting, error=error)
 
     def _item(self, letter: DeadLetter, data: bytes | None) -> Item:

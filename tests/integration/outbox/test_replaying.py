@@ -155,6 +155,14 @@ def test_a_letter_that_fails_once_more_stays_and_tells_why(service: Service) -> 
     assert service.heard() == ["1", "2"]
 
 
+def test_an_error_that_is_no_text_can_be_written_down(service: Service) -> None:
+    letter = died(service, "1")
+    service.fails["1"] = Refused("a\x00b\ud800")
+    report = replay(letter, Operator("an\x00na", "\ud800"))
+    assert (report.result, report.error) == (Result.DIED, "Refused: a\\x00b\\ud800")
+    assert Act.objects.get().who == "an\\x00na"
+
+
 def test_an_unknown_error_is_tried_again_before_it_counts(service: Service) -> None:
     letter = died(service, "1")
     failures = [RuntimeError("once"), RuntimeError("twice")]
@@ -381,6 +389,15 @@ def test_an_unreadable_event_that_is_discarded_leaves_no_gap(service: Service) -
     assert discard(DeadLetter.objects.get()).ran == 1
     assert service.heard() == ["1", "3"]
     assert not ParkedKey.objects.exists()
+
+
+def test_an_unreadable_event_that_is_discarded_gives_up_no_number_but_its_own(service: Service) -> None:
+    one, two = notes("a", "1", "2")
+    odd = {"ce_time": b"yesterday", "ce_sequence": b"9000000000000000000"}
+    deliver(service, one, *notes("a", "odd", headers=odd), two)
+    assert discard(DeadLetter.objects.get()).ran == 1
+    assert service.heard() == ["1", "2"]
+    assert KeyProgress.objects.get().number == 2
 
 
 def test_a_discard_says_why_and_lets_the_key_go_on(service: Service) -> None:
