@@ -13,8 +13,8 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from outbox import clock, origin
-from outbox.config import Config, config
 from outbox.aside import storable
+from outbox.config import Config, config
 from outbox.ids import lowest_id, new_id
 from outbox.item import read_item
 from outbox.kafka import BrokerError, Record

@@ -11,10 +11,10 @@ from uuid import UUID
 from django.db.models import F, QuerySet
 
 from outbox import clock
+from outbox.aside import storable
 from outbox.buffer import atomic
 from outbox.config import config
 from outbox.context import building as while_building
-from outbox.aside import storable
 from outbox.envelope import sequence_of
 from outbox.errors import RepairRefused
 from outbox.generations import Held, hold
