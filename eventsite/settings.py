@@ -182,6 +182,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = not broker.over_postgresql(CELERY_BROKER_URL)
 CELERY_BEAT_SCHEDULE = {
     "partitions": {"task": "outbox.make_partitions", "schedule": timedelta(hours=1)},
+    "lag": {"task": "outbox.sample_lag", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
     # The deadline itself binds at once; this only says so. A sweep that waited for a worker too long is not
     # run: the next has come, and ten of them find no more than one.
     "due-payments": {

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 from django.db import Error as DjangoDatabaseError
@@ -19,6 +19,7 @@ from outbox.policies import Policy, Retry, Wait, declared_for, ending
 from outbox.processor import Processor
 from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer, Route
+from outbox.reporting import Reporter
 from outbox.suspects import DEATHS, Suspects
 from outbox.watchdog import Watchdog, limit_of
 
@@ -81,6 +82,8 @@ class ConsumerWorker:
             on_gained=self._suspects.gain,
             mark_ends=building is not None,
         )
+        # Lag is that of the live one.
+        self._reporter = Reporter(consumer, reader=self._reader) if building is None else None
 
     @property
     def paused(self) -> bool:
@@ -91,7 +94,7 @@ class ConsumerWorker:
         """Consume until stopped, then leave the group. Raises BrokerError when Kafka shuts it out."""
         logger.info("consumer %s reads %s", self.group, ", ".join(self._consumer.topics))
         try:
-            with self._watchdog, self._suspects:
+            with self._watchdog, self._suspects, self._reporter or nullcontext():
                 while not self._stop.is_set():
                     self._turn()
         finally:
@@ -104,6 +107,8 @@ class ConsumerWorker:
         self._polled_at = time.monotonic()
         self._losses.note(self._reader.take_losses())
         self._pending.extend(polled)
+        if self._reporter is not None:
+            self._reporter.polled()
         if self._retry_at is None or time.monotonic() >= self._retry_at:
             self._work()
         if not self._pending:
@@ -163,8 +168,11 @@ class ConsumerWorker:
         del self._pending[: len(batch)]
         self._alone = max(0, self._alone - len(batch))
         self._go_on()
-        offsets = {(record.topic, record.partition): record.offset + 1 for record in batch}
+        last = {(record.topic, record.partition): record for record in batch}
+        offsets = {place: record.offset + 1 for place, record in last.items()}
         self.reached.update(offsets)
+        if self._reporter is not None:
+            self._reporter.done(last)
         self._reader.commit(offsets)
 
     def _must_wait(self, batch: list[Record], error: Exception) -> bool:

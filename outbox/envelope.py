@@ -213,6 +213,14 @@ def read_envelope(record: Record, *, now: datetime) -> Envelope:
     )
 
 
+def happened_at(record: Record) -> datetime | None:
+    """When the fact happened, or when Kafka got it; None when neither can be read."""
+    try:
+        return _time(_text_headers(record)) or record.timestamp
+    except MalformedRecord:
+        return record.timestamp
+
+
 def _text_headers(record: Record) -> dict[str, str]:
     """The headers that are read here; whatever else a foreign event carries is its own affair."""
     headers = {}

@@ -7,6 +7,7 @@ from django.db import OperationalError
 
 from outbox.partitions import make_partitions
 from outbox.repair.keys import go_on_with_all
+from outbox.sampling import sample_when_due
 
 logger = logging.getLogger(__name__)
 
@@ -45,3 +46,12 @@ def go_on_with_released_keys() -> None:
     """
     if ran := go_on_with_all():
         logger.info("%s events of released keys ran", ran)
+
+
+@shared_task(name="outbox.sample_lag", ignore_result=True)
+def sample_lag() -> None:
+    """Keep a sample of every consumer's lag, unless an instance of one has just done it.
+
+    Schedule it every ten seconds: it is what goes on, and raises alarms, when no instance runs.
+    """
+    sample_when_due()

@@ -7,7 +7,7 @@ from outbox.kafka.base import BrokerError, Header, Placement, Record, RecordRefu
 from outbox.kafka.cluster import Cluster, TopicState
 from outbox.kafka.oldest import oldest_records
 from outbox.kafka.producer import HEADROOM, RecordProducer
-from outbox.kafka.reader import GroupReader
+from outbox.kafka.reader import GroupReader, member_name
 from outbox.kafka.stretch import records_between
 from outbox.kafka.tail import TailReader
 
@@ -24,6 +24,7 @@ __all__ = [
     "Stretch",
     "TailReader",
     "TopicState",
+    "member_name",
     "oldest_records",
     "records_between",
 ]

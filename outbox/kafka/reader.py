@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from outbox.kafka.base import BrokerError, Placement, Record, Stretch, client_options, known
 
 logger = logging.getLogger(__name__)
+
+
+def member_name() -> str:
+    """What the members of this process are called, in Kafka and in the database: host:pid."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class GroupReader:
@@ -42,7 +47,7 @@ class GroupReader:
                 kafka,
                 **{
                     "group.id": group,
-                    "client.id": f"{socket.gethostname()}:{os.getpid()}",
+                    "client.id": member_name(),
                     "partition.assignment.strategy": "cooperative-sticky",
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
@@ -141,6 +146,29 @@ class GroupReader:
     def assignment(self) -> set[Placement]:
         """The partitions that this member reads."""
         return {(part.topic, part.partition) for part in self._client.assignment()}
+
+    def known_ends(self) -> dict[Placement, int | None]:
+        """The partitions that this member reads, and where each ends as of its last fetch.
+
+        None while that is not known, or may be old because nothing is fetched. Asks nobody.
+        """
+        ends: dict[Placement, int | None] = {}
+        for part in self._client.assignment():
+            # Kept by librdkafka from each answer to a fetch; negative before the first.
+            end = self._client.get_watermark_offsets(part, cached=True)[1]
+            ends[part.topic, part.partition] = None if self._held or end < 0 else end
+        return ends
+
+    def committed(self, places: Iterable[Placement], *, timeout: float) -> dict[Placement, int]:
+        """From where the group reads these partitions on; 0 where it has yet to begin.
+
+        Raises BrokerError when Kafka does not say within `timeout` seconds.
+        """
+        try:
+            parts = self._client.committed([TopicPartition(*place) for place in places], timeout=timeout)
+        except KafkaException as error:
+            raise BrokerError(error.args[0].str()) from error
+        return {(part.topic, part.partition): max(part.offset, 0) for part in parts if part.error is None}
 
     def close(self) -> None:
         """Leave the group, so that others take over at once."""

@@ -1,0 +1,306 @@
+"""How far consumers are behind, in events and in seconds, and who reads what.
+
+Read from what instances say about once a second (outbox/reporting.py) and from the outbox's own tables: Kafka
+is not asked, and the lag of a consumer of which no instance runs grows all the same.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.db import connections
+
+from outbox import clock
+from outbox.ids import lowest_id
+from outbox.kafka import Placement
+from outbox.models import TopicRecord
+from outbox.positions import Alarm, AlarmCause, LagSample, Member, PartitionEnd, Position
+from outbox.registry import Consumer, all_consumers
+from outbox.unpublished import oldest_unpublished
+
+# An instance that has said nothing for so long is not there. Kafka takes its partitions away after 6 s.
+PRESENT = timedelta(seconds=10)
+# Over which rates are taken.
+RATE = timedelta(seconds=60)
+# An event may be traced later than one that happened after it.
+_SLACK = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """A consumer's place in one partition.
+
+    member   the instance that reads it; None while nobody does
+    reached  the offset of the next record to be processed; None before the first word of an instance
+    end      the offset after the last record; None while nobody has told
+    seconds  the age of the oldest event that is yet to be processed; 0 when there is none
+    delay    from the last processed event to its effect; None before the first
+    """
+
+    topic: str
+    partition: int
+    member: str | None
+    reached: int | None
+    end: int | None
+    seconds: float
+    delay: float | None
+    processed_at: datetime | None
+
+    @property
+    def events(self) -> int:
+        """How many are yet to be processed."""
+        return max((self.end or 0) - (self.reached or 0), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A process of a consumer; without partitions it is idle, and takes over when another one ends."""
+
+    name: str
+    started_at: datetime
+    seen_at: datetime
+    partitions: tuple[Placement, ...]
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing for it to read."""
+        return not self.partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Events a second over the last `seconds`: that came into a consumer's topics, and that it moved past."""
+
+    into: float
+    out: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """A consumer at one moment.
+
+    unpublished  the age of the oldest event of its topics that no relay has sent yet, in seconds; 0 for none
+    rates        of the last minute; None while they are not known
+    alarms       since when each has been so
+    """
+
+    consumer: Consumer
+    at: datetime
+    partitions: tuple[PartitionLag, ...]
+    members: tuple[Instance, ...]
+    unpublished: float
+    rates: Rates | None
+    alarms: tuple[tuple[AlarmCause, datetime], ...]
+
+    @property
+    def events(self) -> int:
+        """How many records Kafka has that are yet to be processed."""
+        return sum(part.events for part in self.partitions)
+
+    @property
+    def seconds(self) -> float:
+        """The age of the oldest event yet to be processed, sent to Kafka or not; 0 when there is none."""
+        return max([part.seconds for part in self.partitions] + [self.unpublished])
+
+    @property
+    def delay(self) -> float | None:
+        """From the event that was processed last to its effect."""
+        done = [part for part in self.partitions if part.processed_at is not None]
+        last = max(done, key=lambda part: part.processed_at or self.at, default=None)
+        return None if last is None else last.delay
+
+    @property
+    def produced(self) -> int:
+        """The sum of the partitions' ends."""
+        return sum(part.end or 0 for part in self.partitions)
+
+    @property
+    def processed(self) -> int:
+        """The sum of the offsets reached."""
+        return sum(part.reached or 0 for part in self.partitions)
+
+    @property
+    def catch_up_seconds(self) -> float | None:
+        """Until nothing is left, at the present rates; None when that is never, or not known."""
+        if not self.events:
+            return 0.0
+        if self.rates is None or self.rates.out <= self.rates.into:
+            return None
+        return self.events / (self.rates.out - self.rates.into)
+
+    @property
+    def sync_delay_limit(self) -> float:
+        """Seconds, as declared."""
+        return self.consumer.sync_delay_limit.total_seconds()
+
+
+def all_lags() -> list[Lag]:
+    """Every declared consumer's, by name."""
+    by_database: dict[str, list[Consumer]] = defaultdict(list)
+    for consumer in all_consumers():
+        by_database[consumer.using].append(consumer)
+    found = [lag for using, consumers in by_database.items() for lag in lags(consumers, using=using)]
+    return sorted(found, key=lambda lag: lag.consumer.name)
+
+
+def lags(consumers: Collection[Consumer], *, using: str) -> list[Lag]:
+    """Those of these consumers, whose inboxes are all in this database."""
+    names = [consumer.name for consumer in consumers]
+    now = clock.now(using=using)
+    positions = Position.objects.using(using).filter(consumer__in=names)
+    known = {(one.consumer, one.topic, one.partition): one for one in positions}
+    topics = {topic for consumer in consumers for topic in consumer.topics}
+    ends = {
+        (one.topic, one.partition): one.next_offset
+        for one in PartitionEnd.objects.using(using).filter(topic__in=topics)
+    }
+    recorded = [
+        (topic.name, partition)
+        for topic in TopicRecord.objects.using(using).filter(name__in=topics)
+        for partition in range(topic.partitions)
+    ]
+    members = _members(names, now=now, using=using)
+    unpublished = oldest_unpublished(using=using)
+    behind = [
+        one
+        for one in known.values()
+        if one.reached < ends.get((one.topic, one.partition), 0) and one.reported_at < now - PRESENT
+    ]
+    oldest = _oldest_by_traces(behind, using=using)
+    alarms: dict[str, list[tuple[AlarmCause, datetime]]] = defaultdict(list)
+    for alarm in Alarm.objects.using(using).filter(consumer__in=names).order_by("cause"):
+        alarms[alarm.consumer].append((AlarmCause(alarm.cause), alarm.since))
+    earlier = _earlier(names, now=now, using=using)
+    found = []
+    for consumer in consumers:
+        places = sorted(
+            {(topic, part) for name, topic, part in known if name == consumer.name}
+            | {place for place in [*ends, *recorded] if place[0] in consumer.topics}
+        )
+        readers = {place: one.name for one in members[consumer.name] for place in one.partitions}
+        partitions = tuple(
+            _partition(
+                place,
+                member=readers.get(place),
+                position=known.get((consumer.name, *place)),
+                end=ends.get(place),
+                oldest=oldest.get((consumer.name, *place)),
+                now=now,
+            )
+            for place in places
+        )
+        waits = [now - unpublished[topic] for topic in consumer.topics if topic in unpublished]
+        lag = Lag(
+            consumer=consumer,
+            at=now,
+            partitions=partitions,
+            members=tuple(members[consumer.name]),
+            unpublished=_seconds(max(waits, default=timedelta(0))),
+            rates=None,
+            alarms=tuple(alarms[consumer.name]),
+        )
+        found.append(_with_rates(lag, earlier.get(consumer.name)))
+    return found
+
+
+def history(consumer: Consumer, *, since: datetime) -> list[LagSample]:
+    """What its lag was since then, of ten seconds each, the oldest first; a day of it is kept."""
+    samples = LagSample.objects.using(consumer.using).filter(consumer=consumer.name, at__gte=since)
+    return list(samples.order_by("at"))
+
+
+def _partition(
+    place: Placement,
+    *,
+    member: str | None,
+    position: Position | None,
+    end: int | None,
+    oldest: datetime | None,
+    now: datetime,
+) -> PartitionLag:
+    seconds, delay = 0.0, None
+    if position is not None and position.reached < (end or 0):
+        # What the end was reached at, or the last event happened at: the oldest one left is no older, about.
+        since = oldest or position.clear_until
+        seconds = 0.0 if since is None else _seconds(now - since)
+    if position is not None and position.processed_at is not None and position.occurred_at is not None:
+        delay = _seconds(position.processed_at - position.occurred_at)
+    return PartitionLag(
+        topic=place[0],
+        partition=place[1],
+        member=member,
+        reached=None if position is None else position.reached,
+        end=end,
+        seconds=seconds,
+        delay=delay,
+        processed_at=None if position is None else position.processed_at,
+    )
+
+
+def _seconds(span: timedelta) -> float:
+    return max(span.total_seconds(), 0.0)
+
+
+def _members(names: Iterable[str], *, now: datetime, using: str) -> dict[str, list[Instance]]:
+    found: dict[str, list[Instance]] = defaultdict(list)
+    present = Member.objects.using(using).filter(consumer__in=names, seen_at__gt=now - PRESENT)
+    for row in present.order_by("started_at", "name"):
+        places = tuple((topic, int(partition)) for topic, partition in row.partitions)
+        found[row.consumer].append(Instance(row.name, row.started_at, row.seen_at, places))
+    return found
+
+
+_OLDEST = """
+SELECT asked.consumer, asked.topic, asked.partition, oldest.occurred_at
+FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bigint[], %s::uuid[])
+    AS asked (consumer, topic, partition, reached, since)
+CROSS JOIN LATERAL (
+    SELECT event.occurred_at
+    FROM outbox_publication AS trace JOIN outbox_event AS event ON event.id = trace.event_id
+    WHERE trace.event_id >= asked.since AND trace.partition = asked.partition
+        AND trace."offset" >= asked.reached AND event.topic = asked.topic
+    ORDER BY trace.event_id LIMIT 1
+) AS oldest
+"""
+
+
+def _oldest_by_traces(positions: list[Position], *, using: str) -> dict[tuple[str, str, int], datetime]:
+    """When the oldest event behind each of these positions happened, as far as the outbox knows it.
+
+    Looked for from shortly before the time until when all has been processed: what lies between is little.
+    """
+    asked = [one for one in positions if one.clear_until is not None]
+    if not asked:
+        return {}
+    with connections[using].cursor() as sql:
+        sql.execute(
+            _OLDEST,
+            [
+                [one.consumer for one in asked],
+                [one.topic for one in asked],
+                [one.partition for one in asked],
+                [one.reached for one in asked],
+                [lowest_id((one.clear_until or one.reported_at) - _SLACK) for one in asked],
+            ],
+        )
+        return {(name, topic, part): at for name, topic, part, at in sql.fetchall()}
+
+
+def _earlier(names: Collection[str], *, now: datetime, using: str) -> dict[str, LagSample]:
+    """Each consumer's sample of a minute ago, or the oldest since then."""
+    samples = LagSample.objects.using(using).filter(consumer__in=names, at__gte=now - RATE - _SLACK)
+    found: dict[str, LagSample] = {}
+    for sample in samples.order_by("at"):
+        found.setdefault(sample.consumer, sample)
+    return found
+
+
+def _with_rates(lag: Lag, earlier: LagSample | None) -> Lag:
+    """What came in and was moved past since a sample. An offset that was set back is no rate."""
+    if earlier is None or (seconds := (lag.at - earlier.at).total_seconds()) < 1:
+        return lag
+    into = max(lag.produced - earlier.produced, 0) / seconds
+    out = max(lag.processed - earlier.processed, 0) / seconds
+    return replace(lag, rates=Rates(into, out, seconds))

@@ -1,0 +1,256 @@
+"""How far consumers are behind: as their instances say, and as the outbox says when none is there."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import transaction
+
+from outbox import Consumer, Delivery, handles, publish, registry
+from outbox.consumer import ConsumerWorker
+from outbox.kafka import member_name
+from outbox.lag import Lag, history, lags
+from outbox.models import InboxEntry, Publication, Shard
+from outbox.positions import Alarm, LagSample, Member, PartitionEnd, Position
+from outbox.relay import Relay
+from outbox.sampling import SLOT, sample_when_due
+from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
+from tests.integration.at_once import at_once
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+LIMIT = timedelta(seconds=5)
+
+
+class Reader:
+    """A consumer of two partitions, which waits in its handler while told so."""
+
+    def __init__(self) -> None:
+        self.topic = new_topic(partitions=2)
+        self.event = noted_on(self.topic)
+        self.consumer = Consumer(name=f"reader-{uuid4().hex[:8]}", sync_delay_limit=LIMIT)
+        self.go = threading.Event()
+        self.go.set()
+        handles(self.consumer, self.event)(self.handle)
+
+    def handle(self, delivery: Delivery[Noted]) -> None:
+        assert self.go.wait(60)
+
+    def instance(self) -> Running:
+        return Running(lambda stop: ConsumerWorker(self.consumer, stop=stop))
+
+    def lag(self) -> Lag:
+        [lag] = lags([self.consumer], using="default")
+        return lag
+
+    def processed(self) -> int:
+        return InboxEntry.objects.filter(consumer=self.consumer.name, outcome="processed").count()
+
+    def publish(self, *abouts: str, at: datetime | None = None) -> None:
+        with transaction.atomic():
+            for about in abouts:
+                publish(self.event(about=about), at=at)
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    before = dict(registry._consumers)
+    registry._consumers.clear()
+    yield Reader()
+    registry._consumers.clear()
+    registry._consumers.update(before)
+
+
+def relaying() -> Running:
+    return Running(lambda stop: Relay(stop=stop))
+
+
+def sample() -> None:
+    """As if the last sample had been taken ten seconds earlier."""
+    for one in LagSample.objects.order_by("at"):
+        LagSample.objects.filter(pk=one.pk).delete()
+        LagSample.objects.create(
+            consumer=one.consumer, at=one.at - SLOT, events=one.events, seconds=one.seconds, delay=one.delay,
+            produced=one.produced, processed=one.processed, members=one.members,
+        )  # fmt: skip
+    assert sample_when_due()
+
+
+def test_an_instance_says_what_it_reads_how_far_it_is_and_how_late_the_last_was(reader: Reader) -> None:
+    happened = datetime.now(UTC) - timedelta(minutes=3)
+    send(*(record_of(reader.event(about="a"), number=n, at=happened) for n in (1, 2, 3)))
+    with reader.instance():
+        until(lambda: [part.reached for part in reader.lag().partitions] == [3, 0])
+        until(lambda: [part.end for part in reader.lag().partitions] == [3, 0])
+        lag = reader.lag()
+        [member] = lag.members
+        assert member.name == member_name()
+        assert member.partitions == ((reader.topic.name, 0), (reader.topic.name, 1))
+        assert (lag.events, lag.seconds) == (0, 0.0)
+        assert lag.delay is not None
+        assert 180 <= lag.delay < 240
+        assert [part.member for part in lag.partitions] == [member.name] * 2
+    # It took its leave; how far it was stays.
+    lag = reader.lag()
+    assert lag.members == ()
+    assert [(part.member, part.reached) for part in lag.partitions] == [(None, 3), (None, 0)]
+
+
+def test_an_instance_that_starts_anew_says_where_its_group_was(reader: Reader) -> None:
+    send(*(record_of(reader.event(about="a"), number=n) for n in (1, 2, 3)))
+    with reader.instance():
+        until(lambda: reader.processed() == 3)
+    Position.objects.all().delete()
+    with reader.instance():
+        until(lambda: [part.reached for part in reader.lag().partitions] == [3, 0])
+
+
+def test_events_wait_behind_one_that_is_being_handled(reader: Reader) -> None:
+    with relaying(), reader.instance():
+        reader.publish("a")
+        until(lambda: reader.processed() == 1 and not reader.lag().events)
+        reader.go.clear()
+        reader.publish("a", "a")
+        until(lambda: Publication.objects.count() == 3)
+        # The instance does not look at Kafka meanwhile: the relay's traces tell.
+        until(lambda: reader.lag().seconds > 3)
+        sample()
+        assert reader.lag().events == 2
+        [member] = reader.lag().members
+        assert member.partitions
+        reader.go.set()
+        until(lambda: reader.lag().events == 0)
+
+
+def test_the_lag_of_a_consumer_that_is_away_grows_by_what_the_outbox_knows(reader: Reader) -> None:
+    with relaying():
+        reader.publish("a", "b", "c")
+        with reader.instance():
+            until(lambda: reader.processed() == 3)
+            until(lambda: reader.lag().events == 0 and sum(p.end or 0 for p in reader.lag().partitions) == 3)
+        # The instance went an hour ago, with everything done.
+        past = datetime.now(UTC) - timedelta(hours=1)
+        Position.objects.update(reported_at=past, clear_until=past)
+        PartitionEnd.objects.update(told_at=past)
+        Publication.objects.all().update(published_at=past)
+        happened = datetime.now(UTC) - timedelta(seconds=20)
+        reader.publish("d", "e", at=happened)
+        until(lambda: Publication.objects.count() == 5)
+        sample()
+        lag = reader.lag()
+        assert lag.events == 2
+        assert 20 <= lag.seconds < 80
+        assert lag.unpublished == 0
+
+
+def test_an_event_that_no_relay_has_sent_is_late_too(reader: Reader) -> None:
+    reader.publish("a", at=datetime.now(UTC) - timedelta(minutes=2))
+    lag = reader.lag()
+    assert lag.events == 0
+    assert 120 <= lag.seconds < 180
+    with relaying():
+        until(lambda: reader.lag().unpublished == 0)
+
+
+def test_a_late_commit_that_no_relay_has_sent_is_found(reader: Reader) -> None:
+    with Writer() as writer:
+        writer.begin()
+        writer.call(lambda: publish(reader.event(about="late"), at=datetime.now(UTC) - timedelta(minutes=2)))
+        with relaying():
+            reader.publish("a")
+            until(lambda: Publication.objects.count() == 1)
+        assert any(shard.previous.split(":")[2] for shard in Shard.objects.all())
+        writer.end()
+    assert 120 <= reader.lag().unpublished < 180
+
+
+def test_one_sample_is_taken_of_ten_seconds_by_however_many(reader: Reader) -> None:
+    taken = at_once(*[sample_when_due] * 4)
+    assert sorted(taken) == [False, False, False, True]
+    [kept] = history(reader.consumer, since=datetime.now(UTC) - timedelta(minutes=1))
+    assert kept.events == 0
+    sample()
+    assert len(history(reader.consumer, since=datetime.now(UTC) - timedelta(minutes=1))) == 2
+
+
+def test_samples_are_kept_for_a_day(reader: Reader) -> None:
+    for age in (timedelta(hours=23), timedelta(hours=25)):
+        LagSample.objects.create(
+            consumer=reader.consumer.name, at=datetime.now(UTC) - age,
+            events=0, seconds=0, produced=0, processed=0, members=0,
+        )  # fmt: skip
+    assert sample_when_due()
+    assert LagSample.objects.filter(consumer=reader.consumer.name).count() == 2
+
+
+def test_it_is_told_once_when_a_consumer_becomes_late_and_when_that_is_over(
+    reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="outbox.sampling")
+    reader.publish("a", at=datetime.now(UTC) - timedelta(minutes=2))
+    sample()
+    [(cause, since)] = reader.lag().alarms
+    assert cause == "late"
+    sample()
+    assert reader.lag().alarms == ((cause, since),)
+    with relaying(), reader.instance():
+        until(lambda: reader.processed() == 1 and not reader.lag().events)
+        until(lambda: Position.objects.exclude(processed_at=None).exists())
+    # What was processed late is forgiven after ten seconds.
+    Position.objects.update(processed_at=datetime.now(UTC) - timedelta(seconds=11))
+    sample()
+    assert not Alarm.objects.exists()
+    said = [entry.getMessage() for entry in caplog.records if entry.name == "outbox.sampling"]
+    assert len(said) == 2
+    assert "is late by 1" in said[0]
+    assert "limit is 5 s" in said[0]
+    assert "is no longer late" in said[1]
+
+
+def test_a_consumer_slower_than_production_for_a_minute_falls_behind(reader: Reader) -> None:
+    name, topic, now = reader.consumer.name, reader.topic.name, datetime.now(UTC)
+    PartitionEnd.objects.create(topic=topic, partition=0, next_offset=1_000)
+    Position.objects.create(
+        consumer=name, topic=topic, partition=0, reached=800, clear_until=now - timedelta(seconds=10)
+    )
+    earlier = {"consumer": name, "events": 100, "seconds": 3, "members": 1, "produced": 100}
+    LagSample.objects.create(**earlier, at=now - timedelta(seconds=60), processed=0)
+    assert sample_when_due()
+    assert {alarm.cause for alarm in Alarm.objects.all()} == {"late", "falling_behind"}
+    lag = reader.lag()
+    assert lag.rates is not None
+    assert 14 < lag.rates.into < 16
+    assert 12 < lag.rates.out < 14
+    assert lag.catch_up_seconds is None
+    # It has become faster than what comes in.
+    Position.objects.update(reached=950, reported_at=datetime.now(UTC))
+    PartitionEnd.objects.update(next_offset=1_010)
+    sample()
+    assert {alarm.cause for alarm in Alarm.objects.all()} == {"late"}
+    lag = reader.lag()
+    assert lag.rates is not None
+    assert lag.catch_up_seconds == pytest.approx(60 / (lag.rates.out - lag.rates.into))
+
+
+def test_an_instance_goes_on_when_it_cannot_say_where_it_stands(reader: Reader) -> None:
+    with Writer() as other, reader.instance():
+        until(lambda: Member.objects.exists())
+        other.begin()
+        other.execute("LOCK TABLE outbox_consumer_member, outbox_consumer_position, outbox_partition_end")
+        send(*(record_of(reader.event(about="a"), number=n) for n in (1, 2)))
+        until(lambda: reader.processed() == 2)
+        other.end()
+        until(lambda: [part.reached for part in reader.lag().partitions] == [2, 0])
+
+
+def test_what_kafka_has_is_believed_when_a_topic_begins_again(reader: Reader) -> None:
+    """An end that was told long ago, of a topic that has been deleted and made anew since."""
+    place = {"topic": reader.topic.name, "partition": 0}
+    PartitionEnd.objects.create(**place, next_offset=5_000)
+    Position.objects.create(consumer=reader.consumer.name, **place, reached=5_000)
+    send(record_of(reader.event(about="a"), number=1))
+    with reader.instance():
+        until(lambda: [(part.reached, part.end) for part in reader.lag().partitions] == [(1, 1), (0, 0)])
