@@ -98,6 +98,12 @@ class Consumer:
         """The topics to read: those of the events it handles."""
         return sorted({route.event.topic.name for route in self.routes.values()})
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions its topics are declared with: more instances than that are idle."""
+        topics = {route.event.topic.name: route.event.topic for route in self.routes.values()}
+        return sum(topic.partitions for topic in topics.values())
+
 
 def handles(
     consumer: Consumer, event: type[E], *, limit: timedelta | None = None

@@ -1,5 +1,7 @@
-"""manage.py run_consumer NAME"""
+"""manage.py run_consumer NAME [--instances N]"""
 
+import gc
+from threading import Event
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -7,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from outbox import pausing
 from outbox.consumer import ConsumerWorker
 from outbox.errors import OutboxError
-from outbox.registry import get_consumer
+from outbox.instances import Instances
+from outbox.registry import Consumer, get_consumer
 from outbox.stopping import stop_on_signals
 
 
@@ -19,12 +22,39 @@ class Command(BaseCommand):
         parser.add_argument(
             "--resume", action="store_true", help="end its pause first, after a mending deploy"
         )
+        parser.add_argument(
+            "--instances",
+            type=int,
+            metavar="N",
+            help="so many processes, started again when they die; more than there are partitions are idle",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             consumer = get_consumer(options["name"])
             if options["resume"]:
                 pausing.resume(consumer=consumer, by="run_consumer --resume")
-            ConsumerWorker(consumer, stop=stop_on_signals()).run()
+            if options["instances"] is None:
+                ConsumerWorker(consumer, stop=stop_on_signals()).run()
+            else:
+                self._run_several(consumer, options["instances"])
         except OutboxError as error:
             raise CommandError(str(error)) from error
+
+    def _run_several(self, consumer: Consumer, count: int) -> None:
+        if count < 1:
+            raise CommandError("--instances is a number from 1.")
+        if count > consumer.partitions:
+            self.stderr.write(
+                f"{consumer.name} reads {consumer.partitions} partitions:"
+                f" {count - consumer.partitions} of {count} instances will be idle."
+            )
+        # What is loaded by now is shared by all: no collection is to touch it.
+        gc.freeze()
+
+        def work(stop: Event) -> None:
+            ConsumerWorker(consumer, stop=stop).run()
+
+        failed = Instances(f"consumer {consumer.name}", work, count=count).run()
+        if failed:
+            raise CommandError(f"{failed} of {count} instances did not end in order: see the log.")
