@@ -23,6 +23,7 @@ from outbox.sampling import sample_when_due
 EVERY = 1.0
 TIMEOUT_MS = 2_000
 PATIENCE = 1.0
+FAREWELL = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +101,9 @@ class Reporter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take leave. A database that hangs is not waited for."""
+        """Take leave. A database that hangs is not waited for longer than FAREWELL."""
         self._stop.set()
-        self._thread.join(PATIENCE)
+        self._thread.join(FAREWELL)
 
     def polled(self) -> None:
         """Look at where partitions end, about once a second. Only who polls may ask the client."""
@@ -143,8 +144,7 @@ class Reporter:
                 if self._stop.wait(EVERY):
                     break
                 self._try(self._sample)
-            self._try(self._report)
-            self._try(self._leave)
+            self._try(self._report_and_leave)
         finally:
             connections[self._consumer.using].close()
 
@@ -186,7 +186,8 @@ class Reporter:
     def _sample(self) -> None:
         sample_when_due(using=self._consumer.using)
 
-    def _leave(self) -> None:
+    def _report_and_leave(self) -> None:
+        self._report()
         with connections[self._consumer.using].cursor() as sql:
             sql.execute(
                 "DELETE FROM outbox_consumer_member WHERE consumer = %s AND name = %s",
