@@ -124,6 +124,10 @@ class NothingToAbandon(OutboxError):
     """No half-built generation of this projection exists."""
 
 
+class SeekRefused(OutboxError):
+    """The consumer's place in Kafka was not changed."""
+
+
 class HistoryGone(OutboxError):
     """Kafka no longer has events whose effects only the live generation has: a rebuild would lose them."""
 

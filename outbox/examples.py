@@ -94,3 +94,43 @@ PARKED_KEY: dict[str, Any] = {
     "parked_at": "2026-01-02T03:04:06Z",
     "waiting": 3,
 }
+CONSUMER: dict[str, Any] = {
+    "name": "billing",
+    "topics": ["parcels"],
+    "sync_delay_limit": 5.0,
+    "lag_events": 12,
+    "lag_seconds": 0.4,
+    "delay_seconds": 0.021,
+    "rate_in": 48.2,
+    "rate_out": 50.1,
+    "catch_up_seconds": 6.3,
+    "alarms": [],
+    "members": [
+        {
+            "name": "host-1:4711",
+            "started_at": "2026-01-02T03:00:00Z",
+            "seen_at": "2026-01-02T03:05:00Z",
+            "idle": False,
+            "partitions": [{"topic": "parcels", "partition": 0}],
+        },
+        {
+            "name": "host-1:4712",
+            "started_at": "2026-01-02T03:00:01Z",
+            "seen_at": "2026-01-02T03:05:00Z",
+            "idle": True,
+            "partitions": [],
+        },
+    ],
+    "partitions": [
+        {
+            "topic": "parcels",
+            "partition": 0,
+            "member": "host-1:4711",
+            "offset": 1200,
+            "end": 1212,
+            "lag_events": 12,
+            "lag_seconds": 0.4,
+            "delay_seconds": 0.021,
+        }
+    ],
+}

@@ -82,8 +82,8 @@ def _behind(cluster: Cluster, moment: datetime, using: str) -> str | None:
         places = [(topic, part) for topic in consumer.topics for part in range(counts.get(topic, 0))]
         reached = {**cluster.log_starts(places), **cluster.committed(group_of(consumer.name))}
         ends = cluster.watermarks(places)
-        for place, wanted in cluster.offsets_at(places, moment).items():
-            if reached[place] < (wanted if wanted >= 0 else ends[place]):
+        for place, wanted in cluster.first_since(places, moment).items():
+            if reached[place] < (ends[place] if wanted is None else wanted):
                 return f"{consumer.name} has yet to come to {moment:%Y-%m-%d} in {place[0]}/{place[1]}"
     return None
 

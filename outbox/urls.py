@@ -1,6 +1,7 @@
 from django.urls import path
 
 from outbox.api import EventDetail, EventList, Healthz, Readyz
+from outbox.consumer_api import ConsumerDetail, ConsumerList
 from outbox.consumers_api import ConsumerPause, ConsumerResume
 from outbox.repair.api import (
     LetterDetail,
@@ -22,6 +23,8 @@ urlpatterns = [
     path("api/parked-keys/<uuid:parked_id>/release/", ParkedKeyRelease.as_view(), name="parked-key-release"),
     path("api/consumers/<str:name>/pause/", ConsumerPause.as_view(), name="consumer-pause"),
     path("api/consumers/<str:name>/resume/", ConsumerResume.as_view(), name="consumer-resume"),
+    path("api/consumers/", ConsumerList.as_view(), name="consumer-list"),
+    path("api/consumers/<str:name>/", ConsumerDetail.as_view(), name="consumer-detail"),
     path("healthz", Healthz.as_view(), name="healthz"),
     path("readyz", Readyz.as_view(), name="readyz"),
 ]

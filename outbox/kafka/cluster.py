@@ -125,10 +125,11 @@ class Cluster:
         """The offset of the first record that each partition still has; 0 when none was ever deleted."""
         return self._offsets(placements, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
-    def offsets_at(self, placements: Iterable[Placement], moment: datetime) -> dict[Placement, int]:
-        """The offset of each partition's first record from this moment on; -1 where there is none yet."""
+    def first_since(self, placements: Iterable[Placement], moment: datetime) -> dict[Placement, int | None]:
+        """The offset of the first record that Kafka has from this moment on; None where there is none."""
         milliseconds = int(moment.timestamp() * 1_000)
-        return self._offsets(placements, OffsetSpec.for_timestamp(milliseconds))
+        found = self._offsets(placements, OffsetSpec.for_timestamp(milliseconds))
+        return {place: None if offset < 0 else offset for place, offset in found.items()}
 
     def _offsets(self, placements: Iterable[Placement], which: OffsetSpec) -> dict[Placement, int]:
         wanted = {TopicPartition(topic, partition): which for topic, partition in placements}
@@ -143,6 +144,15 @@ class Cluster:
         future = self._admin.list_consumer_group_offsets(request, request_timeout=self._timeout)[group]
         parts = self._result(future).topic_partitions
         return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
+
+    def set_committed(self, group: str, offsets: dict[Placement, int]) -> None:
+        """Have the group read on from these offsets. Kafka refuses it while the group has members."""
+        parts = [TopicPartition(topic, part, offset) for (topic, part), offset in offsets.items()]
+        request = [ConsumerGroupTopicPartitions(group, parts)]
+        future = self._admin.alter_consumer_group_offsets(request, request_timeout=self._timeout)[group]
+        for part in self._result(future).topic_partitions:
+            if part.error is not None:
+                raise BrokerError(f"group {group}, {part.topic}/{part.partition}: {part.error.str()}")
 
     def members(self, group: str) -> dict[str, set[Placement]]:
         """What each member of a group reads, by the member's client id (host:pid); idle members too."""

@@ -60,7 +60,7 @@ def key(*fields: str) -> models.CompositePrimaryKey:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0006_origin")]
+    dependencies = [("outbox", "0008_strategies")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

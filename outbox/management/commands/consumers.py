@@ -1,26 +1,30 @@
-"""manage.py consumers list|pause|resume|rebuild|clear"""
+"""manage.py consumers list|pause|resume|seek|rebuild|clear"""
 
 import getpass
 import socket
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.dateparse import parse_datetime
 
 from outbox import pausing
 from outbox.clearing import abandon, clear
 from outbox.errors import OutboxError
 from outbox.generations import generations_of
+from outbox.lag import all_lags
+from outbox.lag_table import shown
 from outbox.rebuild import Progress, Rebuild
-from outbox.registry import Consumer, all_consumers, get_consumer
+from outbox.registry import Consumer, get_consumer
+from outbox.seeking import preview, seek
 from outbox.stopping import stop_on_signals
 
 
 class Command(BaseCommand):
-    help = "List the consumers, pause one, or build a projection again from the beginning of its topics."
+    help = "List the consumers, pause one, have it read from another moment, or build a projection again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        actions.add_parser("list", help="what they read, and which generations there are")
+        actions.add_parser("list", help="who reads what, and how far they are behind")
         for action, what in (("pause", "process nothing until resumed"), ("resume", "go on after a pause")):
             steering = actions.add_parser(action, help=what)
             steering.add_argument("name", help="the consumer, as declared in a handlers.py")
@@ -33,6 +37,13 @@ class Command(BaseCommand):
             action="store_true",
             help="have only what Kafka still has; all that it has deleted is lost for good",
         )
+        seeking = actions.add_parser("seek", help="read on from another moment; no instance may run")
+        seeking.add_argument("name", help="the consumer, as declared in a handlers.py")
+        seeking.add_argument("--to", required=True, metavar="TIME", help="like 2026-11-26T14:00:00Z")
+        seeking.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        seeking.add_argument(
+            "--skip", default="", metavar="REASON", help="why events may be left unprocessed for good"
+        )
         clearing = actions.add_parser("clear", help="remove what a rebuild left behind that was cut short")
         clearing.add_argument("name", help="the consumer, as declared in a handlers.py")
 
@@ -44,6 +55,8 @@ class Command(BaseCommand):
             consumer = get_consumer(options["name"])
             if options["action"] in {"pause", "resume"}:
                 self._steer(consumer, options["action"], options["reason"])
+            elif options["action"] == "seek":
+                self._seek(consumer, options)
             elif options["action"] == "clear":
                 self.stdout.write(f"Generations removed: {clear(consumer)}.")
             elif options["abandon"]:
@@ -83,13 +96,35 @@ class Command(BaseCommand):
                 )
             )
 
+    def _seek(self, consumer: Consumer, options: dict[str, Any]) -> None:
+        try:
+            to = parse_datetime(options["to"])
+        except ValueError as error:
+            raise CommandError(f"--to: {error}.") from error
+        if to is None or to.tzinfo is None:
+            raise CommandError("--to is a time with its offset from UTC, like 2026-11-26T14:00:00Z.")
+        if options["dry_run"]:
+            moves = preview(consumer, to=to)
+        else:
+            moves = seek(consumer, to=to, skip=options["skip"])
+        for move in moves:
+            self.stdout.write(
+                f"{move.topic}/{move.partition}: {move.now} → {move.then}, {move.again} events come again"
+                f" ({move.known} are known and will be dropped), {move.skipped} are skipped"
+            )
+        if options["dry_run"]:
+            self.stdout.write("Nothing was changed.")
+
     def _list(self) -> None:
-        for consumer in all_consumers():
+        for lag in all_lags():
+            consumer = lag.consumer
             kind = "projection, " if consumer.projection is not None else ""
             known = ", ".join(f"generation {number} {state}" for number, state in generations_of(consumer))
             pause = pausing.pause_of(consumer)
             state = "" if pause is None else f"; {_told(pause)}"
             self.stdout.write(f"{consumer.name}: reads {', '.join(consumer.topics)}; {kind}{known}{state}")
+            for line in shown(lag):
+                self.stdout.write(f"  {line}")
 
     _shown: Progress | None = None
 

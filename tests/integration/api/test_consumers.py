@@ -1,72 +1,92 @@
-"""Operators pause and resume consumers over REST; nobody else does."""
+"""Consumers over REST, and as a table in the terminal."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from outbox import pausing
-from outbox.registry import get_consumer
+from outbox.positions import Alarm, LagSample, Member, PartitionEnd, Position
+from outbox.registry import all_consumers
 from tests.integration.api.answers import problem_of
 
 pytestmark = pytest.mark.django_db
 
-PAUSE, RESUME = "/api/consumers/orders/pause/", "/api/consumers/orders/resume/"
 
-
-def test_an_operator_pauses_and_resumes(operator_api: APIClient) -> None:
-    answer = operator_api.post(PAUSE, {"reason": "a look at the data"})
-    assert answer.status_code == 200
-    said = answer.json()
-    assert (said["name"], said["paused"], said["reason"]) == ("orders", True, "a look at the data")
-    pause = pausing.pause_of(get_consumer("orders"))
-    assert pause is not None
-    assert (pause.reason, pause.by) == ("a look at the data", said["paused_by"])
-    assert operator_api.post(PAUSE).json() == said  # it is paused already: by whom and why stays
-    answer = operator_api.post(RESUME)
-    assert answer.json() == {
-        "name": "orders",
-        "paused": False,
-        "paused_at": None,
-        "paused_by": "",
-        "reason": "",
-    }
-    assert pausing.pause_of(get_consumer("orders")) is None
-    assert operator_api.post(RESUME).status_code == 200
-
-
-def test_the_same_command_again_is_carried_out_once(operator_api: APIClient) -> None:
-    first = operator_api.post(PAUSE, {"reason": "one"}, HTTP_IDEMPOTENCY_KEY="k-1")
-    operator_api.post(RESUME)
-    again = operator_api.post(PAUSE, {"reason": "one"}, HTTP_IDEMPOTENCY_KEY="k-1")
-    assert again.content == first.content
-    assert pausing.pause_of(get_consumer("orders")) is None
-    problem_of(operator_api.post(PAUSE, {"reason": "two"}, HTTP_IDEMPOTENCY_KEY="k-1"), 422)
-
-
-@pytest.mark.parametrize("address", [PAUSE, RESUME])
-def test_nobody_else_may(api: APIClient, viewer_api: APIClient, anonymous: APIClient, address: str) -> None:
-    problem_of(anonymous.post(address), 401)
-    for client in (api, viewer_api):
-        problem_of(client.post(address), 403)
-    assert pausing.pause_of(get_consumer("orders")) is None
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"reason": 7}, "reason"),
-        ({"reason": "x" * 1_001}, "reason"),
-        ({"reason": "a\nb"}, "reason"),
-        ({"why": ""}, "why"),
-    ],
-)
-def test_what_is_no_reason_is_refused(operator_api: APIClient, body: dict[str, object], field: str) -> None:
-    problem = problem_of(operator_api.post(PAUSE, body), 400)
-    assert [error["field"] for error in problem["errors"]] == [field]
-    problem_of(operator_api.post(PAUSE, ["reason"]), 400)
-
-
-def test_a_consumer_that_does_not_exist_is_not_found(operator_api: APIClient) -> None:
-    assert (
-        "analytics, loyalty, orders"
-        in problem_of(operator_api.post("/api/consumers/nobody/pause/"), 404)["detail"]
+@pytest.fixture
+def behind() -> None:
+    """Orders: two instances, one of them idle; 30 events behind in one partition."""
+    now = datetime.now(UTC)
+    busy = [["payments", 0], ["payments", 1]]
+    Member.objects.create(consumer="orders", name="host:1", partitions=busy, seen_at=now)
+    Member.objects.create(consumer="orders", name="host:2", partitions=[], seen_at=now)
+    Member.objects.create(
+        consumer="orders", name="gone:3", partitions=[], seen_at=now - timedelta(seconds=30)
     )
+    for partition, reached, end in ((0, 70, 100), (1, 50, 50)):
+        Position.objects.create(
+            consumer="orders", topic="payments", partition=partition, reached=reached,
+            occurred_at=now - timedelta(seconds=9), processed_at=now - timedelta(seconds=1),
+            clear_until=now - timedelta(seconds=9),
+        )  # fmt: skip
+        PartitionEnd.objects.create(topic="payments", partition=partition, next_offset=end)
+    LagSample.objects.create(
+        consumer="orders",
+        at=now - timedelta(seconds=50),
+        events=40,
+        seconds=3,
+        produced=100,
+        processed=20,
+        members=2,
+    )
+    Alarm.objects.create(consumer="orders", cause="late", since=now - timedelta(minutes=3))
+
+
+@pytest.mark.usefixtures("behind")
+def test_members_partitions_lag_and_rates_are_shown(staff_api: APIClient) -> None:
+    answer = staff_api.get("/api/consumers/orders/").json()
+    assert [(one["name"], one["idle"]) for one in answer["members"]] == [("host:1", False), ("host:2", True)]
+    assert answer["members"][0]["partitions"] == [
+        {"topic": "payments", "partition": 0},
+        {"topic": "payments", "partition": 1},
+    ]
+    first, second = answer["partitions"][:2]
+    assert (first["offset"], first["end"], first["lag_events"], first["member"]) == (70, 100, 30, "host:1")
+    assert 9 <= first["lag_seconds"] < 60
+    assert first["delay_seconds"] == pytest.approx(8)
+    assert (second["lag_events"], second["lag_seconds"]) == (0, 0)
+    assert answer["lag_events"] == 30
+    assert answer["lag_seconds"] >= 9
+    assert answer["sync_delay_limit"] == 5
+    assert 0.8 <= answer["rate_in"] <= 1.0
+    assert 1.7 <= answer["rate_out"] <= 2.0
+    assert 27 < answer["catch_up_seconds"] < 36
+    assert [alarm["cause"] for alarm in answer["alarms"]] == ["late"]
+
+
+def test_all_are_listed_also_those_that_never_ran(viewer_api: APIClient) -> None:
+    answer = viewer_api.get("/api/consumers/").json()
+    assert [one["name"] for one in answer] == [consumer.name for consumer in all_consumers()]
+    assert all(one["members"] == [] and one["rate_in"] is None for one in answer)
+
+
+def test_merchants_are_told_nothing(api: APIClient) -> None:
+    problem_of(api.get("/api/consumers/"), 403)
+    problem_of(api.get("/api/consumers/orders/"), 403)
+
+
+def test_one_that_is_not_declared_is_not_found(staff_api: APIClient) -> None:
+    assert "'invoices'" in problem_of(staff_api.get("/api/consumers/invoices/"), 404)["detail"]
+
+
+@pytest.mark.usefixtures("behind")
+def test_the_terminal_shows_the_same() -> None:
+    output = StringIO()
+    call_command("consumers", "list", stdout=output)
+    shown = output.getvalue()
+    assert "lag: 30 events" in shown
+    assert "ALARM: late since" in shown
+    assert "host:2 is idle" in shown
+    assert "gone:3" not in shown
+    assert "no instance runs" in shown  # of the others

@@ -26,6 +26,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What everyone is answered, in the order of PEOPLE.
 READ = "401 200 404 404 200 200 200 200"
 LIST = "401 200 200 200 200 200 200 200"
+OVERVIEW = "401 403 403 403 200 200 200 200"
 ACT = "401 200 404 403 403 403 200 200"
 REQUEST = "401 201 201 403 403 403 400 400"  # an operator names the merchant
 OPEN = "200 200 200 200 200 200 200 200"
@@ -53,6 +54,8 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "payment-volumes": {"GET": (LIST, None)},
     "event-list": {"GET": (LIST, None)},
     "event-detail": {"GET": (READ, None)},
+    "consumer-list": {"GET": (OVERVIEW, None)},
+    "consumer-detail": {"GET": (OVERVIEW, None)},
     "api-schema": {"GET": (OPEN, None)},
     "api-docs": {"GET": (OPEN, None)},
     "healthz": {"GET": (OPEN, None)},
@@ -150,6 +153,7 @@ def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
             "event_id": str(event_id),
             "customer_id": "c-1",
             "command": "refund",
+            "name": "orders",
         }
 
     return choose

@@ -1,0 +1,108 @@
+"""What consumers look like over REST."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from outbox import examples
+from outbox.kafka import Placement
+from outbox.lag import Instance, Lag, PartitionLag
+from outbox.positions import AlarmCause
+
+
+class PlacementOutput(serializers.Serializer[Any]):
+    """One partition of a topic."""
+
+    topic = serializers.CharField()
+    partition = serializers.IntegerField()
+
+
+class MemberOutput(serializers.Serializer[Instance]):
+    """An instance that is there."""
+
+    name = serializers.CharField(help_text="host:pid, as Kafka knows it too.")
+    started_at = serializers.DateTimeField()
+    seen_at = serializers.DateTimeField()
+    idle = serializers.BooleanField(
+        help_text="It reads no partition, and takes over when another instance ends."
+    )
+    partitions = serializers.SerializerMethodField()
+
+    @extend_schema_field(PlacementOutput(many=True))
+    def get_partitions(self, member: Instance) -> list[dict[str, Any]]:
+        """What it reads."""
+        return [_placement(place) for place in member.partitions]
+
+
+class PartitionOutput(serializers.Serializer[PartitionLag]):
+    """A partition of one of its topics."""
+
+    topic = serializers.CharField()
+    partition = serializers.IntegerField()
+    member = serializers.CharField(allow_null=True, help_text="Who reads it; null while nobody does.")
+    offset = serializers.IntegerField(
+        source="reached", allow_null=True, help_text="Of the next record to be processed."
+    )
+    end = serializers.IntegerField(allow_null=True, help_text="The offset after the last record.")
+    lag_events = serializers.IntegerField(source="events")
+    lag_seconds = serializers.FloatField(
+        source="seconds", help_text="The age of the oldest event yet to be processed; 0 when there is none."
+    )
+    delay_seconds = serializers.FloatField(
+        source="delay", allow_null=True, help_text="From the last processed event to its effect."
+    )
+
+
+class AlarmOutput(serializers.Serializer[Any]):
+    """Something that is wrong with it now."""
+
+    cause = serializers.ChoiceField(
+        choices=AlarmCause.values,
+        help_text=(
+            "late: later than sync_delay_limit. falling_behind: slower than what comes in, for a minute."
+        ),
+    )
+    since = serializers.DateTimeField()
+
+
+@extend_schema_serializer(examples=[OpenApiExample("Two instances, one of them idle", examples.CONSUMER)])
+class ConsumerOutput(serializers.Serializer[Lag]):
+    """A consumer: who reads, how far it is behind, how fast it is."""
+
+    name = serializers.CharField(source="consumer.name")
+    topics = serializers.ListField(child=serializers.CharField(), source="consumer.topics")
+    sync_delay_limit = serializers.FloatField(help_text="How late an effect may be, in seconds, as declared.")
+    lag_events = serializers.IntegerField(source="events", help_text="Events that Kafka has for it.")
+    lag_seconds = serializers.FloatField(
+        source="seconds",
+        help_text="The age of the oldest event yet to be processed, sent to Kafka or not; 0 when none is.",
+    )
+    delay_seconds = serializers.FloatField(
+        source="delay", allow_null=True, help_text="From the last processed event to its effect."
+    )
+    rate_in = serializers.FloatField(
+        source="rates.into",
+        allow_null=True,
+        help_text="Events a second that came into its topics in the last minute; null while not known.",
+    )
+    rate_out = serializers.FloatField(
+        source="rates.out", allow_null=True, help_text="Events a second that it moved past."
+    )
+    catch_up_seconds = serializers.FloatField(
+        allow_null=True,
+        help_text="Until nothing is left, at the present rates; null when that is never, or not known.",
+    )
+    alarms = serializers.SerializerMethodField()
+    members = MemberOutput(many=True)
+    partitions = PartitionOutput(many=True)
+
+    @extend_schema_field(AlarmOutput(many=True))
+    def get_alarms(self, lag: Lag) -> list[dict[str, Any]]:
+        """Since when each has been so."""
+        return [{"cause": cause.value, "since": since} for cause, since in lag.alarms]
+
+
+def _placement(place: Placement) -> dict[str, Any]:
+    topic, partition = place
+    return {"topic": topic, "partition": partition}

@@ -1,0 +1,49 @@
+"""A consumer's lag as lines of text, for a terminal."""
+
+from collections.abc import Iterator
+
+from outbox.lag import Instance, Lag, PartitionLag
+
+_COLUMNS = "{:<24}{:>12}{:>12}{:>10}{:>10}{:>10}  {}"
+
+
+def shown(lag: Lag) -> Iterator[str]:
+    """The whole, then a line for each partition, then the idle members."""
+    limit = f"its limit is {lag.sync_delay_limit:g} s"
+    yield f"lag: {lag.events:,} events, {lag.seconds:.1f} s ({limit}); {_rates(lag)}"
+    for cause, since in lag.alarms:
+        yield f"ALARM: {cause.label.lower()} since {since:%Y-%m-%d %H:%M:%S %Z}"
+    yield _COLUMNS.format("partition", "offset", "end", "events", "seconds", "delay", "read by")
+    for part in lag.partitions:
+        yield _line(part)
+    for member in lag.members:
+        if member.idle:
+            yield _idle(member)
+    if not lag.members:
+        yield "no instance runs"
+
+
+def _rates(lag: Lag) -> str:
+    if lag.rates is None:
+        return "rates are not known yet"
+    rates = f"{lag.rates.into:.1f} events/s come in, {lag.rates.out:.1f} are processed"
+    if not lag.events:
+        return rates
+    seconds = lag.catch_up_seconds
+    return f"{rates}, " + ("it does not catch up" if seconds is None else f"caught up in {seconds:.0f} s")
+
+
+def _line(part: PartitionLag) -> str:
+    return _COLUMNS.format(
+        f"{part.topic}/{part.partition}",
+        "-" if part.reached is None else part.reached,
+        "-" if part.end is None else part.end,
+        part.events,
+        f"{part.seconds:.1f}",
+        "-" if part.delay is None else f"{part.delay:.3f}",
+        part.member or "nobody",
+    )
+
+
+def _idle(member: Instance) -> str:
+    return f"{member.name} is idle: there is no partition left for it"

@@ -1,0 +1,175 @@
+"""Moving a consumer to another moment: back, to have events delivered again, or on, to have them skipped.
+
+What was processed already is dropped when it comes again, by the inbox. What is skipped is entered there as
+discarded, and its keys' numbers are counted as passed: whatever comes next continues them, and leaves no gap.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connections, transaction
+
+from outbox import clock
+from outbox.config import config
+from outbox.errors import SeekRefused
+from outbox.generations import hold_live
+from outbox.inbox import Inbox, Key
+from outbox.item import Item, read_item
+from outbox.kafka import Cluster, Placement, Record, records_between
+from outbox.models import Outcome
+from outbox.positions import PartitionEnd, Position
+from outbox.registry import Consumer
+
+CHUNK = 1_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One partition's: the next offset to be read now, and then.
+
+    end    the offset after its last record
+    known  how many of the records that will come again the inbox knows; they will be dropped
+    """
+
+    topic: str
+    partition: int
+    now: int
+    then: int
+    end: int
+    known: int = 0
+
+    @property
+    def again(self) -> int:
+        """Records that will come again."""
+        return max(self.now - self.then, 0)
+
+    @property
+    def skipped(self) -> int:
+        """Records that will not be processed."""
+        return max(self.then - self.now, 0)
+
+
+def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
+    """From where to where each partition would move: to the first record that Kafka got at or after `to`.
+
+    Where there is none, to the end. Changes nothing. Raises BrokerError.
+    """
+    cluster = Cluster(config().kafka)
+    counts = cluster.partition_counts()
+    places = [(topic, part) for topic in consumer.topics for part in range(counts.get(topic, 0))]
+    committed, starts = cluster.committed(consumer.name), cluster.log_starts(places)
+    ends, found = cluster.watermarks(places), cluster.first_since(places, to)
+    moves = []
+    for place in places:
+        # What retention has taken is neither read again nor skipped.
+        now = max(committed.get(place, 0), starts[place])
+        offset = found[place]
+        then = ends[place] if offset is None else offset
+        known = _known(consumer, place, then, now) if then < now else 0
+        moves.append(Move(*place, now=now, then=then, end=ends[place], known=known))
+    return moves
+
+
+def seek(consumer: Consumer, *, to: datetime, skip: str = "") -> list[Move]:
+    """Move the consumer to the first record of each partition at or after `to`; return what was done.
+
+    skip  why events may be skipped, which are then entered as discarded; without it, none may
+
+    No instance may run meanwhile. It can be repeated: when it was cut short, the same call does the rest.
+    Raises SeekRefused when an instance runs, when events would be skipped without a reason, or when one to be
+    skipped belongs to a key that is parked; BrokerError.
+    """
+    cluster = Cluster(config().kafka)
+    if members := cluster.members(consumer.name):
+        names = ", ".join(sorted(members))
+        raise SeekRefused(f"Instances of {consumer.name} are running ({names}): stop them all first.")
+    moves = preview(consumer, to=to)
+    skipped = sum(move.skipped for move in moves)
+    if skipped and not skip:
+        raise SeekRefused(
+            f"{skipped} events would never be processed by {consumer.name}: if it is meant, say why (--skip)."
+        )
+    if skipped:
+        _discard(consumer, moves)
+        logger.warning("consumer %s skips %s events: %s", consumer.name, skipped, skip)
+    cluster.set_committed(consumer.name, {(move.topic, move.partition): move.then for move in moves})
+    _tell(consumer, moves, to)
+    logger.info("consumer %s reads on from %s", consumer.name, to.isoformat())
+    return moves
+
+
+_KNOWN = """
+SELECT count(*) FROM outbox_inbox WHERE consumer = %s AND topic = %s AND partition = %s
+    AND "offset" >= %s AND "offset" < %s
+"""
+
+
+def _known(consumer: Consumer, place: Placement, start: int, end: int) -> int:
+    with connections[consumer.using].cursor() as sql:
+        sql.execute(_KNOWN, [consumer.name, *place, start, end])
+        return int(sql.fetchone()[0])
+
+
+def _discard(consumer: Consumer, moves: list[Move]) -> None:
+    """Enter what will be skipped into the inbox, in transactions of CHUNK events."""
+    starts = {(move.topic, move.partition): move.now for move in moves if move.skipped}
+    ends = {(move.topic, move.partition): move.then for move in moves if move.skipped}
+    for records in _chunks(records_between(config().kafka, starts, ends)):
+        with transaction.atomic(using=consumer.using):
+            _discard_some(consumer, records)
+
+
+def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
+    for record in records:
+        chunk.append(record)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _discard_some(consumer: Consumer, records: list[Record]) -> None:
+    held = hold_live(consumer.name, using=consumer.using)
+    inbox = Inbox(
+        consumer=consumer.name, generation=held.number, using=consumer.using, inherits=held.inherits
+    )
+    now = clock.now(using=consumer.using)
+    items: dict[object, Item] = {}
+    for record in records:
+        item = read_item(record, consumer=consumer, now=now)
+        items.setdefault(item.inbox_id, item)
+    keys = {item.key for item in items.values() if item.key is not None}
+    inbox.lock_keys(keys)
+    if parked := inbox.parked(keys):
+        topic, key = min(parked)
+        raise SeekRefused(
+            f"{len(parked)} keys with events to be skipped are parked, {key!r} of {topic} for one: what waits"
+            " there has its turn first. Release them, or seek to an earlier time."
+        )
+    known = inbox.known([item.inbox_id for item in items.values()])
+    fresh = [item for item in items.values() if item.inbox_id not in known]
+    numbers: dict[Key, int] = {}
+    for item in fresh:
+        if item.key is not None and item.number is not None:
+            numbers[item.key] = max(item.number, numbers.get(item.key, 0))
+    inbox.advance(numbers)
+    inbox.claim([item.claim(Outcome.DISCARDED) for item in fresh])
+
+
+def _tell(consumer: Consumer, moves: list[Move], to: datetime) -> None:
+    """Where it stands now, so that its lag is right before an instance runs."""
+    for move in moves:
+        place: dict[str, Any] = {"topic": move.topic, "partition": move.partition}
+        PartitionEnd.objects.using(consumer.using).update_or_create(
+            **place, defaults={"next_offset": move.end, "told_at": clock.now(using=consumer.using)}
+        )
+        Position.objects.using(consumer.using).update_or_create(
+            consumer=consumer.name, **place, defaults={"reached": move.then, "clear_until": to}
+        )
