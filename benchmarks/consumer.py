@@ -1,0 +1,234 @@
+"""How fast consumers get through a backlog, as ratios against a ceiling that was measured beside them.
+
+    .venv/bin/python -m benchmarks.consumer --events 40000 --rounds 3
+    .venv/bin/python -m benchmarks.consumer --old 10000000
+
+The ceiling reads the same records in batches of 500, decodes them, and in one transaction claims their ids,
+keeps each key's last number and writes the same effects, without an engine. Each scenario reads the whole
+topic as a group of its own; its time runs from the first to the last row of its inbox. Every scenario takes
+its turn in each round. PostgreSQL and Kafka are real, with their durability at its defaults, on the same
+machine; processes are `Instances` of benchmarks/consuming.py.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.bench import DEADLINE, PAYLOAD, PROJECT, Bench, running
+from benchmarks.consuming import TABLE
+
+KEYS = 1_000
+PARTITIONS = 4
+PARKED = 10
+POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How one run is made.
+
+    kind   as benchmarks/consuming.py knows it
+    topic  which of the backlogs is read
+    """
+
+    kind: str
+    topic: str
+    instances: int = 1
+    parked: int = 0
+
+
+class Backlogs:
+    """Topics full of events, which any number of groups read."""
+
+    def __init__(self, bench: Bench) -> None:
+        from outbox.config import config
+        from outbox.kafka import Cluster
+
+        self._bench = bench
+        self._kafka = config().kafka
+        self.cluster = Cluster(self._kafka)
+        self.events: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}  # in records
+        self.keys = [str(uuid4()) for _ in range(KEYS)]
+
+    def make(self, topic: str, *, events: int, twice: bool = False) -> None:
+        """Send so many records; `twice`: each event two times, one behind the other."""
+        from confluent_kafka import Producer
+
+        from outbox import clock
+        from outbox.envelope import cloudevent_headers
+        from outbox.ids import new_id
+        from outbox.keys import partition_of
+
+        self.cluster.create_topic(topic, partitions=PARTITIONS, replication=1, config={})
+        producer = Producer({**self._kafka, "enable.idempotence": True, "linger.ms": 20})
+        now = clock.now()
+        different = events // 2 if twice else events
+        for number in range(different):
+            key, event_id = self.keys[number % KEYS], new_id(now)
+            headers: Any = cloudevent_headers(
+                id=event_id, source="/bench", type="bench.Written.v1", occurred_at=now, key=key,
+                number=number // KEYS + 1, correlation_id=event_id, causation_id=None, traceparent=None,
+                content_type="application/json",
+            )  # fmt: skip
+            for _ in range(2 if twice else 1):
+                producer.produce(
+                    topic, PAYLOAD, key=key, partition=partition_of(key, PARTITIONS), headers=headers
+                )
+            producer.poll(0)
+            if number % 10_000 == 0:
+                producer.flush()
+        producer.flush()
+        self.events[topic] = different
+        self.sizes[topic] = different * (2 if twice else 1)
+
+    def run(self, scenario: Scenario) -> float:
+        """Events a second."""
+        name = f"bench-{uuid4().hex[:8]}"
+        if scenario.parked:
+            self._bench.connection.execute(
+                "INSERT INTO outbox_parked_key (consumer, generation, topic, key, cause, event_id)"
+                " SELECT %s, 1, %s, key, 'dead_letter', gen_random_uuid() FROM unnest(%s::text[]) AS key",
+                [name, scenario.topic, self.keys[: scenario.parked]],
+            )
+        command = [sys.executable, "-m", "benchmarks.consuming", scenario.kind, name, scenario.topic]
+        environment = {**os.environ, "DATABASE_PREPARED": "true"}
+        with (self._bench.stack.folder / "consumers.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603  (this project's own)
+                [*command, str(scenario.instances)], cwd=PROJECT, env=environment, stderr=log
+            )
+            try:
+                shared_at = self._until_shared(name, scenario.instances)
+                self._until_read(name, scenario.topic, process)
+            finally:
+                process.terminate()
+                process.wait()
+        [(events,)] = self._bench.query("SELECT count(*) FROM outbox_inbox WHERE consumer = %s", [name])
+        if events != self.events[scenario.topic]:
+            raise RuntimeError(f"{events} of {self.events[scenario.topic]} events were processed")
+        [(seconds, events)] = self._bench.query(
+            "SELECT extract(epoch FROM max(processed_at) - min(processed_at))::float8, count(*)"
+            " FROM outbox_inbox WHERE consumer = %s AND processed_at > %s",
+            [name, shared_at],
+        )
+        return float(events / seconds) * self.sizes[scenario.topic] / self.events[scenario.topic]
+
+    def _until_shared(self, group: str, instances: int) -> Any:
+        """When every instance had its partitions, by the database's clock; for one alone, the beginning."""
+        end = time.monotonic() + DEADLINE
+        while instances > 1 and sum(map(bool, self.cluster.members(group).values())) < instances:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{group} was not shared")
+            time.sleep(POLL)
+        [(moment,)] = self._bench.query(
+            "SELECT clock_timestamp() - interval '1 hour' * %s", [int(instances == 1)]
+        )
+        return moment
+
+    def _until_read(self, group: str, topic: str, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + DEADLINE
+        while sum(self.cluster.committed(group).values()) < self.sizes[topic]:
+            if time.monotonic() > end or process.poll() is not None:
+                raise TimeoutError(f"{topic} was not read")
+            time.sleep(POLL)
+
+
+_OLD = """
+INSERT INTO outbox_inbox (event_id, consumer, generation, topic, partition, "offset", key, number, type,
+    outcome, occurred_at, processed_at)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
+        || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid,
+    'old', 1, 'old', 0, n, 'k' || n %% 1000, n, 'bench.Written.v1', 'processed', at, at
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
+    LATERAL (SELECT now() - interval '6 hours' * n / %(count)s AS at) AS moment
+"""
+_CHUNK = 100_000
+
+
+def add_old(bench: Bench, count: int) -> None:
+    """So many rows of another consumer, among which every look into the inbox is made."""
+    for first in range(0, count, _CHUNK):
+        last = min(first + _CHUNK, count) - 1
+        bench.connection.execute(_OLD, {"first": first, "last": last, "count": count})
+    bench.connection.execute("VACUUM ANALYZE outbox_inbox")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--events", type=int, default=40_000, help="of a backlog, a multiple of 2,000")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--old", type=int, default=0, help="old inbox rows, as a scenario of its own at the end"
+    )
+    parser.add_argument("--only", nargs="*", default=[], help="of the scenarios, those with such a word")
+    options = parser.parse_args()
+    with running() as bench:
+        bench.connection.execute(TABLE)
+        backlogs = Backlogs(bench)
+        backlogs.make("bench-all", events=options.events)
+        backlogs.make("bench-twice", events=options.events, twice=True)
+        backlogs.make("bench-few", events=options.events // 10)
+        backlogs.make("bench-slow", events=2_000)
+        scenarios = {
+            "ceiling": Scenario("ceiling", "bench-all"),
+            "set-wise": Scenario("set-wise", "bench-all"),
+            "set-wise, nothing reported": Scenario("silent-set-wise", "bench-all"),
+            "set-wise, 10 of 1,000 keys parked": Scenario("set-wise", "bench-all", parked=PARKED),
+            "set-wise, 2 instances": Scenario("set-wise", "bench-all", instances=2),
+            "set-wise, 4 instances": Scenario("set-wise", "bench-all", instances=4),
+            "ceiling, half of it twice": Scenario("ceiling", "bench-twice"),
+            "set-wise, half of it twice": Scenario("set-wise", "bench-twice"),
+            "one at a time": Scenario("single", "bench-all"),
+            "one transaction each": Scenario("transactions", "bench-few"),
+            "waits 20 ms": Scenario("waiting", "bench-slow"),
+            "waits 20 ms, 4 instances": Scenario("waiting", "bench-slow", instances=4),
+        }
+        chosen = {
+            name: one
+            for name, one in scenarios.items()
+            if name == "ceiling" or not options.only or any(word in name for word in options.only)
+        }
+        backlogs.run(scenarios["ceiling"])  # not counted: Kafka and PostgreSQL start cold
+        rates: dict[str, list[float]] = defaultdict(list)
+        for number in range(options.rounds):
+            for name, scenario in chosen.items():
+                rates[name].append(backlogs.run(scenario))
+                print(f"round {number + 1}: {name}: {rates[name][-1]:,.0f}", flush=True)  # noqa: T201
+        if options.old:
+            add_old(bench, options.old)
+            name = f"set-wise, {options.old:,} old rows"
+            for _ in range(options.rounds):
+                rates[name].append(backlogs.run(scenarios["set-wise"]))
+        report(rates)
+
+
+def report(rates: dict[str, list[float]]) -> None:
+    """Medians, and the medians of each round's ratios to its ceiling."""
+    print(f"\n{'':44}{'records/s':>10}{'of ceiling':>12}")  # noqa: T201
+    for name, found in rates.items():
+        ratio = statistics.median(own / top for own, top in zip(found, rates["ceiling"], strict=True))
+        print(f"{name:44}{statistics.median(found):10,.0f}{ratio:12.2f}")  # noqa: T201
+    for one, other, what in PAIRS:
+        if one in rates and other in rates:
+            ratio = statistics.median(a / b for a, b in zip(rates[one], rates[other], strict=True))
+            print(f"{what}: {ratio:.2f}")  # noqa: T201
+
+
+PAIRS = (
+    ("one at a time", "one transaction each", "one at a time, of one transaction each"),
+    ("set-wise", "set-wise, nothing reported", "set-wise, of the same with nothing reported"),
+    ("set-wise, 10 of 1,000 keys parked", "set-wise", "with parked keys, of the same without"),
+    ("set-wise, half of it twice", "ceiling, half of it twice", "half of it twice, of its own ceiling"),
+    ("waits 20 ms, 4 instances", "waits 20 ms", "4 instances that wait, of one"),
+)
+
+
+if __name__ == "__main__":
+    main()
