@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                     fields=[
                         ("pk", key("consumer", "name")),
                         ("consumer", models.TextField()),
-                        ("name", models.TextField()),
+                        ("name", models.TextField(help_text="host:pid, as Kafka knows it")),
                         ("partitions", models.JSONField()),
                         ("started_at", models.DateTimeField(db_default=Now())),
                         ("seen_at", models.DateTimeField(db_default=Now())),
@@ -127,7 +127,7 @@ class Migration(migrations.Migration):
                         (
                             "cause",
                             models.TextField(
-                                choices=[("late", "Late"), ("falling_behind", "Falling behind")]
+                                choices=[("late", "Late"), ("falling_behind", "Falling Behind")]
                             ),
                         ),
                         ("since", models.DateTimeField(db_default=Now())),
