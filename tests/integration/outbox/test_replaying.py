@@ -518,6 +518,7 @@ def test_an_event_that_was_too_early_to_be_read_is_processed_under_its_own_id(se
     replay(letter)
     service.run(record)
     assert service.heard() == ["1"]
+    assert_nothing_is_left(service, processed=2)
 
 
 def _base64(value: bytes) -> str:
