@@ -147,7 +147,7 @@ class Deliveries:
     def nothing(self, *_: object) -> dict[Placement, int]:
         return {}
 
-    hold = release = close = take_ends = take_losses = nothing
+    hold = release = close = take_ends = take_losses = known_ends = nothing
 
 
 @dataclass(frozen=True, slots=True)
