@@ -1,5 +1,6 @@
 """What a consumer may meet: strange events, handlers that misbehave, a database that goes at any moment."""
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -217,10 +218,14 @@ def test_wherever_the_database_is_lost_an_event_is_neither_lost_nor_doubled(
     """At every statement of a batch, its commit among them: each event is published from once."""
     seen: set[str] = set()
 
+    commits = itertools.count()
+
     def lose_once(statement: Statement) -> Cut | None:
-        if statement.text in seen:
+        # Not only batches commit: what is taken over, and suspects, are written down as well.
+        text = f"{statement.text} {next(commits) // 2}" if statement.text == "COMMIT" else statement.text
+        if text in seen or len(seen) > 80:
             return None
-        seen.add(statement.text)
+        seen.add(text)
         return cut
 
     handle = listener.handle
@@ -242,7 +247,7 @@ def test_wherever_the_database_is_lost_an_event_is_neither_lost_nor_doubled(
         until(lambda: len(outcomes(listener)) == 6, seconds=240)
         send(record_of(listener.event(about="g", text="8"), number=2))
         until(lambda: listener.processed() == 7, seconds=240)
-    assert any(text.startswith("COMMIT") for text in seen), seen
+    assert {"COMMIT 0", "COMMIT 1", "COMMIT 2"} <= seen, seen
     published = [Noted.from_json(bytes(event.payload)).text for event in OutboxEvent.objects.all()]  # type: ignore[attr-defined]
     assert sorted(published) == ["1", "2", "3", "4", "7", "8", "9"]
     assert not DeadLetter.objects.exists()

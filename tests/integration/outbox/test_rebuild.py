@@ -330,10 +330,10 @@ def test_a_partition_that_was_lost_with_work_in_hand_counts_as_not_reached(
     away.set()
     run = Processor.run
 
-    def run_or_fail(self: Processor, records: list[Record]) -> None:
+    def run_or_fail(self: Processor, records: list[Record]) -> int:
         if away.is_set():
             raise OperationalError("the database is away")
-        run(self, records)
+        return run(self, records)
 
     monkeypatch.setattr(Processor, "run", run_or_fail)
     workers: list[ConsumerWorker] = []
