@@ -93,8 +93,8 @@ class Inbox:
         with connections[self._using].cursor() as sql:
             sql.execute(
                 "SELECT event_id FROM outbox_inbox"
-                " WHERE event_id = ANY(%s) AND consumer = %s AND generation = ANY(%s)",
-                [list(event_ids), self.consumer, self._speaking],
+                " WHERE event_id = ANY(%s::uuid[]) AND consumer = %s AND generation = ANY(%s)",
+                [array(event_ids), self.consumer, self._speaking],
             )
             return {event_id for (event_id,) in sql.fetchall()}
 
@@ -127,7 +127,7 @@ class Inbox:
         if not claims:
             return
         fields = Claim.__slots__
-        columns = [[getattr(claim, field) for claim in claims] for field in fields]
+        columns = [array([getattr(claim, field) for claim in claims]) for field in fields]
         try:
             with connections[self._using].cursor() as sql:
                 sql.execute(_CLAIM, [*self._who, *columns])
@@ -153,7 +153,7 @@ class Inbox:
                 " AS came (topic, key, number)"
                 " ORDER BY topic, key ON CONFLICT (consumer, generation, topic, key)"
                 " DO UPDATE SET number = EXCLUDED.number WHERE progress.number < EXCLUDED.number",
-                [*self._who, topics, names, [number for _, number in rows]],
+                [*self._who, topics, names, array([number for _, number in rows])],
             )
 
     def park(self, parks: dict[Key, tuple[ParkCause, UUID]]) -> None:
@@ -195,5 +195,19 @@ class Inbox:
             )
 
 
-def _columns(keys: Sequence[Key]) -> tuple[list[str], list[str]]:
-    return [topic for topic, _ in keys], [key for _, key in keys]
+def _columns(keys: Sequence[Key]) -> tuple[str, str]:
+    return array([topic for topic, _ in keys]), array([key for _, key in keys])
+
+
+def array(values: Sequence[object]) -> str:
+    """A PostgreSQL array as text. psycopg's own took a third of a consumer's time."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value)
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -22,6 +22,8 @@ from outbox.sampling import sample_when_due
 
 EVERY = 1.0
 TIMEOUT_MS = 2_000
+# What the client has from its last fetch may be so old.
+FETCH_SECONDS = 2.0
 PATIENCE = 1.0
 FAREWELL = 5.0
 
@@ -35,12 +37,14 @@ ON CONFLICT (consumer, name) DO UPDATE SET partitions = EXCLUDED.partitions, see
 _POSITIONS = """
 WITH told AS (
     SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(reached)s::bigint[],
-        %(ends)s::bigint[], %(occurred)s::timestamptz[], %(processed)s::timestamptz[])
-        AS one (topic, partition, reached, next_offset, occurred_at, processed_at)
+        %(ends)s::bigint[], %(told)s::timestamptz[], %(occurred)s::timestamptz[],
+        %(processed)s::timestamptz[])
+        AS one (topic, partition, reached, next_offset, told_at, occurred_at, processed_at)
 ), ends AS (
-    INSERT INTO outbox_partition_end AS known (topic, partition, next_offset)
-    SELECT topic, partition, next_offset FROM told WHERE next_offset IS NOT NULL ORDER BY topic, partition
-    ON CONFLICT (topic, partition) DO UPDATE SET told_at = clock_timestamp(), next_offset = CASE
+    INSERT INTO outbox_partition_end AS known (topic, partition, next_offset, told_at)
+    SELECT topic, partition, next_offset, told_at FROM told WHERE next_offset IS NOT NULL
+    ORDER BY topic, partition
+    ON CONFLICT (topic, partition) DO UPDATE SET told_at = EXCLUDED.told_at, next_offset = CASE
         WHEN (EXCLUDED.topic, EXCLUDED.partition) IN
             (SELECT topic, partition FROM told WHERE reached >= next_offset) THEN EXCLUDED.next_offset
         ELSE greatest(known.next_offset, EXCLUDED.next_offset) END
@@ -178,8 +182,12 @@ class Reporter:
                         "partitions": [partition for _, partition in places],
                         "reached": [standing[place].reached for place in places],
                         "ends": [_fresh_end(standing[place], monotonic) for place in places],
+                        "told": [
+                            _moment(standing[place].told_at - FETCH_SECONDS, now, monotonic)
+                            for place in places
+                        ],
                         "occurred": [one and happened_at(one.record) for one in fresh],
-                        "processed": [one and _moment(one, now, monotonic) for one in fresh],
+                        "processed": [one and _moment(one.at, now, monotonic) for one in fresh],
                     },
                 )
 
@@ -200,5 +208,5 @@ def _fresh_end(standing: Standing, monotonic: float) -> int | None:
     return standing.end if monotonic - standing.told_at < 2 * EVERY else None
 
 
-def _moment(done: Done, now: datetime, monotonic: float) -> datetime:
-    return now - timedelta(seconds=monotonic - done.at)
+def _moment(at: float, now: datetime, monotonic: float) -> datetime:
+    return now - timedelta(seconds=monotonic - at)

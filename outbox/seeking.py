@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from outbox import clock
 from outbox.config import config
 from outbox.errors import SeekRefused
-from outbox.generations import hold_live
+from outbox.generations import hold
 from outbox.inbox import Inbox, Key
 from outbox.item import Item, read_item
 from outbox.kafka import Cluster, Placement, Record, records_between
@@ -70,7 +70,7 @@ def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
         now = max(committed.get(place, 0), starts[place])
         offset = found[place]
         then = ends[place] if offset is None else offset
-        known = _known(consumer, place, then, now) if then < now else 0
+        known = _known(consumer, place, then, now, since=to) if then < now else 0
         moves.append(Move(*place, now=now, then=then, end=ends[place], known=known))
     return moves
 
@@ -103,15 +103,16 @@ def seek(consumer: Consumer, *, to: datetime, skip: str = "") -> list[Move]:
     return moves
 
 
+# What came to Kafka since then was processed since then; clocks may differ. The index is that of the time.
 _KNOWN = """
-SELECT count(*) FROM outbox_inbox WHERE consumer = %s AND topic = %s AND partition = %s
-    AND "offset" >= %s AND "offset" < %s
+SELECT count(*) FROM outbox_inbox WHERE processed_at > %s::timestamptz - interval '1 hour'
+    AND consumer = %s AND topic = %s AND partition = %s AND "offset" >= %s AND "offset" < %s
 """
 
 
-def _known(consumer: Consumer, place: Placement, start: int, end: int) -> int:
+def _known(consumer: Consumer, place: Placement, start: int, end: int, *, since: datetime) -> int:
     with connections[consumer.using].cursor() as sql:
-        sql.execute(_KNOWN, [consumer.name, *place, start, end])
+        sql.execute(_KNOWN, [since, consumer.name, *place, start, end])
         return int(sql.fetchone()[0])
 
 
@@ -136,7 +137,7 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 def _discard_some(consumer: Consumer, records: list[Record]) -> None:
-    held = hold_live(consumer.name, using=consumer.using)
+    held = hold(consumer, building=None)
     inbox = Inbox(
         consumer=consumer.name, generation=held.number, using=consumer.using, inherits=held.inherits
     )
