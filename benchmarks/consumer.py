@@ -56,6 +56,7 @@ class Backlogs:
         self.cluster = Cluster(self._kafka)
         self.events: dict[str, int] = {}
         self.sizes: dict[str, int] = {}  # in records
+        self.transactions = 0  # of the last run
         self.keys = [str(uuid4()) for _ in range(KEYS)]
 
     def make(self, topic: str, *, events: int, twice: bool = False) -> None:
@@ -118,6 +119,9 @@ class Backlogs:
             " FROM outbox_inbox WHERE consumer = %s AND processed_at > %s",
             [name, shared_at],
         )
+        [(self.transactions,)] = self._bench.query(
+            "SELECT count(DISTINCT xmin::text) FROM outbox_inbox WHERE consumer = %s", [name]
+        )
         return float(events / seconds) * self.sizes[scenario.topic] / self.events[scenario.topic]
 
     def _until_shared(self, group: str, instances: int) -> Any:
@@ -175,7 +179,7 @@ def main() -> None:
         backlogs.make("bench-all", events=options.events)
         backlogs.make("bench-twice", events=options.events, twice=True)
         backlogs.make("bench-few", events=options.events // 10)
-        backlogs.make("bench-slow", events=2_000)
+        backlogs.make("bench-slow", events=KEYS)
         scenarios = {
             "ceiling": Scenario("ceiling", "bench-all"),
             "set-wise": Scenario("set-wise", "bench-all"),
@@ -200,7 +204,8 @@ def main() -> None:
         for number in range(options.rounds):
             for name, scenario in chosen.items():
                 rates[name].append(backlogs.run(scenario))
-                print(f"round {number + 1}: {name}: {rates[name][-1]:,.0f}", flush=True)  # noqa: T201
+                line = f"{number + 1}. {name}: {rates[name][-1]:,.0f}, {backlogs.transactions} transactions"
+                print(line, flush=True)  # noqa: T201
         if options.old:
             add_old(bench, options.old)
             name = f"set-wise, {options.old:,} old rows"
