@@ -235,13 +235,17 @@ def test_a_consumer_slower_than_production_for_a_minute_falls_behind(reader: Rea
     assert lag.catch_up_seconds == pytest.approx(60 / (lag.rates.out - lag.rates.into))
 
 
-def test_an_instance_goes_on_when_it_cannot_say_where_it_stands(reader: Reader) -> None:
+def test_an_instance_goes_on_when_it_cannot_say_where_it_stands(
+    reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="outbox.reporting")
     with Writer() as other, reader.instance():
         until(lambda: Member.objects.exists())
         other.begin()
         other.execute("LOCK TABLE outbox_consumer_member, outbox_consumer_position, outbox_partition_end")
         send(*(record_of(reader.event(about="a"), number=n) for n in (1, 2)))
         until(lambda: reader.processed() == 2)
+        until(lambda: "cannot say where it stands" in caplog.text)
         other.end()
         until(lambda: [part.reached for part in reader.lag().partitions] == [2, 0])
 
