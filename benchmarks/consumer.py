@@ -101,13 +101,14 @@ class Backlogs:
             )
         command = [sys.executable, "-m", "benchmarks.consuming", scenario.kind, name, scenario.topic]
         environment = {**os.environ, "DATABASE_PREPARED": "true"}
+        [(began,)] = self._bench.query("SELECT clock_timestamp()")
         with (self._bench.stack.folder / "consumers.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  (this project's own)
                 [*command, str(scenario.instances)], cwd=PROJECT, env=environment, stderr=log
             )
             try:
                 shared_at = self._until_shared(name, scenario.instances)
-                self._until_read(name, scenario.topic, process)
+                self._until_read(name, scenario.topic, began, process)
             finally:
                 process.terminate()
                 process.wait()
@@ -122,6 +123,8 @@ class Backlogs:
         [(self.transactions,)] = self._bench.query(
             "SELECT count(DISTINCT xmin::text) FROM outbox_inbox WHERE consumer = %s", [name]
         )
+        if not seconds:
+            raise RuntimeError("all was read before the instances shared it: give it more --events")
         return float(events / seconds) * self.sizes[scenario.topic] / self.events[scenario.topic]
 
     def _until_shared(self, group: str, instances: int) -> Any:
@@ -136,9 +139,11 @@ class Backlogs:
         )
         return moment
 
-    def _until_read(self, group: str, topic: str, process: subprocess.Popen[bytes]) -> None:
+    def _until_read(self, name: str, topic: str, began: Any, process: subprocess.Popen[bytes]) -> None:
+        """By the inbox: an offset whose commit met a rebalance is committed with the next record only."""
         end = time.monotonic() + DEADLINE
-        while sum(self.cluster.committed(group).values()) < self.sizes[topic]:
+        question = "SELECT count(*) FROM outbox_inbox WHERE processed_at > %s AND consumer = %s"
+        while self._bench.query(question, [began, name])[0][0] < self.events[topic]:
             if time.monotonic() > end or process.poll() is not None:
                 raise TimeoutError(f"{topic} was not read")
             time.sleep(POLL)
