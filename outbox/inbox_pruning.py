@@ -20,7 +20,10 @@ from outbox.registry import Consumer, all_consumers
 
 INBOX, PAST = "outbox_inbox", "outbox_inbox_past"
 
-_OPEN = {"outbox_waiting_event": "events wait", "outbox_dead_letter": "dead letters are open"}
+_OPEN = {
+    "events wait": "outbox_waiting_event WHERE true",
+    "dead letters are open": "outbox_dead_letter WHERE state = 'open'",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +66,8 @@ def _needed(span: Span, using: str) -> str | None:
     if span in weeks_of(EVENTS, using=using):
         return "the outbox still has its events"
     bounds = [lowest_id(span.start), lowest_id(span.end)]
-    for table, what in _OPEN.items():
-        counting = f"SELECT count(*) FROM {table} WHERE event_id >= %s AND event_id < %s"
+    for what, rows in _OPEN.items():
+        counting = f"SELECT count(*) FROM {rows} AND event_id >= %s AND event_id < %s"
         [(count,)] = ask(using, counting, bounds)
         if count:
             return f"{count} {what}"
