@@ -12,12 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
-# By the beginning of their names: one site, or one demo, serves all tests of a group.
-TOGETHER = {
-    "tests/browser/": "site",
-    "tests/acceptance/test_demo": "demo",
-    "tests/acceptance/test_generate_load": "demo",
-}
+# One site, or one demo, serves all tests of such a folder.
+TOGETHER = ("tests/browser/", "tests/acceptance/demo/")
 SLOW = ("tests/acceptance/", "tests/browser/", "tests/integration/rest/test_fuzz")
 
 
@@ -39,12 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
-    """Hands out files, in the order in which they were collected."""
+    """Hands out files, and folders of TOGETHER, in the order in which they were collected."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            together = (group for begin, group in TOGETHER.items() if nodeid.startswith(begin))
+            together = (folder for folder in TOGETHER if nodeid.startswith(folder))
             return next(together, nodeid.partition("::")[0])
 
     config.option.loadscopereorder = False

@@ -1,4 +1,4 @@
-"""What the acceptance tests share."""
+"""What the tests of the demo share."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.demos import RunningDemo
+from tests.acceptance.demo.running import RunningDemo
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo() -> Iterator[RunningDemo]:
     """A demo that runs, and ends in order: nothing is left of it but what the next one needs."""
     with _temporary_folder() as folder:

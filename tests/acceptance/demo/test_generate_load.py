@@ -6,7 +6,7 @@ import sys
 
 import psycopg
 
-from tests.acceptance.demos import RunningDemo, environment
+from tests.acceptance.demo.running import RunningDemo, environment
 from tests.servers import PROJECT
 
 RATE, SECONDS = 10, 3

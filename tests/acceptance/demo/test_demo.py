@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from outbox.registry import all_consumers
-from tests.acceptance.demos import RunningDemo, environment
+from tests.acceptance.demo.running import RunningDemo, environment
 from tests.engine import until
 from tests.servers import PROJECT
 
