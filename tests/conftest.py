@@ -14,8 +14,8 @@ from outbox.config import config
 from outbox.partitions import make_partitions
 from outbox.waiting import watcher
 
-# What Django makes anew after each migrate and each flush, in a fifth of a second.
-KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
+# What migrate fills: Django would make most of it anew after each flush, in a fifth of a second.
+KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "outbox_shard")
 
 
 def emptying(*_: Any, **__: Any) -> list[str]:
@@ -35,7 +35,7 @@ def emptying(*_: Any, **__: Any) -> list[str]:
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Some threads hold a connection for a while; the test database is dropped without them.
 
-    Between two tests permissions and groups are put back from a copy.
+    Between two tests it is put back from a copy.
     """
     copy = "".join(f"CREATE UNLOGGED TABLE kept.{name} AS TABLE {name};" for name in KEPT)
     restore = "".join(f"INSERT INTO {name} SELECT * FROM kept.{name};" for name in KEPT)
