@@ -48,6 +48,8 @@ NAMES = "abcd"
 PARTITIONS = 2
 BAD = b'{"about": 7}'
 SOMEBODY = Operator("somebody", reason="so that it ends well")
+# Of one worker at a time: another one would take its records.
+making = threading.Lock()
 EXAMPLES = int(os.environ.get("EVENTSITE_ORDERS", "12"))
 
 some = st.integers(min_value=0, max_value=1_000)
@@ -314,7 +316,7 @@ class AnyOrder(RuleBasedStateMachine):
         if not records:
             return True
         stop = threading.Event()
-        with pytest.MonkeyPatch.context() as patch:
+        with making, pytest.MonkeyPatch.context() as patch:
             patch.setattr(consuming, "GroupReader", Deliveries(records, stop))
             worker = ConsumerWorker(self.who, stop=stop, building=building)
         try:
