@@ -1,4 +1,4 @@
-"""Consumers over REST: how far each is behind, and who reads what. For those who see everyone's events."""
+"""Consumers over REST: how far each is behind and who reads what; pausing one and having it go on."""
 
 from typing import Any
 
@@ -10,11 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from outbox import lag
+from outbox import lag, pausing
 from outbox.config import config
-from outbox.consumer_serializers import ConsumerOutput
+from outbox.consumer_serializers import ConsumerOutput, ConsumerStateOutput, PauseInput
 from outbox.errors import UnknownConsumer
-from outbox.registry import get_consumer
+from outbox.operating import OperatorsAct, once
+from outbox.registry import Consumer, get_consumer
 
 
 class SeesEveryone(BasePermission):
@@ -51,9 +52,65 @@ class ConsumerDetail(ConsumerView):
     @extend_schema(summary="One consumer", responses=ConsumerOutput)
     def get(self, request: Request, name: str) -> Response:
         """404 for one that is not declared."""
-        try:
-            consumer = get_consumer(name)
-        except UnknownConsumer as error:
-            raise NotFound(str(error)) from error
+        consumer = _consumer(name)
         [found] = lag.lags([consumer], using=consumer.using)
         return Response(ConsumerOutput(found).data)
+
+
+class ConsumerCommand(APIView):
+    """What commands on a consumer have in common."""
+
+    permission_classes = [OperatorsAct]
+
+
+class ConsumerPause(ConsumerCommand):
+    """Stopping a consumer's work."""
+
+    @extend_schema(summary="Pause a consumer", request=PauseInput, responses=ConsumerStateOutput)
+    @once
+    def post(self, request: Request, name: str) -> Response:
+        """Its instances process nothing from about a second later on. One that is paused stays as it is."""
+        consumer = _consumer(name)
+        pausing.pause(consumer=consumer, by=request.user.get_username(), reason=_reason(request))
+        return _state(consumer)
+
+
+class ConsumerResume(ConsumerCommand):
+    """Having a consumer go on."""
+
+    @extend_schema(summary="Resume a consumer", request=PauseInput, responses=ConsumerStateOutput)
+    @once
+    def post(self, request: Request, name: str) -> Response:
+        """Its instances go on where they were. One that is not paused goes on as it does."""
+        consumer = _consumer(name)
+        pausing.resume(consumer=consumer, by=request.user.get_username(), reason=_reason(request))
+        return _state(consumer)
+
+
+def _consumer(name: str) -> Consumer:
+    try:
+        return get_consumer(name)
+    except UnknownConsumer as error:
+        raise NotFound(str(error)) from error
+
+
+def _reason(request: Request) -> str:
+    given = PauseInput(data=request.data)
+    given.is_valid(raise_exception=True)
+    reason: str = given.validated_data["reason"]
+    return reason
+
+
+def _state(consumer: Consumer) -> Response:
+    pause = pausing.pause_of(consumer)
+    return Response(
+        ConsumerStateOutput(
+            {
+                "name": consumer.name,
+                "paused": pause is not None,
+                "paused_at": pause and pause.at,
+                "paused_by": pause.by if pause else "",
+                "reason": pause.reason if pause else "",
+            }
+        ).data
+    )

@@ -5,10 +5,11 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from outbox import examples
+from outbox import examples, pausing
 from outbox.kafka import Placement
 from outbox.lag import Instance, Lag, PartitionLag
 from outbox.positions import AlarmCause
+from outbox.repair.serializers import LONGEST_REASON, ReasonField, StrictInput
 
 
 class PlacementOutput(serializers.Serializer[Any]):
@@ -66,6 +67,32 @@ class AlarmOutput(serializers.Serializer[Any]):
     since = serializers.DateTimeField()
 
 
+@extend_schema_serializer(examples=[OpenApiExample("A reason", {"reason": "The rates are wrong since noon"})])
+class PauseInput(StrictInput):
+    """Why; a line for people, logged and shown."""
+
+    reason = ReasonField(required=False, default="", max_length=LONGEST_REASON)
+
+
+@extend_schema_serializer(examples=[OpenApiExample("Paused", examples.PAUSED)])
+class ConsumerStateOutput(serializers.Serializer[Any]):
+    """Whether a consumer is paused, since when, by whom, and why."""
+
+    name = serializers.CharField()
+    paused = serializers.BooleanField()
+    paused_at = serializers.DateTimeField(allow_null=True)
+    paused_by = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField(allow_blank=True)
+
+
+class PauseOutput(serializers.Serializer[pausing.Pause]):
+    """Since when it is paused, by whom, and why."""
+
+    at = serializers.DateTimeField()
+    by = serializers.CharField()
+    reason = serializers.CharField()
+
+
 @extend_schema_serializer(examples=[OpenApiExample("Two instances, one of them idle", examples.CONSUMER)])
 class ConsumerOutput(serializers.Serializer[Lag]):
     """A consumer: who reads, how far it is behind, how fast it is."""
@@ -93,9 +120,16 @@ class ConsumerOutput(serializers.Serializer[Lag]):
         allow_null=True,
         help_text="Until nothing is left, at the present rates; null when that is never, or not known.",
     )
+    pause = serializers.SerializerMethodField(help_text="null while it is not paused.")
     alarms = serializers.SerializerMethodField()
     members = MemberOutput(many=True)
     partitions = PartitionOutput(many=True)
+
+    @extend_schema_field(PauseOutput(allow_null=True))
+    def get_pause(self, lag: Lag) -> dict[str, Any] | None:
+        """Nobody processes its events meanwhile."""
+        pause = pausing.pause_of(lag.consumer)
+        return None if pause is None else dict(PauseOutput(pause).data)
 
     @extend_schema_field(AlarmOutput(many=True))
     def get_alarms(self, lag: Lag) -> list[dict[str, Any]]:

@@ -104,6 +104,7 @@ CONSUMER: dict[str, Any] = {
     "rate_in": 48.2,
     "rate_out": 50.1,
     "catch_up_seconds": 6.3,
+    "pause": None,
     "alarms": [],
     "members": [
         {
@@ -133,4 +134,11 @@ CONSUMER: dict[str, Any] = {
             "delay_seconds": 0.021,
         }
     ],
+}
+PAUSED: dict[str, Any] = {
+    "name": "billing",
+    "paused": True,
+    "paused_at": "2026-01-02T03:04:05Z",
+    "paused_by": "ana",
+    "reason": "The rates are wrong since noon",
 }

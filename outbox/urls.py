@@ -1,8 +1,7 @@
 from django.urls import path
 
 from outbox.api import EventDetail, EventList, Healthz, Readyz
-from outbox.consumer_api import ConsumerDetail, ConsumerList
-from outbox.consumers_api import ConsumerPause, ConsumerResume
+from outbox.consumer_api import ConsumerDetail, ConsumerList, ConsumerPause, ConsumerResume
 from outbox.repair.api import (
     LetterDetail,
     LetterDiscard,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -17,7 +18,12 @@ from accounts.services import ensure_user
 from contracts.money import Money
 from orders.models import Order
 from outbox import clock
+from outbox.errors import ContractViolation
+from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey
+from outbox.processor import Processor
+from outbox.registry import get_consumer
 from payments.services import request_payment, validate_payment
+from tests.integration.compensation.world import as_record
 from tests.integration.settling import settle
 
 PEOPLE = ("nobody", "owner", "other", "guest", "viewer", "staff", "operator", "admin")
@@ -27,6 +33,8 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 READ = "401 200 404 404 200 200 200 200"
 LIST = "401 200 200 200 200 200 200 200"
 OVERVIEW = "401 403 403 403 200 200 200 200"
+OPERATE = "401 403 403 403 403 403 200 200"
+RELEASE = "401 403 403 403 403 403 409 409"  # a dead letter holds it
 ACT = "401 200 404 403 403 403 200 200"
 REQUEST = "401 201 201 403 403 403 400 400"  # an operator names the merchant
 OPEN = "200 200 200 200 200 200 200 200"
@@ -56,6 +64,14 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "event-detail": {"GET": (READ, None)},
     "consumer-list": {"GET": (OVERVIEW, None)},
     "consumer-detail": {"GET": (OVERVIEW, None)},
+    "consumer-pause": {"POST": (OPERATE, REASON)},
+    "consumer-resume": {"POST": (OPERATE, REASON)},
+    "dead-letter-list": {"GET": (OVERVIEW, None)},
+    "dead-letter-detail": {"GET": (OVERVIEW, None)},
+    "dead-letter-replay": {"POST": (OPERATE, {})},
+    "dead-letter-discard": {"POST": (OPERATE, REASON)},
+    "parked-key-list": {"GET": (OVERVIEW, None)},
+    "parked-key-release": {"POST": (RELEASE, REASON)},
     "api-schema": {"GET": (OPEN, None)},
     "api-docs": {"GET": (OPEN, None)},
     "healthz": {"GET": (OPEN, None)},
@@ -144,6 +160,7 @@ def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
     validate_payment(payment_id=validated.id, merchant_id=owner.id, at=clock.now())
     settle()
     order = Order.objects.get(payment_id=validated.id)
+    letter = _died(event_id)
 
     def choose(name: str) -> dict[str, str]:
         needs_validated = name in {"payment-refund", "payment-command"}
@@ -154,9 +171,22 @@ def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
             "customer_id": "c-1",
             "command": "refund",
             "name": "orders",
+            "letter_id": str(letter.id),
+            "parked_id": str(ParkedKey.objects.get().id),
         }
 
     return choose
+
+
+def _died(event_id: UUID) -> DeadLetter:
+    """The event, as a consumer that could not process it has it."""
+    event = OutboxEvent.objects.get(id=event_id)
+    record = as_record(event)
+    processor = Processor(get_consumer("analytics"))
+    InboxEntry.objects.filter(consumer="analytics", event_id=event_id).delete()
+    processor.condemn(ContractViolation("It cannot be."), attempts=1, record=record)
+    processor.run([record])
+    return DeadLetter.objects.get()
 
 
 @pytest.mark.parametrize("who", PEOPLE)
