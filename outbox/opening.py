@@ -16,20 +16,23 @@ FEW = 200
 
 # A statement sees what its own snapshot sees: all of these rows belong to the window that ends with it. Each
 # scan is asked for an order that the index on (txid, position) has, or a prepared plan might look through
-# whole partitions. Payloads are not touched until it is known how large they are.
-_OPEN = f"""
-WITH few AS MATERIALIZED (
-    (SELECT * FROM outbox_event WHERE txid >= %(after)s::xid8 ORDER BY txid, position LIMIT {FEW + 1})
+# whole partitions.
+_NEW = f"(SELECT * FROM outbox_event WHERE txid >= %(after)s::xid8 ORDER BY txid, position LIMIT {FEW + 1})"
+_LATE = f"""
     UNION ALL
     (SELECT event.* FROM unnest(%(late)s::xid8[]) AS ended CROSS JOIN LATERAL (
         SELECT * FROM outbox_event WHERE txid = ended ORDER BY txid, position LIMIT {FEW + 1}
-    ) AS event WHERE pg_visible_in_snapshot(ended, pg_current_snapshot()) LIMIT {FEW + 1})
-), size AS (
+    ) AS event WHERE pg_visible_in_snapshot(ended, pg_current_snapshot()) LIMIT {FEW + 1})"""
+# Payloads are not touched until it is known how large they are.
+_OPEN = f"""
+WITH few AS MATERIALIZED ({{rows}}), size AS (
     SELECT count(*) <= {FEW} AND coalesce(sum(octet_length(payload)), 0) <= %(size)s AS small FROM few
 )
 SELECT pg_current_snapshot()::text::varchar, small, {columns_as_sent("few")}
 FROM size LEFT JOIN few ON small AND shard = ANY(%(shards)s)
 ORDER BY position"""
+# Where nothing was under way nobody asks for it: to look in each partition takes as long again.
+_QUESTIONS = {late: _OPEN.format(rows=_NEW + _LATE * late) for late in (False, True)}
 
 
 class Opener:
@@ -52,7 +55,8 @@ class Opener:
             "shards": shards,
             "size": self._size,
         }
-        rows = fetch(_OPEN, parameters, using=self._using, prepare=self._prepared)
+        question = _QUESTIONS[bool(previous.in_progress)]
+        rows = fetch(question, parameters, using=self._using, prepare=self._prepared)
         current, small = Snapshot(rows[0][0]), rows[0][1]
         if not small:
             return current, None
