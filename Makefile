@@ -33,7 +33,7 @@ demo: $(VENV)/installed ## The whole system in this terminal; ARGS=--traffic pla
 # They start some hundred processes, which shall not all compile the project.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/installed-dev chromium pgbouncer ## All tests, with a PostgreSQL, a Kafka and a browser of their own
-	$(RUN) -m pytest -n auto $(ARGS)
+	$(RUN) -m pytest $(ARGS)
 
 fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 minutes; ARGS="--seconds 3600" for longer
 	$(RUN) -m tests.fuzz $(ARGS)

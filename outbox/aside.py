@@ -97,7 +97,7 @@ class Aside:
 def _said(item: Item, error: Exception) -> str:
     record = item.record
     what = f"{item.type or 'record'} {item.inbox_id} at {record.topic}/{record.partition}/{record.offset}"
-    return f"{what}: {type(error).__name__}: {error}"
+    return storable(f"{what}: {type(error).__name__}: {error}")
 
 
 def _trace(item: Item, error: Exception) -> str:
@@ -116,5 +116,5 @@ def fingerprint(error: BaseException) -> str:
 
 
 def storable(text: str) -> str:
-    """Text that PostgreSQL can hold."""
+    """Text that PostgreSQL can hold, and a log be written in."""
     return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
