@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, connections
-from psycopg.errors import CheckViolation
+from django.db import connections
 
 from outbox import clock
-from outbox.errors import NoPartition, OverlappingConsumer
+from outbox.errors import OverlappingConsumer
 from outbox.ids import new_id
 from outbox.models import Outcome, ParkCause
+from outbox.partitions import partition_needed
 
 Key = tuple[str, str]  # topic, key
 
@@ -128,15 +128,9 @@ class Inbox:
             return
         fields = Claim.__slots__
         columns = [array([getattr(claim, field) for claim in claims]) for field in fields]
-        try:
-            with connections[self._using].cursor() as sql:
-                sql.execute(_CLAIM, [*self._who, *columns])
-                claimed = sql.rowcount
-        except IntegrityError as error:
-            cause = error.__cause__
-            if isinstance(cause, CheckViolation) and cause.diag.constraint_name is None:
-                raise NoPartition(f"{NoPartition.__doc__} ({error})") from error
-            raise
+        with partition_needed(), connections[self._using].cursor() as sql:
+            sql.execute(_CLAIM, [*self._who, *columns])
+            claimed = sql.rowcount
         if claimed != len(claims):
             raise OverlappingConsumer
 

@@ -1,12 +1,15 @@
 """Partitions by time of the tables that grow: made ahead by migrate and by a periodic task."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
+from psycopg.errors import CheckViolation
 
+from outbox.errors import NoPartition
 from outbox.ids import lowest_id
 
 WIDTH = timedelta(days=7)
@@ -148,3 +151,16 @@ def make_partitions_after_migrate(*, using: str, **_: Any) -> None:
     """Partitions exist as soon as the tables do (a post_migrate receiver)."""
     if router.allow_migrate(using, "outbox"):
         make_partitions(using=using)
+
+
+@contextmanager
+def partition_needed() -> Iterator[None]:
+    """Raises NoPartition where a row that is inserted inside has none."""
+    try:
+        yield
+    except IntegrityError as error:
+        # No partition is a check violation (23514) too, the one that names no constraint.
+        cause = error.__cause__
+        if isinstance(cause, CheckViolation) and cause.diag.constraint_name is None:
+            raise NoPartition(f"{NoPartition.__doc__} ({error})") from error
+        raise

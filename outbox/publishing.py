@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections
-from psycopg.errors import CheckViolation
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from outbox import buffer, clock, wake
 from outbox.config import config
@@ -14,7 +13,6 @@ from outbox.envelope import FUTURE_LIMIT, LONGEST_KEY, is_text
 from outbox.errors import (
     ContractViolation,
     EventTooLarge,
-    NoPartition,
     PublishOutsideTransaction,
     PublishWhileBuilding,
     UnknownTopic,
@@ -22,6 +20,7 @@ from outbox.errors import (
 from outbox.events import Event
 from outbox.ids import new_id
 from outbox.keys import hash_of, shard_of
+from outbox.partitions import partition_needed
 
 # What the CloudEvents headers of one record take at most, besides the type and the key.
 HEADERS_SIZE = 800
@@ -178,15 +177,8 @@ ORDER BY place
 def write(rows: list[OutboxRow], *, using: str) -> None:
     """Number and insert these events, in this order. Raises NoPartition."""
     fields = OutboxRow.__slots__
-    try:
-        with connections[using].cursor() as cursor:
-            if len(rows) == 1 and rows[0].key is not None:
-                cursor.execute(_INSERT_ONE, {field: getattr(rows[0], field) for field in fields})
-            else:
-                cursor.execute(_INSERT, [[getattr(row, field) for row in rows] for field in fields])
-    except IntegrityError as error:
-        # No partition is a check violation (23514) too, the one that names no constraint.
-        cause = error.__cause__
-        if isinstance(cause, CheckViolation) and cause.diag.constraint_name is None:
-            raise NoPartition(f"{NoPartition.__doc__} ({error})") from error
-        raise
+    with partition_needed(), connections[using].cursor() as cursor:
+        if len(rows) == 1 and rows[0].key is not None:
+            cursor.execute(_INSERT_ONE, {field: getattr(rows[0], field) for field in fields})
+        else:
+            cursor.execute(_INSERT, [[getattr(row, field) for row in rows] for field in fields])
