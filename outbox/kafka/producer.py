@@ -63,7 +63,10 @@ class RecordProducer:
                     "acks": "all",
                     "message.timeout.ms": 0,
                     "compression.type": "lz4",
-                    "linger.ms": 2,
+                    # A batch is what is queued while Kafka answers for those before: a single event
+                    # waits for none, and a backlog makes large ones.
+                    "linger.ms": 0,
+                    "max.in.flight.requests.per.connection": 2,
                     "message.max.bytes": max(1_048_576, max_bytes + HEADROOM),
                 },
             )
