@@ -57,7 +57,7 @@ class Backlogs:
         self.events: dict[str, int] = {}
         self.sizes: dict[str, int] = {}  # in records
         self.transactions = 0  # of the last run
-        self.keys = [str(uuid4()) for _ in range(KEYS)]
+        self.keys = _keys()
 
     def make(self, topic: str, *, events: int, twice: bool = False) -> None:
         """Send so many records; `twice`: each event two times, one behind the other."""
@@ -147,6 +147,19 @@ class Backlogs:
             if time.monotonic() > end or process.poll() is not None:
                 raise TimeoutError(f"{topic} was not read")
             time.sleep(POLL)
+
+
+def _keys() -> list[str]:
+    """As many for each partition, so that instances have as much to do."""
+    from outbox.keys import partition_of
+
+    keys: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS)}
+    while any(len(some) < KEYS // PARTITIONS for some in keys.values()):
+        key = str(uuid4())
+        some = keys[partition_of(key, PARTITIONS)]
+        if len(some) < KEYS // PARTITIONS:
+            some.append(key)
+    return [key for row in zip(*keys.values(), strict=True) for key in row]
 
 
 _OLD = """

@@ -131,8 +131,10 @@ def main() -> None:
     django.setup()
     from outbox.config import config
     from outbox.consumer import ConsumerWorker
+    from outbox.garbage import collect_seldom
     from outbox.instances import Instances
 
+    collect_seldom()
     settings = replace(config(), consumer_batch=BATCHES.get(kind, BATCH))
     consumer = None if kind == "ceiling" else declare(kind.removeprefix("silent-"), name, topic)
     if kind.startswith("silent-"):

@@ -5,9 +5,8 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kaf
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from outbox.context import is_traceparent
@@ -143,8 +142,7 @@ def _time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A record's context, read and checked; the data is read later, by the contract of its type.
 
     inbox_id  what the inbox knows the event by: the CloudEvents id when that is a UUIDv7, else derived from
@@ -223,20 +221,26 @@ def happened_at(record: Record) -> datetime | None:
 
 def _text_headers(record: Record) -> dict[str, str]:
     """The headers that are read here; whatever else a foreign event carries is its own affair."""
-    headers = {}
-    for name, value in record.headers:
-        if name not in _READ or value is None:
-            continue
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            raise MalformedRecord(f"{name} is not UTF-8.") from None
-        if not is_text(text):
-            raise MalformedRecord(
-                f"{name} is empty, longer than {LONGEST_HEADER:,} characters, or holds a control character."
-            )
-        headers[name] = text
-    return headers
+    read = {name: value for name, value in record.headers if name in _READ and value is not None}
+    try:
+        headers = {name: value.decode() for name, value in read.items()}
+        if all(headers.values()) and is_text("".join(headers.values())):
+            return headers  # looked at one by one it takes as long as all the rest
+    except UnicodeDecodeError:
+        pass
+    return {name: _text(name, value) for name, value in read.items()}
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise MalformedRecord(f"{name} is not UTF-8.") from None
+    if not is_text(text):
+        raise MalformedRecord(
+            f"{name} is empty, longer than {LONGEST_HEADER:,} characters, or holds a control character."
+        )
+    return text
 
 
 def _required(headers: dict[str, str], name: str) -> str:

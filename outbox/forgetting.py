@@ -4,13 +4,14 @@ What counts are weeks in which the consumer's generation had rows when they were
 new generation, has forgotten nothing of old events.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 from outbox.envelope import record_id
 from outbox.errors import ForgottenEvent
-from outbox.ids import time_of
+from outbox.ids import lowest_id, time_of
 from outbox.inbox import Inbox
 from outbox.item import Item
 
@@ -23,7 +24,7 @@ def mark_forgotten(items: list[Item], *, inbox: Inbox) -> list[Item]:
 
     Such a record is known by its place in Kafka instead: delivered again, it has one dead letter.
     """
-    old = {item.inbox_id for item in items if _may_be_forgotten(item)}
+    old = {item.inbox_id for item in _old(items)}
     spans = inbox.forgotten() if old else []
     if not spans:
         return items
@@ -36,8 +37,10 @@ def mark_forgotten(items: list[Item], *, inbox: Inbox) -> list[Item]:
     return [item for item in marked if item.inbox_id not in known]
 
 
-def _may_be_forgotten(item: Item) -> bool:
-    return item.envelope is not None and time_of(item.inbox_id) < item.received_at - LEAST_WINDOW
+def _old(items: list[Item]) -> Iterator[Item]:
+    if items:
+        bound = lowest_id(items[0].received_at - LEAST_WINDOW)  # they were read together
+        yield from (item for item in items if item.envelope is not None and item.inbox_id < bound)
 
 
 def _marked(item: Item) -> Item:

@@ -5,9 +5,8 @@ instances whose batches overlap wait for each other instead of deadlocking.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections
@@ -29,8 +28,7 @@ _CLAIM = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """One inbox row to be: the event, where it was read, and what became of it."""
 
     event_id: UUID
@@ -126,8 +124,7 @@ class Inbox:
         """
         if not claims:
             return
-        fields = Claim.__slots__
-        columns = [array([getattr(claim, field) for claim in claims]) for field in fields]
+        columns = [array(column) for column in zip(*claims, strict=True)]
         with partition_needed(), connections[self._using].cursor() as sql:
             sql.execute(_CLAIM, [*self._who, *columns])
             claimed = sql.rowcount
@@ -195,13 +192,15 @@ def _columns(keys: Sequence[Key]) -> tuple[str, str]:
 
 def array(values: Sequence[object]) -> str:
     """A PostgreSQL array as text. psycopg's own took a third of a consumer's time."""
-    return "{" + ",".join(map(_element, values)) + "}"
+    return "{" + ",".join([_quoted(one) if isinstance(one, str) else _plain(one) for one in values]) + "}"
 
 
-def _element(value: object) -> str:
-    if value is None:
-        return "NULL"
-    text = str(value)
+def _plain(value: object) -> str:
+    """Of a number, an id, a time: they hold nothing that means something in an array."""
+    return "NULL" if value is None else str(value)
+
+
+def _quoted(text: str) -> str:
     if "\\" in text or '"' in text:
         text = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

@@ -17,7 +17,7 @@ from outbox.registry import Consumer, Route
 from outbox.structured import in_binary_mode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as Record
 class Item:
     """A record with what could be read of it.
 

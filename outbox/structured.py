@@ -21,10 +21,14 @@ def in_binary_mode(record: Record) -> Record:
 
     Raises MalformedRecord for what says that it is an event in structured mode, and is none that can be read.
     """
-    stated = next((value for name, value in record.headers if name.lower() == "content-type"), None)
-    kind = (stated or b"").decode(errors="replace").partition(";")[0].strip().lower()
-    if not kind.startswith(_STRUCTURED):
-        return record
+    for name, value in record.headers:
+        if value is not None and name.lower() == "content-type":
+            kind = value.decode(errors="replace").partition(";")[0].strip().lower()
+            return _unfolded(record, kind) if kind.startswith(_STRUCTURED) else record
+    return record
+
+
+def _unfolded(record: Record, kind: str) -> Record:
     if kind != _JSON:
         raise MalformedRecord(f"The content type is {kind[:60]!r}; of structured events, JSON is read here.")
     try:

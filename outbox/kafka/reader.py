@@ -12,6 +12,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record, Stretch, client_options, known
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 logger = logging.getLogger(__name__)
 
 
@@ -239,11 +241,11 @@ def record_from(message: Message) -> Record:
 
 def _headers(message: Message) -> list[tuple[str, bytes | None]]:
     try:
-        headers: Any = message.headers() or []
+        headers: Any = message.headers()
     except UnicodeDecodeError:
         # A name that is not UTF-8: no CloudEvent, and a dead letter for having no headers.
         return []
-    return [(name, _bytes(value)) for name, value in headers]
+    return headers or []
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:
@@ -253,6 +255,6 @@ def _bytes(value: str | bytes | None) -> bytes | None:
 def _timestamp(message: Message) -> datetime | None:
     kind, milliseconds = message.timestamp()
     try:
-        return None if kind == 0 else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+        return None if kind == 0 else _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
         return None

@@ -1,6 +1,5 @@
 """manage.py run_consumer NAME [--instances N]"""
 
-import gc
 from threading import Event
 from typing import Any
 
@@ -9,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from outbox import pausing
 from outbox.consumer import ConsumerWorker
 from outbox.errors import OutboxError
+from outbox.garbage import collect_seldom
 from outbox.instances import Instances
 from outbox.registry import Consumer, get_consumer
 from outbox.stopping import stop_on_signals
@@ -30,6 +30,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        collect_seldom()
         try:
             consumer = get_consumer(options["name"])
             if options["resume"]:
@@ -49,8 +50,6 @@ class Command(BaseCommand):
                 f"{consumer.name} reads {consumer.partitions} partitions:"
                 f" {count - consumer.partitions} of {count} instances will be idle."
             )
-        # What is loaded by now is shared by all: no collection is to touch it.
-        gc.freeze()
 
         def work(stop: Event) -> None:
             ConsumerWorker(consumer, stop=stop).run()

@@ -1,6 +1,5 @@
 """manage.py run_relay"""
 
-import gc
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -8,6 +7,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from outbox.config import config
 from outbox.errors import OutboxError
+from outbox.garbage import collect_seldom
 from outbox.kafka import Cluster
 from outbox.relay import Relay
 from outbox.stopping import stop_on_signals
@@ -21,9 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="the outbox's database alias")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Garbage collections that look at all of Django, again and again, took a third of a backlog's time.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        collect_seldom()
         stop, using = stop_on_signals(), options["database"]
         try:
             # What guarantees rest on is looked at once; a Kafka that is away keeps nothing waiting for long.
