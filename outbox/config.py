@@ -28,6 +28,7 @@ class Config:
     relay_poll       how long an idle relay sleeps at most; wake-ups make it shorter
     lease            for how long a relay that went silent keeps others waiting; about the same for all relays
     consumer_batch   records per transaction of a consumer, at most
+    batch_seconds    after which a transaction of a consumer begins no further event: the next one does
     unknown_retries  how often an event is tried again after an error nobody declared
     handler_limit    how long a call of a handler may take that declares no limit of its own
     failing_keys     so many keys that fail with one fingerprint within `failing_within` pause their consumer
@@ -46,6 +47,7 @@ class Config:
     relay_poll: float = 0.25
     lease: float = 5.0
     consumer_batch: int = 500
+    batch_seconds: float = 30.0
     unknown_retries: int = 3
     handler_limit: float = 60.0
     failing_keys: int = 20

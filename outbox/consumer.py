@@ -16,16 +16,17 @@ from outbox.kafka import GroupReader, Placement, Record
 from outbox.losses import Losses
 from outbox.pausing import Gate
 from outbox.policies import Policy, Retry, Wait, declared_for, ending
-from outbox.processor import Processor
+from outbox.processor import Processor, Ran
 from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer, Route
 from outbox.reporting import Reporter
 from outbox.suspects import DEATHS, Suspects
-from outbox.watchdog import Watchdog, limit_of
+from outbox.watchdog import Watchdog, limit_of, longest_calls
 
 POLL_SECONDS = 0.5
-# Far below max.poll.interval.ms (5 minutes), after which Kafka gives the partitions to others.
-POLL_AT_LEAST = 30.0
+# So many times as long as an instance's longest turn should take Kafka waits for its next one: what is not in
+# a handler's hands, as locks and commits, has no limit of its own.
+PATIENCE = 3
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class ConsumerWorker:
         self._alone = 0  # how many of the pending records are run one at a time, after their batch failed
         self._attempts = 0  # of the first pending record, when it is run alone
         self._condemned = False
+        self._may_be_due = False  # whether events may wait whose gap has closed
         self._held = False
         self._paused = False
         # A rebuild goes on: it is watched by whoever began it.
@@ -79,7 +81,8 @@ class ConsumerWorker:
             group=self.group,
             topics=consumer.topics,
             on_lost=self._drop,
-            on_gained=self._suspects.gain,
+            on_gained=self._gain,
+            poll_within=PATIENCE * (self._settings.batch_seconds + longest_calls(consumer.routes.values())),
             mark_ends=building is not None,
         )
         # Lag is that of the live one.
@@ -111,7 +114,7 @@ class ConsumerWorker:
             self._reporter.polled()
         if self._retry_at is None or time.monotonic() >= self._retry_at:
             self._work()
-        if not self._pending:
+        if not self._pending and not self._may_be_due:
             for place, end in self._reader.take_ends().items():
                 self.reached[place] = max(end, self.reached.get(place, 0))
 
@@ -119,12 +122,12 @@ class ConsumerWorker:
         """How long to poll: not at all with work in hand, and not beyond the next retry."""
         if self._retry_at is not None:
             return min(POLL_SECONDS, max(0.0, self._retry_at - time.monotonic()))
-        return 0.0 if self._pending and not self._paused else POLL_SECONDS
+        return 0.0 if (self._pending or self._may_be_due) and not self._paused else POLL_SECONDS
 
     def _work(self) -> None:
         """Run the pending records until they are done, one must wait, or it is time to poll or to stop."""
         while not self._stop.is_set():
-            if time.monotonic() - self._polled_at > POLL_AT_LEAST:
+            if time.monotonic() >= self._turn_ends():
                 self._hold()
                 return
             try:
@@ -132,26 +135,45 @@ class ConsumerWorker:
                 self._losses.tell()
                 if self._is_paused():
                     return
+                due = self._first_due()
             except DjangoDatabaseError as error:
                 self._wait(error)
                 return
-            if not self._pending:
+            if due is None and not self._pending:
                 self._go_on()  # what was waited for is there again, or went to another member
                 return
-            batch = self._suspects.cut(self._pending[: 1 if self._alone else self._settings.consumer_batch])
+            width = 1 if self._alone else self._settings.consumer_batch
+            batch = self._suspects.cut(self._pending[:width]) if due is None else [due]
             try:
-                if died := self._suspects.begin(batch[0]):
-                    self._processor.condemn(
-                        died, attempts=DEATHS, end=ending(self._policy(died)), record=batch[0]
-                    )
-                new = self._processor.run(batch)
+                ran = self._run(batch, is_due=due is not None)
             except Exception as error:  # noqa: BLE001  (every family has its strategy; unknown ones too)
                 self._suspects.absolve()
                 if self._must_wait(batch, error):
                     return
             else:
-                self._suspects.end(batch[0], new=new > 0)
-                self._done(batch)
+                self._suspects.end(batch[0], new=ran.new)
+                self._may_be_due |= ran.is_due
+                self._done(batch[: ran.done])
+
+    def _run(self, batch: list[Record], *, is_due: bool) -> Ran:
+        """One transaction, which leaves the time to poll again."""
+        if died := self._suspects.begin(batch[0]):
+            self._processor.condemn(died, attempts=DEATHS, end=ending(self._policy(died)), record=batch[0])
+        if is_due:
+            return self._processor.go_on(batch[0], until=self._turn_ends())
+        return self._processor.run(batch, until=self._turn_ends())
+
+    def _turn_ends(self) -> float:
+        """When no further event is to be begun before the next poll, by the monotonic clock."""
+        return self._polled_at + self._settings.batch_seconds
+
+    def _first_due(self) -> Record | None:
+        """What comes before all that is pending: an event whose gap has closed, and which waits still."""
+        if not self._may_be_due:
+            return None
+        due = self._processor.first_due(self._reader.assignment())
+        self._may_be_due = due is not None
+        return due
 
     def _is_paused(self) -> bool:
         """Whether the consumer is paused; what waited goes on from the beginning once it is not."""
@@ -164,13 +186,16 @@ class ConsumerWorker:
         return paused
 
     def _done(self, batch: list[Record]) -> None:
-        """Forget what has been committed, tell Kafka, and fetch on."""
+        """Forget what has been committed, tell Kafka, and fetch on. Nothing, when that had waited."""
         del self._pending[: len(batch)]
         self._alone = max(0, self._alone - len(batch))
         self._go_on()
+        if not batch:
+            return
         last = {(record.topic, record.partition): record for record in batch}
         offsets = {place: record.offset + 1 for place, record in last.items()}
-        self.reached.update(offsets)
+        if not self._may_be_due:
+            self.reached.update(offsets)
         if self._reporter is not None:
             self._reporter.done(last)
         self._reader.commit(offsets)
@@ -249,6 +274,11 @@ class ConsumerWorker:
         if self._held and not self._paused:
             self._held = False
             self._reader.release()
+
+    def _gain(self, places: set[Placement]) -> None:
+        """Be careful with what others left in these, and look for what they had no time for."""
+        self._suspects.gain(places)
+        self._may_be_due = True
 
     def _drop(self, lost: set[Placement]) -> None:
         """Leave records of partitions that went to another member to that member."""

@@ -1,42 +1,38 @@
-"""One consumer's batch: locks, effects, inbox rows and dead letters in a single transaction."""
+"""One consumer's records: read, run in a single transaction, and judged where they are known to fail."""
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-
 from outbox import clock
-from outbox.aside import Aside
+from outbox.batch import Batch, Verdict, Watch
 from outbox.buffer import atomic
-from outbox.context import building, following
-from outbox.delivery import Delivery
-from outbox.errors import LateEvent
-from outbox.fence import fenced
-from outbox.forgetting import mark_forgotten
-from outbox.generations import Held, hold
-from outbox.inbox import Claim, Inbox, Key
+from outbox.context import building
+from outbox.generations import Held, hold, live_generation
 from outbox.item import Item, read_item, stored_record
-from outbox.kafka import Record
-from outbox.models import Outcome, ParkCause, WaitingEvent
-from outbox.policies import Discard, Park, declared_for, ending
-from outbox.registry import Consumer, Route
+from outbox.kafka import Placement, Record
+from outbox.policies import Discard, Park
+from outbox.registry import Consumer
 from outbox.sessions import end_when_idle
+from outbox.turns import first_due
 from outbox.watchdog import frozen_after, limit_of
-
-Watch = Callable[[Route], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why an event is not to be handled, after how many attempts, and what becomes of it instead."""
+class Ran:
+    """What one run came to.
 
-    error: Exception
-    attempts: int
-    end: Park | Discard
+    done    how many of its records have been moved past, from the first on
+    new     whether any of them was new to the inbox
+    is_due  whether events that waited can go on, for which there was no time left
+    """
+
+    done: int
+    new: bool
+    is_due: bool
 
 
 class Processor:
@@ -55,30 +51,54 @@ class Processor:
         self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
 
-    def run(self, records: Iterable[Record]) -> int:
-        """Move past these records, in one transaction: all of it, or nothing. Returns how many were new.
+    def run(self, records: Iterable[Record], *, until: float = math.inf) -> Ran:
+        """Move past these records, in one transaction: all of it, or nothing.
 
         An event known to the inbox has no effect; of a parked key, it is put to wait; without a handler,
         it is passed; unreadable or condemned, it becomes a dead letter and parks its key, or is discarded
         where the consumer declares so. Any other failure is raised, and the records can be run again.
+
+        until  by the monotonic clock, when no further event is begun: the first always is, others are left
         """
-        now = clock.now(using=self.consumer.using)
+        now, records = clock.now(using=self.consumer.using), list(records)
         items: dict[UUID, Item] = {}
         for record in records:
             item = self.read(record, now=now)
             items.setdefault(item.inbox_id, item)
-        self._suspect = next(iter(items), None)
-        batch = Batch(self.consumer, self._condemned, self._watch)
+        with self._batch(next(iter(items), None), until=until) as (batch, held):
+            left = batch.run([*items.values()], held)
+        done = next((place for place, record in enumerate(records) if record is left), len(records))
+        return Ran(done, batch.has_new, batch.is_due)
+
+    def go_on(self, record: Record, *, until: float = math.inf) -> Ran:
+        """Run an event that waited and can go on, and what waits behind it, as run() does."""
+        item = self.read(record)
+        with self._batch(item.inbox_id, until=until) as (batch, held):
+            batch.go_on(item, held)
+        return Ran(0, batch.has_new, batch.is_due)
+
+    def first_due(self, places: Set[Placement]) -> Record | None:
+        """The first event of these partitions that waited behind a gap which has closed, if there is one."""
+        generation = self._building
+        if generation is None:
+            generation = live_generation(self.consumer.name, using=self.consumer.using)
+        stored = first_due(self.consumer, generation=generation, places=places)
+        return None if stored is None else stored_record(stored)
+
+    @contextmanager
+    def _batch(self, suspect: UUID | None, *, until: float) -> Iterator[tuple[Batch, Held]]:
+        """One transaction. What fails in it is the suspect's doing, unless the batch says whose."""
+        self._suspect = suspect
+        batch = Batch(self.consumer, self._condemned, self._watch, until=until)
         try:
             with atomic(using=self.consumer.using), self._publishing():
                 end_when_idle(after=self._idle_limit(), using=self.consumer.using)
-                new = batch.run([*items.values()], hold(self.consumer, building=self._building))
+                yield batch, hold(self.consumer, building=self._building)
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.
             self._suspect = batch.handling or self._suspect
             raise
         self.pardon()
-        return new
 
     def _idle_limit(self) -> float:
         return frozen_after(limit_of(route) for route in self.consumer.routes.values())
@@ -109,204 +129,3 @@ class Processor:
     def pardon(self) -> None:
         """Condemn nothing any more: it is done, or the records went to an instance that judges for itself."""
         self._condemned.clear()
-
-
-class Batch:
-    """The state of one transaction: locked progress, parked keys, and the inbox rows to be."""
-
-    def __init__(
-        self, consumer: Consumer, condemned: dict[UUID, Verdict], watch: Watch = nullcontext
-    ) -> None:
-        self._consumer = consumer
-        self._condemned = condemned
-        self._watch = watch
-        self._claims: dict[UUID, Claim] = {}
-        self._numbers: dict[Key, int] = {}
-        self._moved: set[Key] = set()
-        self._parked: dict[Key, ParkCause] = {}
-        self._gathered: dict[Callable[[Any], None], tuple[Route, list[Delivery[Any]]]] = {}
-        self._gatherers: dict[Key, Callable[[Any], None]] = {}
-        self._alone = False
-        self.handling: UUID | None = None
-
-    def run(self, items: list[Item], generation: Held) -> int:
-        """Lock, handle each new event in order, claim. Returns how many were new."""
-        self._alone = len(items) == 1
-        self.begin({item.key for item in items if item.key is not None}, generation)
-        known = self._inbox.known([item.inbox_id for item in items])
-        new = [item for item in items if item.inbox_id not in known]
-        for item in mark_forgotten(new, inbox=self._inbox):
-            self._take(item)
-        self.finish()
-        return len(self._claims)
-
-    def begin(self, keys: set[Key], generation: Held, *, release: bool = False) -> None:
-        """Lock these keys. `release` keeps others from appending to what waits behind them."""
-        self._inbox = Inbox(
-            consumer=self._consumer.name,
-            generation=generation.number,
-            using=self._consumer.using,
-            inherits=generation.inherits,
-        )
-        self._aside = Aside(self._inbox, using=self._consumer.using)
-        self._numbers = self._inbox.lock_keys(keys)
-        self._parked = self._inbox.parked(keys, alone=release)
-
-    def finish(self) -> None:
-        """Write down how far the keys have come, and what became of the events."""
-        self._hand_over()
-        self._aside.flush()
-        self._inbox.advance({key: self._numbers[key] for key in self._moved})
-        self._inbox.claim([*self._claims.values()])
-
-    def _take(self, item: Item) -> None:
-        cause = None if item.key is None else self._parked.get(item.key)
-        if item.key is not None and cause is ParkCause.GAP and self._continues(item):
-            outcome = self._handle(item)
-            self._claim(item, outcome)
-            if outcome is not Outcome.DEAD:
-                self._drain(item.key)
-        elif cause is not None:
-            self._wait(item)
-        elif self._leaves_gap(item):
-            self._park(item, ParkCause.GAP)
-            self._wait(item)
-        else:
-            self._claim(item, self._handle(item))
-
-    def _claim(self, item: Item, outcome: Outcome) -> None:
-        self._claims[item.inbox_id] = item.claim(outcome)
-
-    def _continues(self, item: Item) -> bool:
-        """Whether this is the very next event of its key."""
-        return item.key is not None and item.number == self._numbers.get(item.key, 0) + 1
-
-    def _leaves_gap(self, item: Item) -> bool:
-        """Whether events of its key are missing before it. The first sight of a key is its baseline."""
-        if item.key is None or item.number is None or item.key not in self._numbers:
-            return False
-        return item.number > self._numbers[item.key] + 1
-
-    def _handle(self, item: Item) -> Outcome:
-        """Run the event's effect, or set it aside."""
-        verdict = self._condemned.get(item.inbox_id) or self._fault_of(item)
-        if verdict is not None and isinstance(verdict.end, Park):
-            self._bury(item, verdict)
-            return Outcome.DEAD
-        if item.key is not None and item.number is not None:
-            self._reach(item.key, item.number)
-        if verdict is not None and isinstance(verdict.end, Discard):
-            self._aside.discard(item, verdict.error, reason=verdict.end.reason)
-            return Outcome.DISCARDED
-        if item.route is None:
-            return Outcome.UNHANDLED
-        self._call(item, item.route)
-        return Outcome.PROCESSED
-
-    def _reach(self, key: Key, number: int) -> None:
-        """The key has come to this number, if it has not come further."""
-        self._numbers[key] = max(number, self._numbers.get(key, 0))
-        self._moved.add(key)
-
-    def _bury(self, item: Item, verdict: Verdict) -> None:
-        """Write the event's dead letter and park its key."""
-        self._aside.bury(item, verdict.error, attempts=verdict.attempts)
-        if item.key is not None and item.number is not None and item.key not in self._numbers:
-            self._reach(item.key, item.number - 1)  # the key has been seen, from here on
-        self._park(item, ParkCause.DEAD_LETTER)
-
-    def _call(self, item: Item, route: Route) -> None:
-        """Give the event to its handler, or put it on the handler's list."""
-        delivery = item.delivery(generation=self._inbox.generation)
-        if item.key is not None and self._gatherers.get(item.key, route.handler) != route.handler:
-            self._hand_over()  # an earlier event of the key is on another handler's list
-        if route.batched and not self._alone:
-            self._gathered.setdefault(route.handler, (route, []))[1].append(delivery)
-            if item.key is not None:
-                self._gatherers[item.key] = route.handler
-            return
-        self.handling = item.inbox_id
-        with self._guarded(route):
-            if route.batched:  # by itself, so that a failure has one to blame, also of those a gap releases
-                route.handler([delivery])
-            else:
-                with following(delivery):
-                    route.handler(delivery)
-        self.handling = None
-
-    def _hand_over(self) -> None:
-        """Call the handlers that take lists with what was gathered for them."""
-        gathered, self._gathered = self._gathered, {}
-        self._gatherers.clear()
-        for route, deliveries in gathered.values():
-            with self._guarded(route):
-                route.handler(deliveries)
-
-    @contextmanager
-    def _guarded(self, route: Route) -> Iterator[None]:
-        """A handler's call: within the transaction, and within its limit."""
-        with fenced(using=self._consumer.using), self._watch(route):
-            yield
-
-    def _fault_of(self, item: Item) -> Verdict | None:
-        """What keeps the event from any handler."""
-        fault: Exception | None = item.fault
-        if fault is None and self._is_late(item):
-            fault = LateEvent(
-                f"Event {item.number} of key {item.key and item.key[1]!r} came when"
-                f" {self._numbers[item.key or ('', '')]} had been processed."
-            )
-        if fault is None:
-            return None
-        return Verdict(fault, 1, ending(declared_for(fault, self._consumer.on_error) or Park()))
-
-    def _is_late(self, item: Item) -> bool:
-        """Whether its place in the key has been passed, without its id being known."""
-        if item.key is None or item.number is None:
-            return False
-        return item.number <= self._numbers.get(item.key, 0)
-
-    def _wait(self, item: Item) -> None:
-        """Keep the event until its key is released."""
-        assert item.key is not None  # noqa: S101  (only a key is parked)
-        self._aside.wait(item, key=item.key)
-        self._claim(item, Outcome.PARKED)
-
-    def _park(self, item: Item, cause: ParkCause) -> None:
-        if item.key is not None:
-            self._aside.park(item, key=item.key, cause=cause)
-            self._parked[item.key] = cause
-
-    def _drain(self, key: Key) -> None:
-        """Run what waited behind the gap that has just closed, up to the next gap or dead letter."""
-        self._aside.flush()
-        while (stored := self._next_waiting(key)) is not None:
-            if self._run_waiting(stored) is Outcome.DEAD:
-                return
-        if not self._waiting(key).exists():
-            self._unpark(key)
-
-    def _waiting(self, key: Key) -> QuerySet[WaitingEvent]:
-        return WaitingEvent.objects.using(self._consumer.using).filter(
-            consumer=self._inbox.consumer, generation=self._inbox.generation, topic=key[0], key=key[1]
-        )
-
-    def _next_waiting(self, key: Key) -> WaitingEvent | None:
-        """The first that need not wait: the next number, one that is late, or one that has no number."""
-        next_number = self._numbers.get(key, 0) + 1
-        return self._waiting(key).filter(Q(number=None) | Q(number__lte=next_number)).order_by("id").first()
-
-    def _run_waiting(self, stored: WaitingEvent) -> Outcome:
-        """Handle an event that has waited."""
-        item = read_item(stored_record(stored), consumer=self._consumer, now=stored.received_at)
-        outcome = self._handle(item)
-        stored.delete()
-        if item.inbox_id in self._claims:  # it came, and was put to wait, in this very batch
-            self._claim(item, outcome)
-        else:
-            self._inbox.settle(item.inbox_id, outcome)
-        return outcome
-
-    def _unpark(self, key: Key) -> None:
-        self._inbox.unpark(key)
-        del self._parked[key]

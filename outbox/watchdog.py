@@ -39,7 +39,17 @@ def limit_of(route: Route) -> float:
 
 def frozen_after(limits: Iterable[float]) -> float:
     """Seconds without a statement after which no handler of these limits can be at work any more."""
-    return max(limit + 2 * grace(limit) for limit in limits)
+    return max((limit + 2 * grace(limit) for limit in limits), default=0.0)
+
+
+def longest_calls(routes: Iterable[Route]) -> float:
+    """Seconds that a batch may take for the calls to come once it begins no further event.
+
+    Of one event, and of each handler for which it has gathered a list.
+    """
+    routes = sorted(routes, key=limit_of)
+    lists = {route.handler: frozen_after([limit_of(route)]) for route in routes if route.batched}
+    return frozen_after(map(limit_of, routes)) + sum(lists.values())
 
 
 logger = logging.getLogger(__name__)

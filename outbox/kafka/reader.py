@@ -13,6 +13,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from outbox.kafka.base import BrokerError, Placement, Record, Stretch, client_options, known
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Milliseconds without a sign of life after which Kafka gives the partitions to others.
+SESSION = 6_000
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,8 @@ def member_name() -> str:
 class GroupReader:
     """A member of a consumer group. Offsets are committed only when told; partitions move cooperatively.
 
-    mark_ends  notice where partitions end, for take_ends()
+    poll_within  seconds from one poll() to the next after which Kafka gives the partitions to others
+    mark_ends    notice where partitions end, for take_ends()
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class GroupReader:
         topics: list[str],
         on_lost: Callable[[set[Placement]], None],
         on_gained: Callable[[set[Placement]], None] = lambda _: None,
+        poll_within: float = 300.0,
         mark_ends: bool = False,
     ) -> None:
         self._on_lost, self._on_gained = on_lost, on_gained
@@ -55,7 +59,8 @@ class GroupReader:
                     "enable.auto.offset.store": False,
                     "auto.offset.reset": "earliest",
                     "isolation.level": "read_committed",
-                    "session.timeout.ms": 6_000,
+                    "session.timeout.ms": SESSION,
+                    "max.poll.interval.ms": max(round(poll_within * 1_000), SESSION),
                     "heartbeat.interval.ms": 2_000,
                     "fetch.wait.max.ms": 100,
                     "fetch.error.backoff.ms": 50,

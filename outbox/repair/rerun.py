@@ -12,6 +12,7 @@ from django.db.models import F, QuerySet
 
 from outbox import clock
 from outbox.aside import storable
+from outbox.batch import Batch, Verdict
 from outbox.buffer import atomic
 from outbox.config import config
 from outbox.context import building as while_building
@@ -22,7 +23,6 @@ from outbox.inbox import Key
 from outbox.item import Item, decode_headers, read_item, stored_record
 from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
 from outbox.policies import Park, Retry, Wait, ending
-from outbox.processor import Batch, Verdict
 from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result

@@ -124,6 +124,7 @@ class Deliveries:
     def __init__(self, records: list[Record], stop: threading.Event) -> None:
         self._records, self._stop = records, stop
         self._left = {(one.topic, one.partition): one.offset + 1 for one in records}
+        self._places = set(self._left)
         self._begun = False
 
     def __call__(self, kafka: object, *, on_gained: Callable[[set[Placement]], None], **_: object) -> Any:
@@ -145,6 +146,9 @@ class Deliveries:
         for place, offset in offsets.items():
             if self._left.get(place, offset + 1) <= offset:
                 del self._left[place]
+
+    def assignment(self) -> set[Placement]:
+        return self._places
 
     def nothing(self, *_: object) -> dict[Placement, int]:
         return {}

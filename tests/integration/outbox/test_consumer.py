@@ -2,18 +2,22 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from pytest_django import Settings
 
 from outbox import NonRecoverable, registry
 from outbox.aside import Aside
 from outbox.config import config
+from outbox.consumer_models import PartitionOwner
 from outbox.errors import OverlappingConsumer
 from outbox.kafka import Cluster, Record
-from outbox.models import DeadLetter, InboxEntry, WaitingEvent
+from outbox.models import DeadLetter, InboxEntry, ParkedKey, WaitingEvent
+from outbox.processor import Processor
+from outbox.registry import Route
 from tests.engine import new_topic, send, until
 from tests.integration.outbox.listeners import Listener, instance, members, notes
 
@@ -192,3 +196,42 @@ def test_it_stops_in_the_middle_of_a_wait(listener: Listener) -> None:
     listener.fail = lambda _: None
     with instance(listener):
         until(lambda: listener.processed() == 1)
+
+
+def test_a_batch_that_takes_longer_than_kafka_waits_loses_no_partition(
+    listener: Listener, settings: Settings
+) -> None:
+    """It waits for three times half a second and the longest that a call may take: ten and a half."""
+    settings.OUTBOX = {**settings.OUTBOX, "BATCH_SECONDS": 0.5}
+    config.cache_clear()
+    never = threading.Event()
+    listener.fail = lambda text: KeyError(text) if never.wait(0.8) else None
+    listener.consumer.routes[listener.event.type] = Route(
+        listener.event, listener.handle, limit=timedelta(seconds=1)
+    )
+    texts = [str(number) for number in range(16)]
+    send(*notes(listener, "a", *texts))
+    with instance(listener):
+        until(lambda: listener.calls)
+        owned = dict(PartitionOwner.objects.values_list("partition", "taken_at"))
+        until(lambda: listener.processed() == len(texts))
+        assert dict(PartitionOwner.objects.values_list("partition", "taken_at")) == owned
+        until(lambda: _committed(listener) == len(texts))
+        assert dict(PartitionOwner.objects.values_list("partition", "taken_at")) == owned
+    assert listener.calls == texts
+
+
+def _committed(listener: Listener) -> int:
+    return Cluster(config().kafka).committed(listener.consumer.name).get((listener.topic.name, 0), 0)
+
+
+def test_what_another_instance_had_no_time_for_is_gone_on_with(listener: Listener) -> None:
+    """It closed a gap, and was stopped before what waited behind that had its turn."""
+    one, two, three, four = notes(listener, "a", "1", "2", "3", "4")
+    processor = Processor(listener.consumer)
+    processor.run([one, three, four])
+    assert processor.run([two], until=0.0).is_due
+    with instance(listener):
+        until(lambda: listener.processed() == 4)
+    assert listener.calls == ["1", "2", "3", "4"]
+    assert not ParkedKey.objects.exists()

@@ -3,6 +3,7 @@
 import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -295,6 +296,55 @@ def test_what_waited_behind_a_gap_is_judged_by_itself(service: Service) -> None:
     assert (parked.cause, parked.event_id) == ("dead_letter", letter.event_id)
     assert [event.number for event in WaitingEvent.objects.all()] == [4]
     assert service.outcomes() == {"processed": 2, "dead": 1, "parked": 1}
+
+
+def test_what_there_is_no_time_for_is_left_to_the_next_batch(service: Service) -> None:
+    """The time is over when the batch begins: it does one event all the same, and says how far it came."""
+    (known,) = notes("k", "known")
+    service.run(known)
+    one, two, three = notes("a", "1", "2", "3")
+    ran = service.processor.run([known, one, known, one, two, three], until=0.0)
+    assert (ran.done, ran.new) == (4, True)
+    assert service.heard() == ["known", "1"]
+    ran = service.processor.run([two, three])
+    assert (ran.done, ran.is_due) == (2, False)
+    assert service.heard() == ["known", "1", "2", "3"]
+    assert service.outcomes() == {"processed": 4}
+
+
+def test_what_waited_goes_on_in_order_when_there_was_no_time_for_it(service: Service) -> None:
+    one, two, three, four, five, seven = (
+        notes("a", str(number), first=number)[0] for number in (1, 2, 3, 4, 5, 7)
+    )
+    place = {(one.topic, one.partition)}
+    plain = record_of(Noted(about="a", text="plain"), number=None, offset=9)
+    service.run(one, three, four, plain)
+    assert service.processor.first_due(place) is None
+    assert service.processor.run([two], until=0.0).is_due
+    service.run(five, seven)  # they wait behind the rest
+    assert service.heard() == ["1", "2"]
+    assert service.processor.first_due({(one.topic, one.partition + 1)}) is None
+    for text in ("3", "4", "plain"):
+        due = service.processor.first_due(place)
+        assert due is not None
+        assert service.processor.go_on(due, until=0.0).is_due
+        assert service.heard()[-1] == text
+    due = service.processor.first_due(place)
+    assert due is not None
+    assert not service.processor.go_on(due).is_due
+    assert service.heard() == ["1", "2", "3", "4", "plain", "5"]
+    assert service.processor.first_due(place) is None
+    service.run(*notes("a", "6", first=6))
+    assert service.heard()[-2:] == ["6", "7"]
+    assert not ParkedKey.objects.exists()
+
+
+def test_what_waited_where_nobody_would_look_for_it_goes_on_at_once(service: Service) -> None:
+    """Its key has moved to another partition meanwhile, which another instance may read."""
+    one, two, three = notes("a", "1", "2", "3")
+    service.run(one, three)
+    assert not service.processor.run([replace(two, partition=5)], until=0.0).is_due
+    assert service.heard() == ["1", "2", "3"]
 
 
 def test_what_cannot_be_numbered_is_released_with_its_key(service: Service) -> None:

@@ -31,7 +31,7 @@ from outbox.errors import HistoryGone, NotAProjection, NothingToAbandon, Publish
 from outbox.generations import generations_of, hold_live, live_generation
 from outbox.kafka import BrokerError, Cluster, GroupReader, Record
 from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, ParkedKey, WaitingEvent
-from outbox.processor import Processor
+from outbox.processor import Processor, Ran
 from outbox.rebuild import Progress, Rebuild
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
 
@@ -330,10 +330,10 @@ def test_a_partition_that_was_lost_with_work_in_hand_counts_as_not_reached(
     away.set()
     run = Processor.run
 
-    def run_or_fail(self: Processor, records: list[Record]) -> int:
+    def run_or_fail(self: Processor, records: list[Record], **how: float) -> Ran:
         if away.is_set():
             raise OperationalError("the database is away")
-        return run(self, records)
+        return run(self, records, **how)
 
     monkeypatch.setattr(Processor, "run", run_or_fail)
     workers: list[ConsumerWorker] = []

@@ -1,0 +1,278 @@
+"""The state of one transaction of a consumer: what is locked, handled, set aside and claimed in it."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from outbox.aside import Aside
+from outbox.context import following
+from outbox.delivery import Delivery
+from outbox.errors import LateEvent
+from outbox.fence import fenced
+from outbox.forgetting import mark_forgotten
+from outbox.generations import Held
+from outbox.inbox import Claim, Inbox, Key
+from outbox.item import Item, read_item, stored_record
+from outbox.kafka import Record
+from outbox.models import Outcome, ParkCause, WaitingEvent
+from outbox.policies import Discard, Park, declared_for, ending
+from outbox.registry import Consumer, Route
+
+Watch = Callable[[Route], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an event is not to be handled, after how many attempts, and what becomes of it instead."""
+
+    error: Exception
+    attempts: int
+    end: Park | Discard
+
+
+class Batch:
+    """The state of one transaction: locked progress, parked keys, and the inbox rows to be.
+
+    until     by the monotonic clock, when no further event is begun; the first always is
+    is_due    whether events that waited can go on, and were not begun for want of time
+    handling  the event that is in its handler's hands, or failed there
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        condemned: dict[UUID, Verdict],
+        watch: Watch = nullcontext,
+        *,
+        until: float = math.inf,
+    ) -> None:
+        self._consumer = consumer
+        self._condemned = condemned
+        self._watch = watch
+        self._until = until
+        self._has_begun = False
+        self._claims: dict[UUID, Claim] = {}
+        self._numbers: dict[Key, int] = {}
+        self._moved: set[Key] = set()
+        self._parked: dict[Key, ParkCause] = {}
+        self._gathered: dict[Callable[[Any], None], tuple[Route, list[Delivery[Any]]]] = {}
+        self._gatherers: dict[Key, Callable[[Any], None]] = {}
+        self._alone = False
+        self.is_due = False
+        self.handling: UUID | None = None
+
+    @property
+    def has_new(self) -> bool:
+        """Whether the inbox did not know one of the events."""
+        return bool(self._claims)
+
+    def run(self, items: list[Item], generation: Held) -> Record | None:
+        """Lock, handle each new event in order, claim. The record at which the time was over, if it was."""
+        self._alone = len(items) == 1
+        self.begin({item.key for item in items if item.key is not None}, generation)
+        known = self._inbox.known([item.inbox_id for item in items])
+        new = [item for item in items if item.inbox_id not in known]
+        left = None
+        for item in mark_forgotten(new, inbox=self._inbox):
+            if self._is_over():
+                left = item.record
+                break
+            self._take(item)
+        self.finish()
+        return left
+
+    def go_on(self, item: Item, generation: Held) -> None:
+        """Run what waits behind a gap that has closed; the first of it is, or was, this item."""
+        assert item.key is not None  # noqa: S101  (only a key is parked)
+        self._alone = True  # whatever fails has one event to blame
+        self.begin({item.key}, generation)
+        if self._parked.get(item.key) is ParkCause.GAP:
+            self._drain(item.key, item.record.partition)
+        self.finish()
+
+    def begin(self, keys: set[Key], generation: Held, *, release: bool = False) -> None:
+        """Lock these keys. `release` keeps others from appending to what waits behind them."""
+        self._inbox = Inbox(
+            consumer=self._consumer.name,
+            generation=generation.number,
+            using=self._consumer.using,
+            inherits=generation.inherits,
+        )
+        self._aside = Aside(self._inbox, using=self._consumer.using)
+        self._numbers = self._inbox.lock_keys(keys)
+        self._parked = self._inbox.parked(keys, alone=release)
+
+    def finish(self) -> None:
+        """Write down how far the keys have come, and what became of the events."""
+        self._hand_over()
+        self._aside.flush()
+        self._inbox.advance({key: self._numbers[key] for key in self._moved})
+        self._inbox.claim([*self._claims.values()])
+
+    def _take(self, item: Item) -> None:
+        cause = None if item.key is None else self._parked.get(item.key)
+        if item.key is not None and cause is ParkCause.GAP and self._continues(item):
+            outcome = self._handle(item)
+            self._claim(item, outcome)
+            if outcome is not Outcome.DEAD:
+                self._drain(item.key, item.record.partition)
+        elif cause is not None:
+            self._wait(item)
+        elif self._leaves_gap(item):
+            self._park(item, ParkCause.GAP)
+            self._wait(item)
+        else:
+            self._claim(item, self._handle(item))
+
+    def _is_over(self) -> bool:
+        return self._has_begun and time.monotonic() >= self._until
+
+    def _claim(self, item: Item, outcome: Outcome) -> None:
+        self._claims[item.inbox_id] = item.claim(outcome)
+
+    def _continues(self, item: Item) -> bool:
+        """Whether this is the very next event of its key."""
+        return item.key is not None and item.number == self._numbers.get(item.key, 0) + 1
+
+    def _leaves_gap(self, item: Item) -> bool:
+        """Whether events of its key are missing before it. The first sight of a key is its baseline."""
+        if item.key is None or item.number is None or item.key not in self._numbers:
+            return False
+        return item.number > self._numbers[item.key] + 1
+
+    def _handle(self, item: Item) -> Outcome:
+        """Run the event's effect, or set it aside."""
+        self._has_begun = True
+        verdict = self._condemned.get(item.inbox_id) or self._fault_of(item)
+        if verdict is not None and isinstance(verdict.end, Park):
+            self._bury(item, verdict)
+            return Outcome.DEAD
+        if item.key is not None and item.number is not None:
+            self._reach(item.key, item.number)
+        if verdict is not None and isinstance(verdict.end, Discard):
+            self._aside.discard(item, verdict.error, reason=verdict.end.reason)
+            return Outcome.DISCARDED
+        if item.route is None:
+            return Outcome.UNHANDLED
+        self._call(item, item.route)
+        return Outcome.PROCESSED
+
+    def _reach(self, key: Key, number: int) -> None:
+        """The key has come to this number, if it has not come further."""
+        self._numbers[key] = max(number, self._numbers.get(key, 0))
+        self._moved.add(key)
+
+    def _bury(self, item: Item, verdict: Verdict) -> None:
+        """Write the event's dead letter and park its key."""
+        self._aside.bury(item, verdict.error, attempts=verdict.attempts)
+        if item.key is not None and item.number is not None and item.key not in self._numbers:
+            self._reach(item.key, item.number - 1)  # the key has been seen, from here on
+        self._park(item, ParkCause.DEAD_LETTER)
+
+    def _call(self, item: Item, route: Route) -> None:
+        """Give the event to its handler, or put it on the handler's list."""
+        delivery = item.delivery(generation=self._inbox.generation)
+        if item.key is not None and self._gatherers.get(item.key, route.handler) != route.handler:
+            self._hand_over()  # an earlier event of the key is on another handler's list
+        if route.batched and not self._alone:
+            self._gathered.setdefault(route.handler, (route, []))[1].append(delivery)
+            if item.key is not None:
+                self._gatherers[item.key] = route.handler
+            return
+        self.handling = item.inbox_id
+        with self._guarded(route):
+            if route.batched:  # by itself, so that a failure has one to blame, also of those a gap releases
+                route.handler([delivery])
+            else:
+                with following(delivery):
+                    route.handler(delivery)
+        self.handling = None
+
+    def _hand_over(self) -> None:
+        """Call the handlers that take lists with what was gathered for them."""
+        gathered, self._gathered = self._gathered, {}
+        self._gatherers.clear()
+        for route, deliveries in gathered.values():
+            with self._guarded(route):
+                route.handler(deliveries)
+
+    @contextmanager
+    def _guarded(self, route: Route) -> Iterator[None]:
+        """A handler's call: within the transaction, and within its limit."""
+        with fenced(using=self._consumer.using), self._watch(route):
+            yield
+
+    def _fault_of(self, item: Item) -> Verdict | None:
+        """What keeps the event from any handler."""
+        fault: Exception | None = item.fault
+        if fault is None and self._is_late(item):
+            fault = LateEvent(
+                f"Event {item.number} of key {item.key and item.key[1]!r} came when"
+                f" {self._numbers[item.key or ('', '')]} had been processed."
+            )
+        if fault is None:
+            return None
+        return Verdict(fault, 1, ending(declared_for(fault, self._consumer.on_error) or Park()))
+
+    def _is_late(self, item: Item) -> bool:
+        """Whether its place in the key has been passed, without its id being known."""
+        if item.key is None or item.number is None:
+            return False
+        return item.number <= self._numbers.get(item.key, 0)
+
+    def _wait(self, item: Item) -> None:
+        """Keep the event until its key is released."""
+        assert item.key is not None  # noqa: S101  (only a key is parked)
+        self._aside.wait(item, key=item.key)
+        self._claim(item, Outcome.PARKED)
+
+    def _park(self, item: Item, cause: ParkCause) -> None:
+        if item.key is not None:
+            self._aside.park(item, key=item.key, cause=cause)
+            self._parked[item.key] = cause
+
+    def _drain(self, key: Key, partition: int) -> None:
+        """Run what waited behind the gap that has closed, up to the next gap or dead letter, or to the time.
+
+        Who reads the partition goes on with what is left. Of another one nobody would look for it.
+        """
+        self._aside.flush()
+        while (stored := self._next_waiting(key)) is not None:
+            if self._is_over() and stored.partition == partition:
+                self.is_due = True
+                return
+            if self._run_waiting(stored) is Outcome.DEAD:
+                return
+        if not self._waiting(key).exists():
+            self._unpark(key)
+
+    def _waiting(self, key: Key) -> QuerySet[WaitingEvent]:
+        return WaitingEvent.objects.using(self._consumer.using).filter(
+            consumer=self._inbox.consumer, generation=self._inbox.generation, topic=key[0], key=key[1]
+        )
+
+    def _next_waiting(self, key: Key) -> WaitingEvent | None:
+        """The first that need not wait: the next number, one that is late, or one that has no number."""
+        next_number = self._numbers.get(key, 0) + 1
+        return self._waiting(key).filter(Q(number=None) | Q(number__lte=next_number)).order_by("id").first()
+
+    def _run_waiting(self, stored: WaitingEvent) -> Outcome:
+        """Handle an event that has waited."""
+        item = read_item(stored_record(stored), consumer=self._consumer, now=stored.received_at)
+        outcome = self._handle(item)
+        stored.delete()
+        if item.inbox_id in self._claims:  # it came, and was put to wait, in this very batch
+            self._claim(item, outcome)
+        else:
+            self._inbox.settle(item.inbox_id, outcome)
+        return outcome
+
+    def _unpark(self, key: Key) -> None:
+        self._inbox.unpark(key)
+        del self._parked[key]
