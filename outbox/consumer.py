@@ -151,7 +151,7 @@ class ConsumerWorker:
                 if self._must_wait(batch, error):
                     return
             else:
-                self._suspects.end(batch[0], new=ran.new)
+                self._suspects.end(batch[0], new=ran.new and not ran.is_due)
                 self._may_be_due |= ran.is_due
                 self._done(batch[: ran.done])
 
@@ -159,9 +159,11 @@ class ConsumerWorker:
         """One transaction, which leaves the time to poll again."""
         if died := self._suspects.begin(batch[0]):
             self._processor.condemn(died, attempts=DEATHS, end=ending(self._policy(died)), record=batch[0])
+        # What waited behind a gap that a suspect closes is run alone as well, each when it has been marked.
+        until = 0.0 if self._suspects.suspects(batch[0]) else self._turn_ends()
         if is_due:
-            return self._processor.go_on(batch[0], until=self._turn_ends())
-        return self._processor.run(batch, until=self._turn_ends())
+            return self._processor.go_on(batch[0], until=until)
+        return self._processor.run(batch, until=until)
 
     def _turn_ends(self) -> float:
         """When no further event is to be begun before the next poll, by the monotonic clock."""

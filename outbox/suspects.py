@@ -110,12 +110,16 @@ class Suspects:
         except DatabaseError as error:
             logger.warning("%s: could not let go of its partitions: %s", self._group, error)
 
+    def suspects(self, record: Record) -> bool:
+        """Whether its event is to be run alone."""
+        return (record.topic, record.partition) in self._left
+
     def cut(self, records: list[Record]) -> list[Record]:
         """As many of these records as may be run together: a suspect alone, others up to the next suspect."""
         if not self._left:
             return records
         for count, record in enumerate(records):
-            if (record.topic, record.partition) in self._left:
+            if self.suspects(record):
                 return records[: max(1, count)]
         return records
 

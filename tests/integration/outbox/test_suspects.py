@@ -93,6 +93,34 @@ def test_the_event_that_kills_its_process_is_set_aside_after_three_deaths(start:
     assert not PartitionOwner.objects.exists()
 
 
+def test_of_events_that_a_gap_held_back_the_one_that_kills_is_blamed(start: Start) -> None:
+    """Not the one that closed the gap: that is innocent, and is processed."""
+    topic, consumer = new_topic(partitions=2), f"deadly-{uuid4().hex[:8]}"
+    event = noted_on(topic)
+
+    def note(number: int) -> Record:
+        return record_of(event(about="a", text="kill" if number == 33 else ""), number=number)
+
+    send(note(1), *map(note, range(3, 41)), note(2), note(41))
+    deaths = 0
+
+    def done() -> bool:
+        outcomes = InboxEntry.objects.filter(consumer=consumer).values_list("outcome", flat=True)
+        return Counter(outcomes) == {"processed": 32, "dead": 1, "parked": 8}
+
+    while not done():
+        process = start(topic, consumer)
+        until(partial(_ended_or, process, done), seconds=90)
+        deaths += process.poll() is not None
+        assert deaths <= DEATHS
+    assert deaths == DEATHS
+    letter = DeadLetter.objects.get()
+    assert (letter.cause, letter.number, letter.attempts) == ("ProcessDied", 33, DEATHS)
+    assert ParkedKey.objects.get().event_id == letter.event_id
+    process.terminate()
+    assert process.wait(30) == 0
+
+
 def test_a_healthy_instance_marks_nothing_and_leaves_nothing(listener: Listener) -> None:
     with instance(listener):
         send(*notes(listener, "a", *map(str, range(50))))
