@@ -12,14 +12,16 @@ from django.db.models import Q, QuerySet
 
 from outbox.aside import Aside
 from outbox.context import following
+from outbox.decisions import as_decided
 from outbox.delivery import Delivery
+from outbox.envelope import sequence_of
 from outbox.errors import LateEvent
 from outbox.fence import fenced
 from outbox.forgetting import mark_forgotten
 from outbox.generations import Held
 from outbox.inbox import Claim, Inbox, Key
 from outbox.item import Item, read_item, stored_record
-from outbox.kafka import Record
+from outbox.kafka import Header, Record
 from outbox.models import Outcome, ParkCause, WaitingEvent
 from outbox.policies import Discard, Park, declared_for, ending
 from outbox.registry import Consumer, Route
@@ -79,7 +81,7 @@ class Batch:
         known = self._inbox.known([item.inbox_id for item in items])
         new = [item for item in items if item.inbox_id not in known]
         left = None
-        for item in mark_forgotten(new, inbox=self._inbox):
+        for item in self._as_decided(mark_forgotten(new, inbox=self._inbox)):
             if self._is_over():
                 left = item.record
                 break
@@ -98,6 +100,7 @@ class Batch:
 
     def begin(self, keys: set[Key], generation: Held, *, release: bool = False) -> None:
         """Lock these keys. `release` keeps others from appending to what waits behind them."""
+        self._is_building = generation.is_building
         self._inbox = Inbox(
             consumer=self._consumer.name,
             generation=generation.number,
@@ -114,6 +117,11 @@ class Batch:
         self._aside.flush()
         self._inbox.advance({key: self._numbers[key] for key in self._moved})
         self._inbox.claim([*self._claims.values()])
+
+    def _as_decided(self, items: list[Item]) -> list[Item]:
+        if not self._is_building or not items:
+            return items
+        return as_decided(items, consumer=self._consumer, building=self._inbox.generation)
 
     def _take(self, item: Item) -> None:
         cause = None if item.key is None else self._parked.get(item.key)
@@ -149,6 +157,10 @@ class Batch:
     def _handle(self, item: Item) -> Outcome:
         """Run the event's effect, or set it aside."""
         self._has_begun = True
+        if item.given_up:
+            if item.key is not None:
+                self._pass(item.key, item.number, item.record.headers)
+            return Outcome.DISCARDED
         verdict = self._condemned.get(item.inbox_id) or self._fault_of(item)
         if verdict is not None and isinstance(verdict.end, Park):
             self._bury(item, verdict)
@@ -162,6 +174,12 @@ class Batch:
             return Outcome.UNHANDLED
         self._call(item, item.route)
         return Outcome.PROCESSED
+
+    def _pass(self, key: Key, number: int | None, headers: list[Header]) -> None:
+        """Go on as if the event had been handled. Of an unreadable one its number counts where it fits."""
+        claimed = sequence_of(headers) if number is None else number
+        if claimed is not None and (number is not None or claimed == self._numbers.get(key, 0) + 1):
+            self._reach(key, claimed)
 
     def _reach(self, key: Key, number: int) -> None:
         """The key has come to this number, if it has not come further."""
@@ -222,7 +240,7 @@ class Batch:
 
     def _is_late(self, item: Item) -> bool:
         """Whether its place in the key has been passed, without its id being known."""
-        if item.key is None or item.number is None:
+        if item.key is None or item.number is None or item.may_be_late:
             return False
         return item.number <= self._numbers.get(item.key, 0)
 
@@ -265,6 +283,7 @@ class Batch:
     def _run_waiting(self, stored: WaitingEvent) -> Outcome:
         """Handle an event that has waited."""
         item = read_item(stored_record(stored), consumer=self._consumer, now=stored.received_at)
+        [item] = self._as_decided([item])
         outcome = self._handle(item)
         stored.delete()
         if item.inbox_id in self._claims:  # it came, and was put to wait, in this very batch

@@ -25,11 +25,13 @@ _BUILDER_CLASS = 0x6F627862
 class Held:
     """A generation that stays what it is until the commit.
 
-    inherits  retired generations whose inbox rows still speak for this one
+    inherits     retired generations whose inbox rows still speak for this one
+    is_building  it follows what operators have decided about events in those before it
     """
 
     number: int
     inherits: tuple[int, ...] = ()
+    is_building: bool = False
 
 
 def live_generation(consumer: str, *, using: str = DEFAULT_DB_ALIAS) -> int:
@@ -79,7 +81,7 @@ def hold_building(consumer: str, number: int, *, using: str) -> Held:
         )
         if sql.fetchone() is None:
             raise GenerationEnded(f"Generation {number} of {consumer} is not being built any more.")
-    return Held(number)
+    return Held(number, is_building=True)
 
 
 def take_building(consumer: str, number: int, *, using: str) -> None:

@@ -21,8 +21,10 @@ from outbox.structured import in_binary_mode
 class Item:
     """A record with what could be read of it.
 
-    fault  why it can never be processed: no CloudEvent, or data against the contract; else None
-    route  the handler of its type; None when this consumer handles no such type
+    fault        why it can never be processed: no CloudEvent, or data against the contract; else None
+    route        the handler of its type; None when this consumer handles no such type
+    given_up     an operator has discarded it: it is passed without an effect
+    may_be_late  an operator has it processed also when later events of its key have been
     """
 
     record: Record
@@ -33,6 +35,8 @@ class Item:
     event: Event | None
     fault: NonRecoverable | None
     received_at: datetime
+    given_up: bool = False
+    may_be_late: bool = False
 
     @property
     def number(self) -> int | None:

@@ -19,6 +19,7 @@ from outbox.generations import live_generation, take_building, take_live
 from outbox.kafka import BrokerError, Cluster, Placement, oldest_records
 from outbox.recovery import Family, backoff, family_of
 from outbox.registry import Consumer
+from outbox.repair.following import follow, is_to_follow
 from outbox.taking_over import COMMIT, TakeOver
 
 PAUSE = 0.2
@@ -190,6 +191,7 @@ class Rebuild:
             before = self._horizon(old, until=asked_at - CLOCKS)
             self._check_live_has(old, before, since=None)
             self._taking_over.ahead(old=old, before=before)
+            follow(self._consumer, building=self._number)
             with transaction.atomic(using=using):
                 with connections[using].cursor() as sql:
                     sql.execute("SET LOCAL lock_timeout = '10s'")
@@ -200,6 +202,8 @@ class Rebuild:
                 take_building(self._consumer.name, self._number, using=using)
                 self._check_live_has(old, before, since=since)
                 self._check_has_all(old, before, since=since)
+                if is_to_follow(self._consumer, building=self._number, since=since):
+                    raise NotYet("an operator has just decided about a dead letter")
                 succession.replace(self._consumer, new=self._number, before=before)
                 self._taking_over.rest(old=old, before=before)
         except NotYet as error:

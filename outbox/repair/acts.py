@@ -22,7 +22,7 @@ class Via(models.TextChoices):
     ADMIN = "admin"
     COMMAND = "command"
     PYTHON = "python"
-    WORKER = "worker"  # nobody: released keys are gone on with
+    WORKER = "worker"  # nobody: what was released is gone on with, what was decided is followed
 
 
 class Result(models.TextChoices):

@@ -16,7 +16,6 @@ from outbox.batch import Batch, Verdict
 from outbox.buffer import atomic
 from outbox.config import config
 from outbox.context import building as while_building
-from outbox.envelope import sequence_of
 from outbox.errors import RepairRefused
 from outbox.generations import Held, hold
 from outbox.inbox import Key
@@ -44,7 +43,6 @@ class Rerun(Batch):
         super().__init__(consumer, condemned)
         self._alone = True  # whatever fails has one event to blame
         self._held, self._most = held, most
-        self._may_be_late: UUID | None = None
         self.begun: list[UUID] = []
         self.ran = 0
         self.died: Exception | None = None
@@ -86,9 +84,7 @@ class Rerun(Batch):
         item = self._item(letter, data)
         if item.fault is not None:
             self._condemned[letter.event_id] = Verdict(item.fault, letter.attempts + 1, Park())
-        if late:
-            self._may_be_late = letter.event_id
-        own_id, item = item.inbox_id, replace(item, inbox_id=letter.event_id)
+        own_id, item = item.inbox_id, replace(item, inbox_id=letter.event_id, may_be_late=late)
         repeated = own_id != letter.event_id and bool(self._inbox.known([own_id]))
         outcome = Outcome.PROCESSED if repeated else self._handle(item)
         if outcome is Outcome.DEAD:
@@ -102,13 +98,7 @@ class Rerun(Batch):
     def give_up(self, letter: DeadLetter) -> None:
         """Go on as if the letter's event had never come."""
         if letter.key is not None:
-            key = letter.topic, letter.key
-            claimed = sequence_of(decode_headers(letter.headers))
-            # Of an unreadable one its number is taken for true where it fits, and nowhere else.
-            if letter.number is not None:
-                self._reach(key, letter.number)
-            elif claimed is not None and claimed == self._numbers.get(key, 0) + 1:
-                self._reach(key, claimed)
+            self._pass((letter.topic, letter.key), letter.number, decode_headers(letter.headers))
         self._settle(letter, LetterState.DISCARDED, Outcome.DISCARDED)
 
     def skip_gap(self, key: Key) -> tuple[int, int] | None:
@@ -181,9 +171,6 @@ class Rerun(Batch):
     def _handle(self, item: Item) -> Outcome:
         self.begun.append(item.inbox_id)
         return super()._handle(item)
-
-    def _is_late(self, item: Item) -> bool:
-        return item.inbox_id != self._may_be_late and super()._is_late(item)
 
     def _bury(self, item: Item, verdict: Verdict) -> None:
         self.died = verdict.error

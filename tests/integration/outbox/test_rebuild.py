@@ -1,6 +1,8 @@
 """A projection is built again beside the live one and replaces it: nothing lost, nothing counted twice."""
 
+import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -33,6 +35,10 @@ from outbox.kafka import BrokerError, Cluster, GroupReader, Record
 from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, ParkedKey, WaitingEvent
 from outbox.processor import Processor, Ran
 from outbox.rebuild import Progress, Rebuild
+from outbox.repair import letters
+from outbox.repair.acts import Act, Operator
+from outbox.repair.following import is_to_follow
+from outbox.seeking import seek
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -202,6 +208,98 @@ def test_what_was_broken_is_healed_and_the_old_is_cleared_away(tally: Tally) -> 
     assert f"{tally.consumer.name}.generation-2" not in {group.group_id for group in groups}
     rebuild(tally)
     assert (tally.counts(), tally.states()) == ({"x": 7}, [(3, "live")])
+
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+ANNA = Operator("anna", "she knows why")
+
+
+def _text_of(letter: DeadLetter) -> str:
+    text: str = json.loads(bytes(letter.payload or b""))["text"]
+    return text
+
+
+def settle_all(tally: Tally) -> None:
+    """What an operator does about the open letters, by their texts."""
+    for letter in DeadLetter.objects.filter(consumer=tally.consumer.name, state="open").order_by("died_at"):
+        text = "" if letter.cause == "MalformedRecord" else _text_of(letter)
+        if text == "bad":
+            data = tally.event(about="a", text="good").to_json()
+            letters.replay(letter_id=letter.id, operator=ANNA, data=data)
+        elif letter.cause == "LateEvent":
+            letters.replay(letter_id=letter.id, operator=ANNA, late=True)
+        else:
+            letters.discard(letter_id=letter.id, operator=ANNA)
+
+
+def test_what_operators_decided_holds_in_every_generation_that_follows(tally: Tally) -> None:
+    """An event is corrected, one discarded, also an unreadable one, one run late, and one is skipped."""
+    tally.bad = {"bad", "worse"}
+    damaged = record_of(tally.event(about="c"), number=2, headers={"ce_time": b"yesterday"})
+    send_and_hear(
+        tally,
+        *[tally.record("a", text, number=number) for number, text in enumerate(("a1", "bad", "a3"), start=1)],
+        *[tally.record("b", text, number=number) for number, text in enumerate(("worse", "b2"), start=1)],
+        tally.record("c", "c1"),
+        damaged,
+        tally.record("c", "c3", number=3),
+        *[tally.record("d", f"d{number}", number=number, partition=1) for number in (7, 6, 8)],
+    )
+    settle_all(tally)
+    send(tally.record("e", "skipped"))
+    time.sleep(0.01)
+    seek(tally.consumer, to=datetime.now(UTC), skip="a test run wrote it")
+    expected = dict.fromkeys(("a1", "good", "a3", "b2", "c1", "c3", "d7", "d6", "d8"), 1)
+    assert tally.counts() == expected
+    for _ in range(2):
+        rebuild(tally)
+        assert tally.counts() == expected
+        assert not DeadLetter.objects.exists()
+        assert not ParkedKey.objects.exists()
+        outcomes = InboxEntry.objects.filter(consumer=tally.consumer.name).values_list("outcome", flat=True)
+        assert Counter(outcomes) == {"processed": 9, "discarded": 3}
+
+
+def test_a_correction_holds_for_what_waited_while_the_new_one_was_built(tally: Tally) -> None:
+    """The event that was corrected waits behind a gap that is closed by what comes after it."""
+    tally.bad = {"bad"}
+    send_and_hear(
+        tally,
+        *[tally.record("a", text, number=number) for number, text in ((1, "a1"), (3, "bad"), (2, "a2"))],
+    )
+    settle_all(tally)
+    rebuild(tally)
+    assert tally.counts() == {"a1": 1, "a2": 1, "good": 1}
+    assert not DeadLetter.objects.exists()
+
+
+def test_what_is_decided_while_the_new_one_is_built_holds_in_it(tally: Tally) -> None:
+    tally.bad = {"bad", "worse"}
+    send_and_hear(
+        tally, tally.record("a", "bad"), tally.record("a", "a2", number=2), tally.record("b", "worse")
+    )
+    new = succession.begin(tally.consumer)
+    with Running(lambda stop: ConsumerWorker(tally.consumer, stop=stop, building=new)):
+        until(lambda: tally.heard(generation=new) == 3)
+    assert not is_to_follow(tally.consumer, building=new, since=LONG_AGO)
+    for letter in DeadLetter.objects.filter(generation=1):
+        data = None if letter.key == "b" else tally.event(about="a", text="good").to_json()
+        act = letters.discard if data is None else partial(letters.replay, data=data)
+        act(letter_id=letter.id, operator=ANNA)
+    assert is_to_follow(tally.consumer, building=new, since=LONG_AGO)
+    rebuild(tally)
+    assert tally.states() == [(new, "live")]
+    assert tally.counts() == {"good": 1, "a2": 1}
+    assert not DeadLetter.objects.filter(state="open").exists()
+    acts = (
+        Act.objects.filter(generation=new, via="worker")
+        .order_by("id")
+        .values_list("who", "via", "act", "result")
+    )
+    assert list(acts) == [
+        ("anna", "worker", "replay", "replayed"),
+        ("anna", "worker", "discard", "discarded"),
+    ]
 
 
 def test_live_instances_go_on_with_the_new_generation_and_know_what_it_has_read(tally: Tally) -> None:
