@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from getpass import getuser
 
 from django.db import DatabaseError, connections
 
@@ -12,6 +13,7 @@ from outbox.errors import RebuildUnderWay
 from outbox.generations import become_builder, cease_building
 from outbox.kafka import BrokerError, Cluster
 from outbox.registry import Consumer
+from outbox.repair.acts import Operator
 from outbox.sessions import require_own
 
 PAUSE = 0.2
@@ -66,13 +68,17 @@ def clear(consumer: Consumer, *, settings: Config | None = None) -> int:
         return clear_away(consumer, settings=settings)
 
 
-def abandon(consumer: Consumer, *, settings: Config | None = None) -> list[int]:
+def abandon(
+    consumer: Consumer, *, operator: Operator | None = None, settings: Config | None = None
+) -> list[int]:
     """Remove the half-built generation, and those that were given up before; return their numbers.
+
+    operator  who asks, as the act says that is written down; the user of this machine when left out
 
     Raises NothingToAbandon when there is none, RebuildUnderWay, BrokerError: then the same call goes on.
     """
     with SoleBuilder(consumer):
-        numbers = succession.abandon(consumer)
+        numbers = succession.abandon(consumer, operator=operator or Operator(getuser()))
         clear_away(consumer, settings=settings)
     return numbers
 

@@ -16,6 +16,7 @@ from outbox.consumer_serializers import ConsumerOutput, ConsumerStateOutput, Pau
 from outbox.errors import UnknownConsumer
 from outbox.operating import OperatorsAct, once
 from outbox.registry import Consumer, get_consumer
+from outbox.repair.acts import Via
 
 
 class SeesEveryone(BasePermission):
@@ -71,7 +72,7 @@ class ConsumerPause(ConsumerCommand):
     def post(self, request: Request, name: str) -> Response:
         """Its instances process nothing from about a second later on. One that is paused stays as it is."""
         consumer = _consumer(name)
-        pausing.pause(consumer=consumer, by=request.user.get_username(), reason=_reason(request))
+        pausing.pause(consumer=consumer, **_asked(request))
         return _state(consumer)
 
 
@@ -83,7 +84,7 @@ class ConsumerResume(ConsumerCommand):
     def post(self, request: Request, name: str) -> Response:
         """Its instances go on where they were. One that is not paused goes on as it does."""
         consumer = _consumer(name)
-        pausing.resume(consumer=consumer, by=request.user.get_username(), reason=_reason(request))
+        pausing.resume(consumer=consumer, **_asked(request))
         return _state(consumer)
 
 
@@ -94,11 +95,15 @@ def _consumer(name: str) -> Consumer:
         raise NotFound(str(error)) from error
 
 
-def _reason(request: Request) -> str:
+def _asked(request: Request) -> dict[str, Any]:
+    """Who asks, why, and through which door."""
     given = PauseInput(data=request.data)
     given.is_valid(raise_exception=True)
-    reason: str = given.validated_data["reason"]
-    return reason
+    return {
+        "by": request.user.get_username(),
+        "reason": given.validated_data["reason"],
+        "via": Via.REST,
+    }
 
 
 def _state(consumer: Consumer) -> Response:

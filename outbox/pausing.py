@@ -9,10 +9,11 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import connections
+from django.db import connections, transaction
 
 from outbox.consumer_models import ConsumerState
 from outbox.registry import Consumer
+from outbox.repair.acts import Operator, Steered, Via, write_down_steering
 
 LOOK_SECONDS = 0.5
 ITSELF = "the consumer itself"
@@ -29,12 +30,13 @@ class Pause:
     reason: str
 
 
-def pause(*, consumer: Consumer, by: str, reason: str = "") -> Pause:
-    """Have every instance stop processing, within about a second and until `resume`.
+def pause(*, consumer: Consumer, by: str, reason: str = "", via: Via = Via.PYTHON) -> Pause:
+    """Have every instance stop processing, within about a second and until `resume`; written down as an act.
 
-    One that is paused already stays as it is: the answer says by whom.
+    One that is paused already stays as it is: the answer says by whom. Raises NothingSaid for nobody.
     """
-    with connections[consumer.using].cursor() as sql:
+    operator = Operator(by, reason, via)
+    with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
         sql.execute(
             "INSERT INTO outbox_consumer AS mine (name, paused_at, paused_by, reason)"
             " VALUES (%s, clock_timestamp(), %s, %s) ON CONFLICT (name) DO UPDATE"
@@ -43,22 +45,34 @@ def pause(*, consumer: Consumer, by: str, reason: str = "") -> Pause:
             [consumer.name, by, reason],
         )
         if sql.rowcount:
+            _write_down(operator, "pause", Steered.PAUSED, consumer)
             logger.warning("consumer %s is paused by %s: %s", consumer.name, by, reason or "no reason given")
     # Resumed in between, it has been paused all the same.
     return pause_of(consumer) or Pause(datetime.now().astimezone(), by, reason)
 
 
-def resume(*, consumer: Consumer, by: str, reason: str = "") -> bool:
-    """Have every instance go on, where it was; whether it was paused."""
-    with connections[consumer.using].cursor() as sql:
+def resume(*, consumer: Consumer, by: str, reason: str = "", via: Via = Via.PYTHON) -> bool:
+    """Have every instance go on, where it was; whether it was paused. Written down if it was.
+
+    Raises NothingSaid for nobody.
+    """
+    operator = Operator(by, reason, via)
+    with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
         sql.execute(
             "UPDATE outbox_consumer SET paused_at = NULL, paused_by = '', reason = '',"
             " resumed_at = clock_timestamp() WHERE name = %s AND paused_at IS NOT NULL",
             [consumer.name],
         )
-        if sql.rowcount:
+        was_paused = bool(sql.rowcount)
+        if was_paused:
+            _write_down(operator, "resume", Steered.RESUMED, consumer)
             logger.warning("consumer %s is resumed by %s: %s", consumer.name, by, reason or "no reason given")
-        return bool(sql.rowcount)
+        return was_paused
+
+
+def _write_down(operator: Operator, act: str, result: Steered, consumer: Consumer) -> None:
+    detail = f"Its instances {'process nothing' if result is Steered.PAUSED else 'go on'}."
+    write_down_steering(operator, act, result, detail, consumer=consumer.name, using=consumer.using)
 
 
 def pause_of(consumer: Consumer) -> Pause | None:
@@ -108,6 +122,7 @@ class Gate:
         pause(
             consumer=self._consumer,
             by=ITSELF,
+            via=Via.WORKER,
             reason=f"{failed} keys failed within {within} with one fingerprint, {fingerprint}: {failure}",
         )
         self._looked_at = -LOOK_SECONDS

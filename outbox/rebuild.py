@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from getpass import getuser
 
 from django.db import DatabaseError, connections, transaction
 
@@ -19,6 +20,7 @@ from outbox.generations import live_generation, take_building, take_live
 from outbox.kafka import BrokerError, Cluster, Placement, oldest_records
 from outbox.recovery import Family, backoff, family_of
 from outbox.registry import Consumer
+from outbox.repair.acts import Operator
 from outbox.repair.following import follow, is_to_follow
 from outbox.taking_over import COMMIT, TakeOver
 
@@ -67,6 +69,7 @@ class Rebuild:
     report        called with how far it has come
     tell          called with what an operator should know
     drop_history  have only what Kafka still has, and lose what the live generation alone has
+    operator      who asks, as the act says that is written down; the user of this machine when left out
     left_behind   after run(): why the old generation could not be cleared away; None when it was
     """
 
@@ -78,6 +81,7 @@ class Rebuild:
         report: Callable[[Progress], None],
         tell: Callable[[str], None] = logger.info,
         drop_history: bool = False,
+        operator: Operator | None = None,
         settings: Config | None = None,
     ) -> None:
         succession.projection_of(consumer)
@@ -87,6 +91,7 @@ class Rebuild:
         self._tell = tell
         self._told: set[str] = set()
         self._drop_history = drop_history
+        self._operator = operator or Operator(getuser())
         self._settings = settings or config()
         self._cluster = Cluster(self._settings.kafka)
         self._hurried = Cluster(self._settings.kafka, timeout=ASK_SECONDS)
@@ -204,7 +209,13 @@ class Rebuild:
                 self._check_has_all(old, before, since=since)
                 if is_to_follow(self._consumer, building=self._number, since=since):
                     raise NotYet("an operator has just decided about a dead letter")
-                succession.replace(self._consumer, new=self._number, before=before)
+                succession.replace(
+                    self._consumer,
+                    new=self._number,
+                    before=before,
+                    operator=self._operator,
+                    drops_history=self._drop_history,
+                )
                 self._taking_over.rest(old=old, before=before)
         except NotYet as error:
             self._say(f"not yet live: {error}")

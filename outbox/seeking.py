@@ -22,6 +22,7 @@ from outbox.kafka import Cluster, Placement, Record, records_between
 from outbox.models import Outcome
 from outbox.positions import PartitionEnd, Position
 from outbox.registry import Consumer
+from outbox.repair.acts import Operator, Steered, Via, write_down_steering
 
 CHUNK = 1_000
 
@@ -75,30 +76,35 @@ def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
     return moves
 
 
-def seek(consumer: Consumer, *, to: datetime, skip: str = "") -> list[Move]:
+def seek(consumer: Consumer, *, to: datetime, by: str, skip: str = "", via: Via = Via.PYTHON) -> list[Move]:
     """Move the consumer to the first record of each partition at or after `to`; return what was done.
 
+    It is written down as acts: of what was skipped in each transaction, and at last of the move.
+
+    by    who asks
     skip  why events may be skipped, which are then entered as discarded; without it, none may
 
     No instance may run meanwhile. It can be repeated: when it was cut short, the same call does the rest.
     Raises SeekRefused when an instance runs, when events would be skipped without a reason, or when one to be
     skipped belongs to a key that is parked; BrokerError.
     """
-    cluster = Cluster(config().kafka)
+    operator, cluster = Operator(by, skip, via), Cluster(config().kafka)
     if members := cluster.members(consumer.name):
         names = ", ".join(sorted(members))
         raise SeekRefused(f"Instances of {consumer.name} are running ({names}): stop them all first.")
     moves = preview(consumer, to=to)
     skipped = sum(move.skipped for move in moves)
-    if skipped and not skip:
+    if skipped and not skip.strip():
         raise SeekRefused(
             f"{skipped} events would never be processed by {consumer.name}: if it is meant, say why (--skip)."
         )
     if skipped:
-        _discard(consumer, moves)
+        _discard(consumer, moves, operator)
         logger.warning("consumer %s skips %s events: %s", consumer.name, skipped, skip)
     cluster.set_committed(consumer.name, {(move.topic, move.partition): move.then for move in moves})
-    _tell(consumer, moves, to)
+    with transaction.atomic(using=consumer.using):
+        _tell(consumer, moves, to)
+        _write_down(operator, Steered.MOVED, _told(moves, to), consumer)
     logger.info("consumer %s reads on from %s", consumer.name, to.isoformat())
     return moves
 
@@ -116,13 +122,16 @@ def _known(consumer: Consumer, place: Placement, start: int, end: int, *, since:
         return int(sql.fetchone()[0])
 
 
-def _discard(consumer: Consumer, moves: list[Move]) -> None:
+def _discard(consumer: Consumer, moves: list[Move], operator: Operator) -> None:
     """Enter what will be skipped into the inbox, in transactions of CHUNK events."""
     starts = {(move.topic, move.partition): move.now for move in moves if move.skipped}
     ends = {(move.topic, move.partition): move.then for move in moves if move.skipped}
     for records in _chunks(records_between(config().kafka, starts, ends)):
         with transaction.atomic(using=consumer.using):
-            _discard_some(consumer, records)
+            if skipped := _discard_some(consumer, records):
+                _write_down(
+                    operator, Steered.SKIPPED, f"{skipped} events are discarded unprocessed.", consumer
+                )
 
 
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -136,7 +145,8 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield chunk
 
 
-def _discard_some(consumer: Consumer, records: list[Record]) -> None:
+def _discard_some(consumer: Consumer, records: list[Record]) -> int:
+    """In the transaction under way. How many of these the inbox did not know."""
     held = hold(consumer, building=None)
     inbox = Inbox(
         consumer=consumer.name, generation=held.number, using=consumer.using, inherits=held.inherits
@@ -162,6 +172,16 @@ def _discard_some(consumer: Consumer, records: list[Record]) -> None:
             numbers[item.key] = max(item.number, numbers.get(item.key, 0))
     inbox.advance(numbers)
     inbox.claim([item.claim(Outcome.DISCARDED) for item in fresh])
+    return len(fresh)
+
+
+def _write_down(operator: Operator, result: Steered, detail: str, consumer: Consumer) -> None:
+    write_down_steering(operator, "seek", result, detail, consumer=consumer.name, using=consumer.using)
+
+
+def _told(moves: list[Move], to: datetime) -> str:
+    places = [f"{move.topic}/{move.partition} from {move.now} to {move.then}" for move in moves]
+    return f"It reads on from {to.isoformat()}: {', '.join(places)}."
 
 
 def _tell(consumer: Consumer, moves: list[Move], to: datetime) -> None:

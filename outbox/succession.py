@@ -13,6 +13,7 @@ from outbox.errors import GenerationEnded, NotAProjection, NothingToAbandon
 from outbox.generations import FIRST, live_generation
 from outbox.models import Generation, GenerationState
 from outbox.registry import Consumer, Projection
+from outbox.repair.acts import Operator, Steered, write_down_steering
 
 BATCH = 5_000
 
@@ -41,17 +42,27 @@ def begin(consumer: Consumer) -> int:
         return int(following)
 
 
-def abandon(consumer: Consumer) -> list[int]:
+def abandon(consumer: Consumer, *, operator: Operator) -> list[int]:
     """Give up the half-built generation; return all that were given up and are still to be cleared away.
 
     Raises NothingToAbandon.
     """
-    with connections[consumer.using].cursor() as sql:
+    with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
         sql.execute(
             "UPDATE outbox_generation SET state = 'abandoned', retired_at = now()"
-            " WHERE consumer = %s AND state = 'building'",
+            " WHERE consumer = %s AND state = 'building' RETURNING generation",
             [consumer.name],
         )
+        for (number,) in sql.fetchall():
+            write_down_steering(
+                operator,
+                "abandon",
+                Steered.ABANDONED,
+                f"Generation {number}, half built, is given up.",
+                consumer=consumer.name,
+                generation=number,
+                using=consumer.using,
+            )
         sql.execute(
             "SELECT generation FROM outbox_generation WHERE consumer = %s AND state = 'abandoned' ORDER BY 1",
             [consumer.name],
@@ -62,10 +73,14 @@ def abandon(consumer: Consumer) -> list[int]:
     return numbers
 
 
-def replace(consumer: Consumer, *, new: int, before: datetime | None) -> None:
+def replace(
+    consumer: Consumer, *, new: int, before: datetime | None, operator: Operator, drops_history: bool = False
+) -> None:
     """Make `new` live, in the transaction under way, which has kept the live one's batches out.
 
-    before  from when on `new` was built from its events; earlier effects are the old one's. None: all was.
+    before         from when on `new` was built from its events; earlier effects are the old one's. None: all
+    operator       who asked for it, as the act says that is written down
+    drops_history  whether what the old one alone had is given up, as that says, too
 
     Raises GenerationEnded when `new` is not being built.
     """
@@ -86,6 +101,17 @@ def replace(consumer: Consumer, *, new: int, before: datetime | None) -> None:
         who = {"consumer": consumer.name, "old": old, "new": new, "before": before}
         for statement in _SET_ASIDE:
             sql.execute(statement, who)
+    kept = "" if before is None else f" What happened before {before:%Y-%m-%d} is taken over."
+    lost = " What Kafka no longer had is given up." if drops_history else ""
+    write_down_steering(
+        operator,
+        "rebuild",
+        Steered.REBUILT,
+        f"Generation {new} replaces generation {old}.{kept}{lost}",
+        consumer=consumer.name,
+        generation=new,
+        using=consumer.using,
+    )
 
 
 # What the old generation has set aside stays so, if the new one did not come to it, or has an effect of it

@@ -36,6 +36,17 @@ class Result(models.TextChoices):
     NOTHING = "nothing"  # to be done
 
 
+class Steered(models.TextChoices):
+    """What came of an act on a consumer as a whole."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    SKIPPED = "skipped"
+    MOVED = "moved"
+    REBUILT = "rebuilt"
+    ABANDONED = "abandoned"
+
+
 # After which it is an event behind it that an error is about.
 _DONE = {Result.REPLAYED, Result.DISCARDED, Result.RELEASED}
 
@@ -93,7 +104,10 @@ class Act(models.Model):
 
     Written in the transaction of its effect. One that needed several transactions has a row for each.
 
-    act         replay, discard, release, resend (once more from the outbox)
+    act         replay, discard, release, resend (once more from the outbox); of a consumer as a whole: pause,
+                resume, seek, rebuild, abandon
+    topic       empty when it is about a consumer as a whole
+    detail      all of it, in a sentence
     error       why it died again, or what stopped the events behind it
     correction  the data that was tried in the place of the event's own
     ran         how many events that waited behind it ran in this transaction
@@ -114,6 +128,7 @@ class Act(models.Model):
     key = models.TextField(null=True)  # noqa: DJ001
     result = models.TextField()
     error = models.TextField()
+    detail = models.TextField(default="", db_default="")
     correction = models.BinaryField(null=True)
     ran = models.IntegerField()
     waiting = models.IntegerField()
@@ -135,10 +150,44 @@ def write_down(operator: Operator, act: str, report: Report, *, using: str, **ab
         act=act,
         result=report.result,
         error=report.error,
+        detail=storable(report.detail),
         ran=report.ran,
         waiting=report.waiting,
         **about,
     )
+
+
+def write_down_steering(
+    operator: Operator,
+    act: str,
+    result: Steered,
+    detail: str,
+    *,
+    consumer: str,
+    using: str,
+    generation: int | None = None,
+) -> None:
+    """Keep what was done to a consumer as a whole, in the transaction under way."""
+    Act.objects.using(using).create(
+        id=new_id(clock.now(using=using)),
+        who=storable(operator.name),
+        via=operator.via,
+        why=storable(operator.reason),
+        act=act,
+        result=result,
+        detail=storable(detail),
+        error="",
+        ran=0,
+        waiting=0,
+        consumer=consumer,
+        generation=generation,
+        topic="",
+    )
+
+
+def acts_of(consumer: str, *, using: str) -> QuerySet[Act]:
+    """What was done to a consumer as a whole, from the first on."""
+    return Act.objects.using(using).filter(consumer=consumer, topic="").order_by("id")
 
 
 def acts_on(letter: DeadLetter, *, using: str) -> QuerySet[Act]:

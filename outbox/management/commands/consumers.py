@@ -15,6 +15,7 @@ from outbox.lag import all_lags
 from outbox.lag_table import shown
 from outbox.rebuild import Progress, Rebuild
 from outbox.registry import Consumer, get_consumer
+from outbox.repair.acts import Operator, Via
 from outbox.seeking import preview, seek
 from outbox.stopping import stop_on_signals
 
@@ -28,9 +29,10 @@ class Command(BaseCommand):
         for action, what in (("pause", "process nothing until resumed"), ("resume", "go on after a pause")):
             steering = actions.add_parser(action, help=what)
             steering.add_argument("name", help="the consumer, as declared in a handlers.py")
-            steering.add_argument("--reason", default="", help="why; it is logged, and shown while paused")
+            steering.add_argument("--reason", default="", help="why; it is kept, and shown while paused")
         rebuild = actions.add_parser("rebuild", help="build a projection anew beside the live one, and swap")
         rebuild.add_argument("name", help="the consumer, as declared in a handlers.py")
+        rebuild.add_argument("--reason", default="", help="why; it is kept")
         rebuild.add_argument("--abandon", action="store_true", help="remove a half-built one instead")
         rebuild.add_argument(
             "--drop-history",
@@ -60,30 +62,30 @@ class Command(BaseCommand):
             elif options["action"] == "clear":
                 self.stdout.write(f"Generations removed: {clear(consumer)}.")
             elif options["abandon"]:
-                numbers = ", ".join(str(number) for number in abandon(consumer))
+                numbers = ", ".join(map(str, abandon(consumer, operator=_operator(options["reason"]))))
                 self.stdout.write(f"Generation {numbers} is removed.")
             else:
-                self._rebuild(consumer, drop_history=options["drop_history"])
+                self._rebuild(consumer, options)
         except OutboxError as error:
             raise CommandError(str(error)) from error
 
     def _steer(self, consumer: Consumer, action: str, reason: str) -> None:
-        by = f"{getpass.getuser()} on {socket.gethostname()}"
         if action == "pause":
-            pause = pausing.pause(consumer=consumer, by=by, reason=reason)
+            pause = pausing.pause(consumer=consumer, by=_by(), reason=reason, via=Via.COMMAND)
             self.stdout.write(f"{consumer.name} is {_told(pause)}.")
-        elif pausing.resume(consumer=consumer, by=by, reason=reason):
+        elif pausing.resume(consumer=consumer, by=_by(), reason=reason, via=Via.COMMAND):
             self.stdout.write(f"{consumer.name} goes on.")
         else:
             self.stdout.write(f"{consumer.name} was not paused.")
 
-    def _rebuild(self, consumer: Consumer, *, drop_history: bool) -> None:
+    def _rebuild(self, consumer: Consumer, options: dict[str, Any]) -> None:
         rebuild = Rebuild(
             consumer,
             stop=stop_on_signals(),
             report=self._show,
             tell=self.stdout.write,
-            drop_history=drop_history,
+            drop_history=options["drop_history"],
+            operator=_operator(options["reason"]),
         )
         if not rebuild.run():
             raise CommandError("Stopped before the swap: the same command goes on with it.", returncode=1)
@@ -106,7 +108,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             moves = preview(consumer, to=to)
         else:
-            moves = seek(consumer, to=to, skip=options["skip"])
+            moves = seek(consumer, to=to, by=_by(), skip=options["skip"], via=Via.COMMAND)
         for move in moves:
             self.stdout.write(
                 f"{move.topic}/{move.partition}: {move.now} → {move.then}, {move.again} events come again"
@@ -136,6 +138,14 @@ class Command(BaseCommand):
         self.stdout.write(
             f"generation {progress.generation}: {progress.read:,} of {progress.records:,} records, {share} %"
         )
+
+
+def _by() -> str:
+    return f"{getpass.getuser()} on {socket.gethostname()}"
+
+
+def _operator(reason: str) -> Operator:
+    return Operator(_by(), reason, Via.COMMAND)
 
 
 def _told(pause: pausing.Pause) -> str:

@@ -11,6 +11,7 @@ from outbox.errors import OutboxError
 from outbox.garbage import collect_seldom
 from outbox.instances import Instances
 from outbox.registry import Consumer, get_consumer
+from outbox.repair.acts import Via
 from outbox.stopping import stop_on_signals
 
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         try:
             consumer = get_consumer(options["name"])
             if options["resume"]:
-                pausing.resume(consumer=consumer, by="run_consumer --resume")
+                pausing.resume(consumer=consumer, by="run_consumer --resume", via=Via.COMMAND)
             if options["instances"] is None:
                 ConsumerWorker(consumer, stop=stop_on_signals()).run()
             else:

@@ -262,7 +262,7 @@ class AnyOrder(RuleBasedStateMachine):
         with transaction.atomic():
             take_live(self.who.name, using="default")
             take_building(self.who.name, new, using="default")
-            swap(self.who, new=new, before=None)
+            swap(self.who, new=new, before=None, operator=SOMEBODY)
         clear_away(self.who, forget_group=lambda _: None)
 
     @invariant()

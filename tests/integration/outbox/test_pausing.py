@@ -1,6 +1,7 @@
 """A paused consumer processes nothing, stays in its group, and goes on where it was."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -8,6 +9,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from outbox import pausing, registry
+from outbox.errors import NothingSaid
+from outbox.repair.acts import Via, acts_of
 from tests.engine import new_topic, send, until
 from tests.integration.outbox.listeners import Listener, instance, members, notes
 
@@ -72,3 +75,25 @@ def test_who_paused_it_first_is_who_did(listener: Listener) -> None:
 def test_a_consumer_that_does_not_exist_is_not_paused() -> None:
     with pytest.raises(CommandError, match="No consumer is named 'nobody'"):
         said("pause", "nobody")
+
+
+def test_pauses_are_written_down_with_who_and_why(listener: Listener) -> None:
+    """Once each, however often they are asked for; also when the consumer pauses itself."""
+    name = listener.consumer.name
+    said("pause", name, "--reason", "a look at the data")
+    pausing.pause(consumer=listener.consumer, by="bob")
+    pausing.resume(consumer=listener.consumer, by="ana", reason="seen", via=Via.REST)
+    pausing.resume(consumer=listener.consumer, by="ana")
+    gate = pausing.Gate(listener.consumer)
+    assert gate.trips(keys=1, within=timedelta(seconds=1), fingerprint="f", failure="ValueError: no")
+    acts = list(acts_of(name, using="default"))
+    assert [(act.act, act.result, act.via) for act in acts] == [
+        ("pause", "paused", "command"),
+        ("resume", "resumed", "rest"),
+        ("pause", "paused", "worker"),
+    ]
+    assert [acts[0].why, acts[1].who, acts[1].why] == ["a look at the data", "ana", "seen"]
+    assert acts[2].who == pausing.ITSELF
+    assert "ValueError: no" in acts[2].why
+    with pytest.raises(NothingSaid):
+        pausing.pause(consumer=listener.consumer, by=" ")

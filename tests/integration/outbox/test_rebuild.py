@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from io import StringIO
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -36,7 +38,7 @@ from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, Parke
 from outbox.processor import Processor, Ran
 from outbox.rebuild import Progress, Rebuild
 from outbox.repair import letters
-from outbox.repair.acts import Act, Operator
+from outbox.repair.acts import Act, Operator, acts_of
 from outbox.repair.following import is_to_follow
 from outbox.seeking import seek
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
@@ -248,7 +250,7 @@ def test_what_operators_decided_holds_in_every_generation_that_follows(tally: Ta
     settle_all(tally)
     send(tally.record("e", "skipped"))
     time.sleep(0.01)
-    seek(tally.consumer, to=datetime.now(UTC), skip="a test run wrote it")
+    seek(tally.consumer, to=datetime.now(UTC), by="anna", skip="a test run wrote it")
     expected = dict.fromkeys(("a1", "good", "a3", "b2", "c1", "c3", "d7", "d6", "d8"), 1)
     assert tally.counts() == expected
     for _ in range(2):
@@ -300,6 +302,26 @@ def test_what_is_decided_while_the_new_one_is_built_holds_in_it(tally: Tally) ->
         ("anna", "worker", "replay", "replayed"),
         ("anna", "worker", "discard", "discarded"),
     ]
+
+
+def test_who_had_it_built_or_given_up_is_written_down(tally: Tally) -> None:
+    send_and_hear(tally, tally.record("a", "x"))
+    succession.begin(tally.consumer)
+    call_command(
+        "consumers", "rebuild", tally.consumer.name, "--abandon", "--reason", "a typo", stdout=StringIO()
+    )
+    rebuild(tally)
+    given_up, rebuilt = acts_of(tally.consumer.name, using="default")
+    assert (given_up.act, given_up.result, given_up.why, given_up.via) == (
+        "abandon",
+        "abandoned",
+        "a typo",
+        "command",
+    )
+    assert given_up.detail == "Generation 2, half built, is given up."
+    assert (rebuilt.act, rebuilt.result, rebuilt.via) == ("rebuild", "rebuilt", "python")
+    assert (rebuilt.who != "", rebuilt.generation) == (True, tally.states()[0][0])
+    assert "replaces generation 1." in rebuilt.detail
 
 
 def test_live_instances_go_on_with_the_new_generation_and_know_what_it_has_read(tally: Tally) -> None:
@@ -711,11 +733,11 @@ def test_what_the_builder_reads_after_the_last_look_is_not_lost(
     delete_before(tally.topic, 0, 1)
     replace = succession.replace
 
-    def replace_late(consumer: Consumer, *, new: int, before: datetime | None) -> None:
+    def replace_late(consumer: Consumer, **how: Any) -> None:
         heard = tally.heard(generation=2)
         send_at((record_of(tally.event(about="late", text="d9"), at=at(9)), at(0, 0)))
         until(lambda: tally.heard(generation=2) > heard or _builder_waits())
-        replace(consumer, new=new, before=before)
+        replace(consumer, **how)
 
     monkeypatch.setattr(succession, "replace", replace_late)
     rebuild(tally)
@@ -814,7 +836,7 @@ def test_removing_a_half_built_one_goes_on_after_it_was_cut_short(
 ) -> None:
     send_and_hear(tally, tally.record("k", "x"))
     succession.begin(tally.consumer)
-    succession.abandon(tally.consumer)  # and then it was killed
+    succession.abandon(tally.consumer, operator=ANNA)  # and then it was killed
     assert tally.states() == [(1, "live"), (2, "abandoned")]
     assert abandon(tally.consumer) == [2]
     assert tally.states() == [(1, "live")]

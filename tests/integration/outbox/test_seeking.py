@@ -16,6 +16,7 @@ from outbox.errors import SeekRefused
 from outbox.kafka import Cluster, Record
 from outbox.lag import lags
 from outbox.models import InboxEntry, ParkedKey
+from outbox.repair.acts import acts_of
 from outbox.seeking import preview, seek
 from tests.engine import Noted, Running, new_topic, noted_on, record_of, send, until
 
@@ -80,7 +81,7 @@ def test_what_was_processed_comes_again_and_is_dropped(reader: Reader) -> None:
     [move] = preview(reader.consumer, to=moment)
     assert (move.now, move.then, move.again, move.known, move.skipped) == (3, 1, 2, 2, 0)
     assert reader.committed() == 3
-    assert seek(reader.consumer, to=moment) == [move]
+    assert seek(reader.consumer, by="anna", to=moment) == [move]
     assert reader.committed() == 1
     [lag] = lags([reader.consumer], using="default")
     assert lag.events == 2
@@ -97,7 +98,7 @@ def test_nothing_is_moved_while_an_instance_runs(reader: Reader) -> None:
     with reader.instance():
         until(lambda: reader.committed() == 1)
         with pytest.raises(SeekRefused, match="are running .*stop them all first"):
-            seek(reader.consumer, to=moment)
+            seek(reader.consumer, by="anna", to=moment)
         assert reader.committed() == 1
 
 
@@ -108,14 +109,14 @@ def test_what_is_skipped_is_discarded_and_leaves_no_gap(reader: Reader) -> None:
     send(*skipped)
     moment = later()
     with pytest.raises(SeekRefused, match="3 events would never be processed"):
-        seek(reader.consumer, to=moment)
+        seek(reader.consumer, by="anna", to=moment)
     assert (reader.committed(), reader.outcomes()) == (1, ["processed"])
 
-    [move] = seek(reader.consumer, to=moment, skip="a test run wrote them")
+    [move] = seek(reader.consumer, by="anna", to=moment, skip="a test run wrote them")
     assert (move.skipped, move.again) == (3, 0)
     assert reader.outcomes() == ["processed", "discarded", "discarded", "discarded"]
     # Again, as after a crash in between: the same.
-    seek(reader.consumer, to=moment, skip="a test run wrote them")
+    seek(reader.consumer, by="anna", to=moment, skip="a test run wrote them")
     assert len(reader.outcomes()) == 4
 
     # What follows continues the skipped ones; one of them, delivered again, is dropped.
@@ -123,6 +124,35 @@ def test_what_is_skipped_is_discarded_and_leaves_no_gap(reader: Reader) -> None:
     with reader.instance():
         until(lambda: reader.calls == ["a4", "b2"])
     assert not ParkedKey.objects.exists()
+
+
+def test_what_was_skipped_and_moved_is_written_down_with_who_and_why(reader: Reader) -> None:
+    beginning = later()
+    send(*reader.notes("a", 1))
+    reader.run_until("a1")
+    send(*reader.notes("a", 2, 3))
+    for skip in ("", " "):
+        with pytest.raises(SeekRefused):
+            seek(reader.consumer, by="anna", to=later(), skip=skip)
+    assert not acts_of(reader.consumer.name, using="default").exists()
+    moment = later()
+    call_command(
+        "consumers",
+        "seek",
+        reader.consumer.name,
+        "--to",
+        moment.isoformat(),
+        "--skip",
+        "a test run wrote them",
+    )
+    seek(reader.consumer, by="anna", to=beginning)
+    skipped, moved, back = acts_of(reader.consumer.name, using="default")
+    assert (skipped.act, skipped.result, skipped.why) == ("seek", "skipped", "a test run wrote them")
+    assert skipped.detail == "2 events are discarded unprocessed."
+    assert (moved.result, moved.via, moved.why) == ("moved", "command", "a test run wrote them")
+    assert f"{reader.topic.name}/0 from 1 to 3" in moved.detail
+    assert (back.who, back.via, back.result) == ("anna", "python", "moved")
+    assert f"{reader.topic.name}/0 from 3 to 0" in back.detail
 
 
 def test_events_of_a_parked_key_are_not_skipped(reader: Reader) -> None:
@@ -133,7 +163,7 @@ def test_events_of_a_parked_key_are_not_skipped(reader: Reader) -> None:
     send(*reader.notes("b", 1), *reader.notes("a", 2))
     moment = later()
     with pytest.raises(SeekRefused, match="1 keys .* are parked, 'a' of"):
-        seek(reader.consumer, to=moment, skip="too old")
+        seek(reader.consumer, by="anna", to=moment, skip="too old")
     assert reader.committed() == 2
     assert len(reader.outcomes()) == 2
 
