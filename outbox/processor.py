@@ -48,6 +48,7 @@ class Processor:
         self.consumer = consumer
         self._building = building
         self._watch = watch
+        self._idle_limit = frozen_after(map(limit_of, consumer.routes.values()))
         self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
 
@@ -92,16 +93,13 @@ class Processor:
         batch = Batch(self.consumer, self._condemned, self._watch, until=until)
         try:
             with atomic(using=self.consumer.using), self._publishing():
-                end_when_idle(after=self._idle_limit(), using=self.consumer.using)
+                end_when_idle(after=self._idle_limit, using=self.consumer.using)
                 yield batch, hold(self.consumer, building=self._building)
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.
             self._suspect = batch.handling or self._suspect
             raise
         self.pardon()
-
-    def _idle_limit(self) -> float:
-        return frozen_after(limit_of(route) for route in self.consumer.routes.values())
 
     def _publishing(self) -> AbstractContextManager[None]:
         return nullcontext() if self._building is None else building()
