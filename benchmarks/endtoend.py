@@ -5,7 +5,8 @@
 An open loop over REST, as `manage.py generate_load`: each payment is requested and validated by two calls.
 Counted are, for each validated payment: from the scheduled time to the answer; from the event's occurred_at,
 which is taken within the validating POST, to each consumer's committed effect; and from the scheduled time to
-the last of these. How late the loop itself ran says whether the machine could keep up.
+the last of these. How late the loop itself ran says whether the machine could keep up, and the CPU that each part
+took for a payment, why not.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 
 import django
+import psutil
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventsite.settings")
 django.setup()
@@ -28,6 +30,7 @@ from outbox.registry import all_consumers  # noqa: E402
 
 WARM_UP_SECONDS = 5.0
 ANSWER, LATE, LAST = "answer to the validating POST", "the loop ran late", "POST to the last effect"
+LOAD = "this load"
 Delays = dict[str, list[float]]
 
 
@@ -53,10 +56,26 @@ def delays_of(site: Site, shots: list[Shot]) -> Delays:
     return found
 
 
+def cpu_of(site: Site) -> dict[str, float]:
+    """Seconds that each part has taken by now, with its children."""
+    pids = {
+        **site.pids,
+        "postgres": site.stack.postgres.pid,
+        "kafka": site.stack.kafka.pid,
+        LOAD: os.getpid(),
+    }
+    taken: dict[str, float] = {}
+    for name, pid in pids.items():
+        process = psutil.Process(pid)
+        family = [process] if name == LOAD else [process, *process.children(recursive=True)]
+        taken[name] = sum(sum(one.cpu_times()[:2]) for one in family)
+    return taken
+
+
 async def measure(
     site: Site, token: str, *, rates: list[float], seconds: float, rounds: int
-) -> dict[float, Delays]:
-    """Every rate in each round. Raises TimeoutError when something is not caught up on."""
+) -> tuple[dict[float, Delays], dict[str, float]]:
+    """Every rate in each round, and the CPU seconds of each part. Raises TimeoutError when not caught up on."""
     measured: dict[float, Delays] = {rate: defaultdict(list) for rate in rates}
     site.start()
     await until_all_run(site)
@@ -64,13 +83,14 @@ async def measure(
         await check(clients)
         await fire(clients, rate=rates[0], seconds=WARM_UP_SECONDS, progress=lambda _: None)
         await until_caught_up(site)
+        before = cpu_of(site)
         for _ in range(rounds):
             for rate in rates:
                 shots = await fire(clients, rate=rate, seconds=seconds, progress=lambda _: None)
                 await until_caught_up(site)
                 for what, spans in delays_of(site, shots).items():
                     measured[rate][what] += spans
-    return measured
+        return measured, {name: taken - before[name] for name, taken in cpu_of(site).items()}
 
 
 def main() -> None:
@@ -80,7 +100,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     with running_site(consumers=[consumer.name for consumer in all_consumers()]) as (site, accounts):
-        measured = asyncio.run(
+        measured, cpu = asyncio.run(
             measure(
                 site,
                 accounts.merchants[0].token,
@@ -94,7 +114,11 @@ def main() -> None:
             for what, spans in sorted(delays.items()):
                 shown = "".join(f"{value:9.1f}" for value in percentiles(spans, 0.5, 0.95, 0.99))
                 print(f"{rate:10g}  {what:36}{shown}{len(spans):8}")  # noqa: T201
-        print(counts(site))  # noqa: T201
+        payments = sum(len(delays[LATE]) for delays in measured.values())
+        print("CPU ms of a payment:", end="")  # noqa: T201
+        for name, taken in sorted(cpu.items(), key=lambda one: -one[1]):
+            print(f" {name} {1000 * taken / payments:.1f}", end="")  # noqa: T201
+        print(f"\n{counts(site)}")  # noqa: T201
 
 
 if __name__ == "__main__":
