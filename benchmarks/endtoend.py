@@ -5,8 +5,8 @@
 An open loop over REST, as `manage.py generate_load`: each payment is requested and validated by two calls.
 Counted are, for each validated payment: from the scheduled time to the answer; from the event's occurred_at,
 which is taken within the validating POST, to each consumer's committed effect; and from the scheduled time to
-the last of these. How late the loop itself ran says whether the machine could keep up, and the CPU that each part
-took for a payment, why not.
+the last of these. How late the loop itself ran says whether the machine could keep up, and the CPU that each
+part took for a payment, why not.
 """
 
 import argparse
