@@ -75,7 +75,7 @@ def cpu_of(site: Site) -> dict[str, float]:
 async def measure(
     site: Site, token: str, *, rates: list[float], seconds: float, rounds: int
 ) -> tuple[dict[float, Delays], dict[str, float]]:
-    """Every rate in each round, and the CPU seconds of each part. Raises TimeoutError when not caught up on."""
+    """Every rate in each round, and each part's CPU seconds. Raises TimeoutError when not caught up on."""
     measured: dict[float, Delays] = {rate: defaultdict(list) for rate in rates}
     site.start()
     await until_all_run(site)
