@@ -4,8 +4,10 @@ Django would release the savepoint of a block that a handler left open in the pl
 and say nothing: then offsets are committed of events whose effects are not.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,17 +15,26 @@ from psycopg.pq import TransactionStatus
 
 from outbox.errors import TransactionEnded
 
+# A statement that ends the transaction, behind blanks and comments. ROLLBACK TO a savepoint does not.
+_ENDS = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b)|prepare\s+transaction)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
 
 @contextmanager
 def fenced(*, using: str) -> Iterator[None]:
-    """A handler's call. Raises TransactionEnded when it has ended the transaction, or left a block open.
+    """A handler's call. Raises TransactionEnded when it ends the transaction, or has left a block open.
 
-    Whatever the handler left open is closed with the batch.
+    Its SQL that would end the transaction is refused before it is sent; what it ends past Django's cursors is
+    found out afterwards, and stays. Whatever the handler left open is closed with the batch.
     """
     connection = connections[using]
     depth = len(connection.savepoint_ids)
     try:
-        yield
+        with connection.execute_wrapper(_refuse_the_end):
+            yield
         fault = _fault(connection, depth)
     finally:
         left = len(connection.savepoint_ids) - depth
@@ -31,7 +42,18 @@ def fenced(*, using: str) -> Iterator[None]:
             del connection.savepoint_ids[-left:]
             del connection.atomic_blocks[-left:]
     if fault is not None:
-        raise TransactionEnded(f"The handler {fault}: its consumer commits, with the event's inbox row.")
+        raise _ended(fault)
+
+
+def _refuse_the_end(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+    """As Django calls what is wrapped around each statement."""
+    if isinstance(sql, str) and _ENDS.match(sql):
+        raise _ended(f"was to end the transaction by {sql.strip()!r}")
+    return execute(sql, params, many, context)
+
+
+def _ended(fault: str) -> TransactionEnded:
+    return TransactionEnded(f"The handler {fault}: its consumer commits, with the event's inbox row.")
 
 
 def _fault(connection: BaseDatabaseWrapper, depth: int) -> str | None:
