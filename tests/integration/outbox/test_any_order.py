@@ -37,12 +37,13 @@ from outbox.generations import live_generation, take_building, take_live
 from outbox.kafka import Placement, Record
 from outbox.models import DeadLetter, InboxEntry, LetterState, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.repair import keys, letters
-from outbox.repair.acts import Operator
+from outbox.repair.acts import Operator, Result
 from outbox.succession import begin, clear_away
 from outbox.succession import replace as swap
 from tests.engine import NOTES, Noted, Unheard
 from tests.integration.at_once import at_once
 from tests.integration.compensation.world import as_record
+from tests.integration.outbox.passing import Passing
 
 NAMES = "abcd"
 PARTITIONS = 2
@@ -50,10 +51,13 @@ BAD = b'{"about": 7}'
 SOMEBODY = Operator("somebody", reason="so that it ends well")
 # Of one worker at a time: another one would take its records.
 making = threading.Lock()
+# An instance that has not come to the end of a few records by then never will.
+PATIENCE = 120.0
 EXAMPLES = int(os.environ.get("EVENTSITE_ORDERS", "12"))
 
 some = st.integers(min_value=0, max_value=1_000)
 few = st.integers(min_value=0, max_value=6)
+ways = st.sampled_from(["replay", "replay", "correct", "discard"])
 
 
 class Refused(NonRecoverable):
@@ -126,6 +130,7 @@ class Deliveries:
         self._left = {(one.topic, one.partition): one.offset + 1 for one in records}
         self._places = set(self._left)
         self._begun = False
+        self._deadline = time.monotonic() + PATIENCE
 
     def __call__(self, kafka: object, *, on_gained: Callable[[set[Placement]], None], **_: object) -> Any:
         """As the worker makes its reader."""
@@ -139,6 +144,7 @@ class Deliveries:
             return self._records
         if not self._left:
             self._stop.set()
+        assert time.monotonic() < self._deadline, f"an instance comes to no end: {self._left}"
         time.sleep(min(timeout, 0.02))
         return []
 
@@ -179,8 +185,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.who = self.service.consumer
         self.prefix = uuid4().hex[:8]
         self.log: list[list[Record]] = [[] for _ in range(PARTITIONS)]
-        self.ids: list[UUID] = []
+        self.passing = Passing()
         self.position = [0] * PARTITIONS
+        self.handed = [0] * PARTITIONS
         self.texts: list[str] = []
         self.late: set[UUID] = set()
         self.given_up: set[UUID] = set()
@@ -203,7 +210,7 @@ class AnyOrder(RuleBasedStateMachine):
         for event in OutboxEvent.objects.filter(id__in=made).order_by("position"):
             record = replace(as_record(event), topic=NOTES.name, partition=number, offset=len(log))
             log.append(replace(record, value=BAD) if how % 11 == 1 else record)
-            self.ids.append(event.id)
+            self.passing.publish(event)
 
     @rule(partition=st.integers(0, PARTITIONS - 1), count=st.integers(1, 8), again=few, lost=some)
     def deliver(self, partition: int, count: int, again: int, lost: int) -> None:
@@ -237,19 +244,37 @@ class AnyOrder(RuleBasedStateMachine):
             text = self.texts[-1 - which % min(8, len(self.texts))]
             (self.service.refused if how == "refuse" else self.service.deadly).add(text)
 
-    @rule(which=some, how=st.sampled_from(["replay", "replay", "correct", "discard"]))
+    @rule(which=some, how=ways)
     def act(self, which: int, how: str) -> None:
         """An operator does something about a dead letter."""
         if found := sorted(self.known().open.values(), key=lambda letter: letter.died_at):
             self.settle(found[which % len(found)], how)
 
+    @rule(which=some, one=ways, other=ways)
+    def act_at_once(self, which: int, one: str, other: str) -> None:
+        """Two operators do something about the same one, which may have been settled before."""
+        found = DeadLetter.objects.filter(**self.mine()).order_by("died_at")
+        if not found or self.service.deadly:
+            return
+        letter = found[which % len(found)]
+        results = at_once(lambda: self.settle(letter, one), lambda: self.settle(letter, other))
+        assert not [result for result in results if isinstance(result, Exception)], results
+        if letter.state != LetterState.OPEN:
+            assert set(results) <= {Result.NOTHING, None}
+        elif Result.DIED not in results:
+            assert Result.NOTHING in results or None in results, results
+
     @rule(which=some)
     def release(self, which: int) -> None:
         """An operator gives up what a key waits for."""
-        parked = sorted(self.known().parked.items())
+        known = self.known()
+        parked = sorted(known.parked.items())
         if parked and not self.service.deadly:
+            key, row = parked[which % len(parked)]
+            missing = self.passing.missing(key, come=known.outcomes, waiting=known.waiting)
             with suppress(RepairRefused):
-                keys.release(parked_id=parked[which % len(parked)][1].id, operator=SOMEBODY)
+                keys.release(parked_id=row.id, operator=SOMEBODY)
+                self.passing.give_up(key, missing)
 
     @precondition(lambda self: self.is_projection)
     @rule()
@@ -258,12 +283,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.service.deadly.clear()
         new = begin(self.who)
         for partition, log in enumerate(self.log):
-            self.work(log[: self.position[partition]], building=new)
+            assert self.work(log[: self.handed[partition]], building=new)
         with transaction.atomic():
             take_live(self.who.name, using="default")
             take_building(self.who.name, new, using="default")
             swap(self.who, new=new, before=None, operator=SOMEBODY)
         clear_away(self.who, forget_group=lambda _: None)
+        self.passing.begin_again()
 
     @invariant()
     def everything_is_accounted_for(self) -> None:
@@ -275,12 +301,16 @@ class AnyOrder(RuleBasedStateMachine):
             assert (event_id in known.waiting) == (outcome == "parked"), (event_id, outcome)
             assert (event_id in known.open) == (outcome == "dead"), (event_id, outcome)
         assert set(heard) <= set(known.outcomes)
-        for row in known.heard.values():
+        for key, row in known.heard.items():
             numbers = [number for event_id, number in row if event_id not in self.late]
             assert numbers == sorted(set(numbers))
+            behind = self.passing.behind(key, until=max(numbers, default=0))
+            assert {known.outcomes.get(event_id) for event_id in behind} <= {"processed", "discarded"}
         for letter in known.open.values():
-            after = [number for _, number in known.heard[str(letter.key)] if number > (letter.number or 0)]
-            assert letter.cause == "LateEvent" or not after, (letter, after)
+            if not self.may_be_late(letter):
+                number = letter.number or 0
+                assert letter.cause != "LateEvent", letter
+                assert not [after for _, after in known.heard[str(letter.key)] if after > number], letter
 
     def teardown(self) -> None:
         try:
@@ -306,8 +336,9 @@ class AnyOrder(RuleBasedStateMachine):
             assert (len(known.open), len(known.waiting)) < before, (known.open, known.parked)
         known = self.known()
         heard = {event_id for row in known.heard.values() for event_id, _ in row}
-        assert set(self.ids) - self.given_up <= heard <= set(self.ids)
-        assert set(known.outcomes) == set(self.ids)
+        published = set(self.passing.numbers)
+        assert published - self.given_up <= heard <= published
+        assert set(known.outcomes) == published
         assert not known.waiting
         self.everything_is_accounted_for()
         if not self.is_projection:
@@ -323,29 +354,45 @@ class AnyOrder(RuleBasedStateMachine):
         with making, pytest.MonkeyPatch.context() as patch:
             patch.setattr(consuming, "GroupReader", Deliveries(records, stop))
             worker = ConsumerWorker(self.who, stop=stop, building=building)
+            if building is None:
+                last = records[-1]
+                self.handed[last.partition] = max(self.handed[last.partition], last.offset + 1)
+                self.passing.hand_out(records)
         try:
             worker.run()
         except Killed:
             return False
+        if building is None:
+            self.passing.settle(records)
         return True
 
-    def settle(self, letter: DeadLetter, how: str) -> None:
-        late = letter.cause == "LateEvent"
+    def settle(self, letter: DeadLetter, how: str) -> Result | None:
+        """What came of it; None when it was refused, or the process killed."""
+        late = self.may_be_late(letter)
         event = OutboxEvent.objects.get(id=letter.event_id)
         try:
             if how == "discard":
-                letters.discard(letter_id=letter.id, operator=SOMEBODY)
-                self.given_up.add(letter.event_id)
-                return
+                result = letters.discard(letter_id=letter.id, operator=SOMEBODY).result
+                if result is Result.DISCARDED:
+                    self.given_up.add(letter.event_id)
+                return result
             if late:
                 self.late.add(letter.event_id)
             data = bytes(event.payload) if how == "correct" else None
-            letters.replay(letter_id=letter.id, operator=SOMEBODY, data=data, late=late)
+            return letters.replay(letter_id=letter.id, operator=SOMEBODY, data=data, late=late).result
         except (Killed, RepairRefused):
-            return
+            return None
+
+    def may_be_late(self, letter: DeadLetter) -> bool:
+        """Whether the place of its event may have been passed."""
+        return self.passing.may_be_late(letter.event_id)
+
+    def mine(self) -> dict[str, Any]:
+        """Which rows are the consumer's."""
+        return {"consumer": self.who.name, "generation": live_generation(self.who.name)}
 
     def known(self) -> Known:
-        mine: dict[str, Any] = {"consumer": self.who.name, "generation": live_generation(self.who.name)}
+        mine = self.mine()
         heard: dict[str, list[tuple[UUID, int]]] = defaultdict(list)
         with connection.cursor() as sql:
             sql.execute(
