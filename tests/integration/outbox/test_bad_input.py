@@ -3,7 +3,9 @@
 import itertools
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +19,10 @@ from pytest_django import Settings
 from outbox import Delivery, publish, registry
 from outbox.config import config
 from outbox.consumer_models import LostStretch
+from outbox.errors import TransactionEnded
 from outbox.ids import new_id
 from outbox.kafka import Record
-from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, TopicRecord, WaitingEvent
 from outbox.processor import Processor
 from outbox.registry import Route
 from tests.database_link import Cut, DatabaseLink, Statement, relays_connect_through
@@ -148,6 +151,10 @@ def _commits_in_sql(_: Delivery[Noted]) -> None:
         sql.execute("COMMIT")
 
 
+def _commits_past_django(_: Delivery[Noted]) -> None:
+    connection.connection.commit()
+
+
 def _leaves_a_block_open(_: Delivery[Noted]) -> None:
     transaction.atomic().__enter__()
 
@@ -170,6 +177,7 @@ def _rolls_back(_: Delivery[Noted]) -> None:
     [
         (_commits, "TransactionManagementError"),
         (_commits_in_sql, "TransactionEnded"),
+        (_commits_past_django, "TransactionEnded"),
         (_leaves_a_block_open, "TransactionEnded"),
         (_leaves_a_block_open_and_fails, "ValueError"),
         (_closes_the_connection, "TransactionEnded"),
@@ -196,6 +204,49 @@ def test_a_handler_that_meddles_with_the_transaction_loses_nobodys_effect(
     assert (letter.key, letter.cause) == ("b", cause)
     published = [Noted.from_json(bytes(event.payload)).text for event in OutboxEvent.objects.all()]  # type: ignore[attr-defined]
     assert sorted(published) == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COMMIT",
+        " /* now */ commit work",
+        "-- now\nEND",
+        "COMMIT AND CHAIN",
+        "COMMIT; BEGIN",
+        "rollback",
+        "ROLLBACK TRANSACTION",
+        "abort",
+        "PREPARE TRANSACTION 'mine'",
+    ],
+)
+def test_a_handlers_own_commit_is_refused_before_it_is_made(listener: Listener, statement: str) -> None:
+    def meddle(delivery: Delivery[Noted]) -> None:
+        TopicRecord.objects.create(name="effect", partitions=1, applied_at=delivery.occurred_at)
+        with connection.cursor() as sql:
+            sql.execute(statement)
+
+    listener.consumer.routes[listener.event.type] = Route(listener.event, meddle)
+    with pytest.raises(TransactionEnded, match="its consumer commits"):
+        Processor(listener.consumer).run(notes(listener, "a", "1"))
+    assert not TopicRecord.objects.filter(name="effect").exists()
+
+
+def test_a_handler_may_roll_back_to_its_savepoints(listener: Listener) -> None:
+    def careful(delivery: Delivery[Noted]) -> None:
+        with suppress(ValueError), transaction.atomic():
+            TopicRecord.objects.create(name="given up", partitions=1, applied_at=delivery.occurred_at)
+            raise ValueError
+        with connection.cursor() as sql:
+            for statement in ("SAVEPOINT mine", "ROLLBACK WORK TO mine", "rollback to savepoint mine"):
+                sql.execute(statement)
+        TopicRecord.objects.create(name="effect", partitions=1, applied_at=delivery.occurred_at)
+
+    listener.consumer.routes[listener.event.type] = Route(listener.event, careful)
+    Processor(listener.consumer).run(notes(listener, "a", "1"))
+    assert outcomes(listener) == ["processed"]
+    assert TopicRecord.objects.filter(name="effect").exists()
+    assert not TopicRecord.objects.filter(name="given up").exists()
 
 
 def test_a_handler_may_publish_a_huge_fan_out(listener: Listener) -> None:
@@ -250,6 +301,37 @@ def test_wherever_the_database_is_lost_an_event_is_neither_lost_nor_doubled(
     assert {"COMMIT 0", "COMMIT 1", "COMMIT 2"} <= seen, seen
     published = [Noted.from_json(bytes(event.payload)).text for event in OutboxEvent.objects.all()]  # type: ignore[attr-defined]
     assert sorted(published) == ["1", "2", "3", "4", "7", "8", "9"]
+    assert not DeadLetter.objects.exists()
+
+
+def test_what_was_committed_and_not_heard_of_is_not_run_again(listener: Listener) -> None:
+    """The answer to the commit of a batch is lost: whether it was done, only the inbox can tell."""
+    claimed, lost = False, False
+
+    def lose_the_answer(statement: Statement) -> Cut | None:
+        nonlocal claimed, lost
+        claimed |= statement.text.startswith("INSERT INTO outbox_inbox")
+        if lost or not claimed or statement.text != "COMMIT":
+            return None
+        lost = True
+        return Cut.AFTER
+
+    def each_once() -> bool:
+        again = [text for text, calls in Counter(listener.calls).items() if calls > 1]
+        assert not again, f"{again} had been committed"
+        return listener.processed() == 4
+
+    plain = record_of(listener.event(about="p", text="plain"), number=None)
+    send(*notes(listener, "a", "1", "2"), plain)
+    with (
+        DatabaseLink(_url(), cut=lose_the_answer) as link,
+        relays_connect_through(link, threads="outbox-consumer"),
+        instance(listener),
+    ):
+        until(lambda: lost)
+        send(*notes(listener, "a", "3", first=3))
+        until(each_once, seconds=60)
+    assert sorted(listener.calls) == ["1", "2", "3", "plain"]
     assert not DeadLetter.objects.exists()
 
 

@@ -15,7 +15,7 @@ from outbox.consumer_models import Forgotten
 from outbox.inbox_pruning import PAST, prune_inbox
 from outbox.kafka import Record
 from outbox.models import DeadLetter, InboxEntry, WaitingEvent
-from outbox.partitions import attaching, make_partitions, spans, weeks_of
+from outbox.partitions import Span, attaching, make_partitions, spans, weeks_of
 from outbox.processor import Processor
 from tests.engine import Writer, new_topic, record_of, until
 from tests.integration.outbox.listeners import Listener, instance
@@ -32,19 +32,23 @@ WINDOW = timedelta(days=30)
 def old_weeks() -> Iterator[None]:
     """Two weeks of long ago have partitions of their own; all before lies in the past."""
     _make_past(FIRST.start.isoformat())
-    with connection.cursor() as sql:
-        for span in (FIRST, SECOND):
-            sql.execute(
-                f"CREATE TABLE {span.name('outbox_inbox')}"
-                " (LIKE outbox_inbox INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
-            )
-            sql.execute(attaching("outbox_inbox", span))
+    for span in (FIRST, SECOND):
+        _attach(span)
     yield
     with connection.cursor() as sql:
         for span in (FIRST, SECOND):
             sql.execute(f"DROP TABLE IF EXISTS {span.name('outbox_inbox')}")
         sql.execute(f"DROP TABLE IF EXISTS {PAST}")
     make_partitions()
+
+
+def _attach(span: Span) -> None:
+    with connection.cursor() as sql:
+        sql.execute(
+            f"CREATE TABLE {span.name('outbox_inbox')}"
+            " (LIKE outbox_inbox INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+        )
+        sql.execute(attaching("outbox_inbox", span))
 
 
 def _make_past(until: str) -> None:
@@ -149,6 +153,20 @@ def test_events_of_all_times_have_a_place_afterwards(alone: Listener) -> None:
     Processor(alone.consumer).run([garbage])  # it is known still
     assert DeadLetter.objects.filter(consumer=alone.consumer.name).count() == 1
     assert other.calls == ["old"] * 3
+
+
+def test_a_week_that_was_dropped_by_hand_is_waited_for_and_uses_up_nothing(
+    alone: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connection.cursor() as sql:
+        sql.execute(f"DROP TABLE {FIRST.name('outbox_inbox')}")
+    with instance(alone):
+        send_dated(old(alone, days=1))
+        until(lambda: "waits: NoPartition" in caplog.text)
+        assert not InboxEntry.objects.exists()
+        _attach(FIRST)
+        until(lambda: alone.processed() == 1)
+    assert not DeadLetter.objects.exists()
 
 
 def test_what_waits_or_is_dead_keeps_its_week(alone: Listener) -> None:

@@ -16,7 +16,7 @@ from outbox.errors import OverlappingConsumer
 from outbox.kafka import Record
 from outbox.models import DeadLetter, InboxEntry, KeyProgress, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.processor import Processor
-from tests.engine import Noted, Unheard, record_of
+from tests.engine import Noted, Unheard, Writer, record_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -408,6 +408,32 @@ def test_an_event_whose_place_has_been_passed_is_set_aside_not_guessed(service: 
     service.run(*notes("a", "6", first=6))
     assert service.heard() == ["7"]
     assert DeadLetter.objects.get().cause == "LateEvent"
+
+
+def test_keys_are_locked_in_one_order_whatever_comes_first(service: Service) -> None:
+    """So that two instances whose batches overlap wait for each other and never deadlock."""
+    names = [f"{number:02}" for number in range(20)]
+    for name in reversed(names):
+        service.run(*notes(name, "1"))
+    lock = "SELECT FROM outbox_key_progress WHERE key = '{}' FOR UPDATE"
+    with Writer() as instance, Writer() as third, Writer() as other:
+        other.begin()
+        other.execute(lock.format(names[0]))
+        batch = [note for name in reversed(names) for note in notes(name, "2", first=2)]
+        instance.call(lambda: Processor(service.consumer).run(batch), wait=False)
+        until(somebody_waits_for_a_lock)
+        third.begin()
+        for name in names[1:]:
+            third.execute(f"{lock.format(name)} NOWAIT")
+        third.end()
+        other.end()
+    assert len(service.heard()) == 40
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_an_owner_that_wakes_up_with_an_old_batch_changes_nothing(service: Service) -> None:

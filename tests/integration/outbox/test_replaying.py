@@ -38,7 +38,7 @@ from outbox.repair.acts import Act, Operator, Report, Result, Via
 from tests.engine import Noted, Writer, record_of, until
 from tests.integration.at_once import at_once
 from tests.integration.outbox import test_processor as processing
-from tests.integration.outbox.test_processor import Refused, Service, notes
+from tests.integration.outbox.test_processor import Refused, Service, notes, somebody_waits_for_a_lock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -319,14 +319,8 @@ def _release_while_it_arrives(service: Service, arriving: Record) -> None:
         operator.call(lambda: replay(letter), wait=False)
         assert inside.wait(30)
         worker.call(lambda: Processor(service.consumer).run([arriving]), wait=False)
-        until(_somebody_waits_for_a_lock)
+        until(somebody_waits_for_a_lock)
         go_on.set()
-
-
-def _somebody_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def test_corrected_data_is_checked_kept_beside_the_original_and_processed(service: Service) -> None:
