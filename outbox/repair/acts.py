@@ -142,15 +142,13 @@ class Act(models.Model):
 
 def write_down(operator: Operator, act: str, report: Report, *, using: str, **about: Any) -> None:
     """Keep it, in the transaction under way. `about` are columns of Act."""
-    Act.objects.using(using).create(
-        id=new_id(clock.now(using=using)),
-        who=storable(operator.name),
-        via=operator.via,
-        why=storable(operator.reason),
-        act=act,
-        result=report.result,
+    _keep(
+        operator,
+        act,
+        report.result,
+        report.detail,
+        using=using,
         error=report.error,
-        detail=storable(report.detail),
         ran=report.ran,
         waiting=report.waiting,
         **about,
@@ -168,6 +166,24 @@ def write_down_steering(
     generation: int | None = None,
 ) -> None:
     """Keep what was done to a consumer as a whole, in the transaction under way."""
+    _keep(
+        operator,
+        act,
+        result,
+        detail,
+        using=using,
+        error="",
+        ran=0,
+        waiting=0,
+        consumer=consumer,
+        generation=generation,
+        topic="",
+    )
+
+
+def _keep(
+    operator: Operator, act: str, result: Result | Steered, detail: str, *, using: str, **columns: Any
+) -> None:
     Act.objects.using(using).create(
         id=new_id(clock.now(using=using)),
         who=storable(operator.name),
@@ -176,12 +192,7 @@ def write_down_steering(
         act=act,
         result=result,
         detail=storable(detail),
-        error="",
-        ran=0,
-        waiting=0,
-        consumer=consumer,
-        generation=generation,
-        topic="",
+        **columns,
     )
 
 
