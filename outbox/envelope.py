@@ -221,14 +221,14 @@ def happened_at(record: Record) -> datetime | None:
 
 def _text_headers(record: Record) -> dict[str, str]:
     """The headers that are read here; whatever else a foreign event carries is its own affair."""
-    read = {name: value for name, value in record.headers if name in _READ and value is not None}
+    read = [(name, value) for name, value in record.headers if name in _READ and value is not None]
     try:
-        headers = {name: value.decode() for name, value in read.items()}
-        if all(headers.values()) and is_text("".join(headers.values())):
-            return headers  # looked at one by one it takes as long as all the rest
+        texts = [value.decode() for _, value in read]
+        if all(texts) and is_text("".join(texts)):  # nearly always; one by one takes longer
+            return dict(zip([name for name, _ in read], texts, strict=True))
     except UnicodeDecodeError:
-        pass
-    return {name: _text(name, value) for name, value in read.items()}
+        pass  # the one that is to blame is named below
+    return {name: _text(name, value) for name, value in read}
 
 
 def _text(name: str, value: bytes) -> str:

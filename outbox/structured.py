@@ -22,8 +22,8 @@ def in_binary_mode(record: Record) -> Record:
     Raises MalformedRecord for what says that it is an event in structured mode, and is none that can be read.
     """
     for name, value in record.headers:
-        if value is not None and name.lower() == "content-type":
-            kind = value.decode(errors="replace").partition(";")[0].strip().lower()
+        if name.lower() == "content-type":
+            kind = (value or b"").decode(errors="replace").partition(";")[0].strip().lower()
             return _unfolded(record, kind) if kind.startswith(_STRUCTURED) else record
     return record
 
