@@ -4,7 +4,6 @@ What counts are weeks in which the consumer's generation had rows when they were
 new generation, has forgotten nothing of old events.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -24,7 +23,7 @@ def mark_forgotten(items: list[Item], *, inbox: Inbox) -> list[Item]:
 
     Such a record is known by its place in Kafka instead: delivered again, it has one dead letter.
     """
-    old = {item.inbox_id for item in _old(items)}
+    old = _old(items)
     spans = inbox.forgotten() if old else []
     if not spans:
         return items
@@ -37,10 +36,12 @@ def mark_forgotten(items: list[Item], *, inbox: Inbox) -> list[Item]:
     return [item for item in marked if item.inbox_id not in known]
 
 
-def _old(items: list[Item]) -> Iterator[Item]:
-    if items:
-        bound = lowest_id(items[0].received_at - LEAST_WINDOW)  # they were read together
-        yield from (item for item in items if item.envelope is not None and item.inbox_id < bound)
+def _old(items: list[Item]) -> set[UUID]:
+    """Those that may have been forgotten."""
+    if not items:
+        return set()
+    bound = lowest_id(items[0].received_at - LEAST_WINDOW)  # they were read together
+    return {item.inbox_id for item in items if item.envelope is not None and item.inbox_id < bound}
 
 
 def _marked(item: Item) -> Item:
