@@ -1,5 +1,5 @@
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path
+from django.urls import include, path
 
 from dashboard import acting, paying, payment_page, stream, views, volumes_page, volumes_stream
 
@@ -8,6 +8,11 @@ urlpatterns = [
     path("flow/stream/", stream.flow_stream, name="flow-stream"),
     path("events/find/", views.find, name="find"),
     path("events/<uuid:event_id>/", views.event, name="event"),
+    path("events/", include("dashboard.events.urls")),
+    path("consumers/", include("dashboard.consumers.urls")),
+    path("dead-letters/", include("dashboard.letters.urls")),
+    path("topics/", include("dashboard.topics.urls")),
+    path("alerts/", include("dashboard.alerts.urls")),
     path("payments/", paying.payments, name="payments"),
     path("payments/<uuid:payment_id>/", payment_page.payment, name="payment"),
     path("payments/<uuid:payment_id>/now/", payment_page.payment_now, name="payment-now"),

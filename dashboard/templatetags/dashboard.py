@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django import template
+from django.template import Context
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from contracts.money import minor_to_text
 from dashboard import formats, receptions, statuses
 from dashboard.hints import HINTS
+from dashboard.navigation import Page, pages_for
 from outbox.registry import Consumer
 from outbox.selectors import Reception, Trace
 from payments.models import Payment
@@ -29,6 +31,12 @@ register.filter("state_of_status", statuses.state_of_status)
 def hint(term: str) -> str:
     """Two plain sentences about a term."""
     return HINTS[term]
+
+
+@register.simple_tag(takes_context=True)
+def pages(context: Context) -> list[Page]:
+    """The pages that the viewer may open."""
+    return list(pages_for(context["request"]))
 
 
 @register.simple_tag

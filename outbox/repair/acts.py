@@ -20,6 +20,7 @@ class Via(models.TextChoices):
 
     REST = "rest"
     ADMIN = "admin"
+    DASHBOARD = "dashboard"
     COMMAND = "command"
     PYTHON = "python"
     WORKER = "worker"  # nobody: what was released is gone on with, what was decided is followed

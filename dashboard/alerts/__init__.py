@@ -1,0 +1,1 @@
+"""What is wrong now, and since when."""

@@ -1,0 +1,1 @@
+"""Consumers: how far each is, and steering it."""

@@ -1,0 +1,1 @@
+"""Events, searched and as they come in."""

@@ -1,0 +1,1 @@
+"""What consumers could not process, and what is done about it."""

@@ -1,0 +1,42 @@
+"""The pages that are offered on every page, to those who may open them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from dashboard.operators import may_look
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page on offer; `current` when it, or a page that belongs to it, is shown."""
+
+    title: str
+    address: str
+    current: bool
+
+
+_EVERYONES = (("Flow", "flow"), ("Payments", "payments"), ("Volumes", "volumes"))
+_OPERATORS = (
+    ("Events", "events"),
+    ("Consumers", "consumers"),
+    ("Dead letters", "letters"),
+    ("Topics", "topics"),
+    ("Alerts", "alerts"),
+)
+
+
+def pages_for(request: HttpRequest) -> Iterator[Page]:
+    """Those that this request's user may open, in their order; none for nobody."""
+    user = request.user
+    if not user.is_authenticated:
+        return
+    for title, name in _EVERYONES + (_OPERATORS if may_look(user) else ()):
+        address = reverse(name)
+        within = request.path.startswith(address) and name != "flow"
+        yield Page(title, address, current=within or request.path == address)
+    yield Page("API", reverse("api-docs"), current=False)
+    if user.is_staff:
+        yield Page("Admin", reverse("admin:index"), current=False)

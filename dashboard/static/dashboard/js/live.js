@@ -1,0 +1,75 @@
+// A page whose regions come from the server's event stream, each by the id of its element. The page has
+// data-stream on its body, #live for the stream's state, and #notices. A region in which somebody types, or that
+// has data-hold and is pointed at, is left alone until they are done. After a change the region gets "live:changed".
+import { cutNotice } from "./notices.js";
+import { replaceRows } from "./rows.js";
+import { listen } from "./stream.js";
+import { showTimes } from "./times.js";
+
+const live = document.getElementById("live");
+const notices = document.getElementById("notices");
+const held = new Map();
+let away = null;
+
+function say(state, word) {
+  live.dataset.state = state;
+  live.querySelector("[data-word]").textContent = word;
+}
+
+function busy(region) {
+  const typing = document.activeElement?.matches("input, textarea, select") && region.contains(document.activeElement);
+  return typing || Boolean(region.querySelector("details[open]")) || (region.matches("[data-hold]") && region.matches(":hover"));
+}
+
+function replace(id, html) {
+  const region = document.getElementById(id);
+  if (!region) return;
+  if (busy(region)) {
+    held.set(id, html);
+    region.dataset.held = "true";
+    return;
+  }
+  held.delete(id);
+  delete region.dataset.held;
+  if (region.matches("tbody")) replaceRows(region, html);
+  else {
+    region.innerHTML = html;
+    showTimes(region);
+    window.htmx?.process(region);
+  }
+  region.dispatchEvent(new CustomEvent("live:changed", { bubbles: true }));
+}
+
+function release() {
+  for (const [id, html] of [...held]) replace(id, html);
+}
+document.addEventListener("pointerout", () => setTimeout(release));
+document.addEventListener("focusout", () => setTimeout(release));
+document.addEventListener("toggle", () => setTimeout(release), true);
+
+function stale(is) {
+  for (const region of document.querySelectorAll("[data-region]")) region.dataset.stale = String(is);
+}
+
+listen(document.body.dataset.stream, {
+  regions(message) {
+    for (const [id, html] of Object.entries(message.regions)) replace(id, html);
+    if (message.away !== away || live.dataset.state !== "ok") {
+      if (message.away) cutNotice(notices, "The database does not answer. The figures are the last it gave. Away since", message.away);
+      else notices.replaceChildren();
+    }
+    away = message.away;
+    stale(Boolean(away));
+    say(away ? "bad" : "ok", away ? "no answer" : "live");
+  },
+  cut(since) {
+    stale(true);
+    say("bad", "no live figures");
+    cutNotice(notices, "The server does not answer; trying again every few seconds. The figures are from", since);
+  },
+  signedOut() {
+    stale(true);
+    say("bad", "signed out");
+    cutNotice(notices, "You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
+  },
+});
