@@ -27,7 +27,8 @@ from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result
 
 CONTENTION_RETRIES = 5
-_NOT_OF_AN_EVENT = {Family.RECOVERABLE, Family.CONTENTION, Family.FATAL}
+# What is away is waited for by its policy.
+_NOT_OF_AN_EVENT = {Family.CONTENTION, Family.FATAL}
 
 T = TypeVar("T")
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
+from psycopg.errors import DeadlockDetected
 from pytest_django import Settings
 
 from outbox import Delivery, registry
@@ -190,6 +191,18 @@ def test_what_keeps_the_database_away_uses_up_nothing(service: Service) -> None:
     with pytest.raises(DatabaseError):
         replay(letter)
     connections.close_all()
+    letter.refresh_from_db()
+    assert (letter.state, letter.error, letter.attempts) == ("open", "1 is refused", 1)
+    assert not Act.objects.exists()
+
+
+def test_contention_that_does_not_end_uses_up_nothing_either(service: Service) -> None:
+    letter = died(service, "1", "2")
+    deadlock = OperationalError("deadlock detected")
+    deadlock.__cause__ = DeadlockDetected()
+    service.fails["1"] = deadlock
+    with pytest.raises(OperationalError):
+        replay(letter)
     letter.refresh_from_db()
     assert (letter.state, letter.error, letter.attempts) == ("open", "1 is refused", 1)
     assert not Act.objects.exists()
