@@ -1,5 +1,6 @@
 """A paused consumer processes nothing, stays in its group, and goes on where it was."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
@@ -7,11 +8,16 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from pytest_django import Settings
 
 from outbox import pausing, registry
+from outbox.config import config
+from outbox.consumer import ConsumerWorker
 from outbox.errors import NothingSaid
+from outbox.models import DeadLetter
 from outbox.repair.acts import Via, acts_of
 from tests.engine import new_topic, send, until
+from tests.integration.at_once import at_once
 from tests.integration.outbox.listeners import Listener, instance, members, notes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -61,6 +67,55 @@ def test_it_can_be_paused_in_the_middle_of_a_wait(listener: Listener) -> None:
         assert len(listener.calls) == calls
         pausing.resume(consumer=listener.consumer, by="ops")
         until(lambda: listener.processed() == 1)
+
+
+def test_paused_it_fetches_nothing_further_however_much_there_is(
+    listener: Listener, settings: Settings
+) -> None:
+    settings.OUTBOX = {**settings.OUTBOX, "CONSUMER_BATCH": 5}
+    config.cache_clear()
+    pausing.pause(consumer=listener.consumer, by="ops")
+    texts = [str(number) for number in range(200)]
+    with instance(listener):
+        until(lambda: listener.workers)
+        [worker] = listener.workers
+        listener.paused()
+        send(*notes(listener, "a", *texts))
+        for _ in range(40):  # turns, in each of which it could have fetched five
+            _until_polled(worker)
+        assert len(worker._pending) <= 10
+        pausing.resume(consumer=listener.consumer, by="ops")
+        until(lambda: listener.processed() == len(texts))
+    assert listener.calls == texts
+
+
+def _until_polled(worker: ConsumerWorker) -> None:
+    polled_at = worker._polled_at
+    until(lambda: worker._polled_at > polled_at)
+
+
+def test_what_was_being_tried_when_it_was_paused_has_all_its_tries_again(
+    listener: Listener, settings: Settings
+) -> None:
+    settings.OUTBOX = {**settings.OUTBOX, "UNKNOWN_RETRIES": 3}
+    config.cache_clear()
+
+    def fail(text: str) -> Exception:
+        if len(listener.calls) == 2:
+            at_once(lambda: pausing.pause(consumer=listener.consumer, by="ops"))
+            time.sleep(pausing.LOOK_SECONDS)  # it looks no more often
+        return KeyError(text)
+
+    listener.fail = fail
+    with instance(listener):
+        send(*notes(listener, "a", "1"))
+        until(lambda: len(listener.calls) == 2)
+        listener.paused()
+        tries = DeadLetter.objects.count()
+        pausing.resume(consumer=listener.consumer, by="ops")
+        until(lambda: DeadLetter.objects.exists())
+    assert tries == 0
+    assert len(listener.calls) == 2 + DeadLetter.objects.get().attempts
 
 
 def test_who_paused_it_first_is_who_did(listener: Listener) -> None:
