@@ -6,23 +6,28 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from rest_framework.authtoken.admin import TokenAdmin as DjangoTokenAdmin
+from rest_framework.authtoken.models import TokenProxy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts.models import User
+from outbox.keyset import KeysetLists
 
-admin.site.unregister(Group)
+admin.site.unregister([Group, TokenProxy])
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(KeysetLists, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     """Users with their groups; the id is what services store as merchant_id."""
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "id", "group_names", "is_staff", "is_active", "last_login")
-    search_fields = ("username", "id", "email")
+    list_filter = ("is_staff", "is_superuser", "is_active", "groups")
+    found_by = ("username", "id")
+    search_help_text = "A whole user name or id"
+    ordering = ("username",)
     readonly_fields = ("id", "last_login", "date_joined")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -36,5 +41,18 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(KeysetLists, DjangoGroupAdmin):  # type: ignore[misc]
     """Groups with their permissions."""
+
+    found_by = ("name",)
+    ordering = ("name",)
+
+
+@admin.register(TokenProxy)
+class TokenAdmin(KeysetLists, DjangoTokenAdmin):  # type: ignore[misc]
+    """Tokens of clients of the API."""
+
+    list_display = ("user", "created")
+    list_select_related = ("user",)
+    search_help_text = ""
+    ordering = ("key",)

@@ -3,15 +3,13 @@
 from typing import Any
 
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
+
+from outbox.keyset import KeysetLists
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(KeysetLists):
     """Lists and shows; adds, changes and deletes nothing, for superusers neither."""
-
-    list_per_page = 50
-    # Counting a large table costs more than its page.
-    show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never."""

@@ -23,10 +23,11 @@ SHOWN_APPS = frozenset({"payments", "orders", "loyalty", "analytics", "outbox"})
 
 
 def ensure_roles(sender: AppConfig, *, using: str, **_: Any) -> None:
-    """The groups exist and may view this app's rows (a post_migrate receiver).
+    """The groups exist and may view this app's rows, and operators act on them (a post_migrate receiver).
 
     After every migrate: permissions are made there too, also those of models that come later. Other
-    permissions that someone gives to the groups stay.
+    permissions that someone gives to the groups stay. An act's own permission that a group holds already is
+    given to no other: so it can be taken from operators, and given to a group that is made for it.
     """
     from django.contrib.auth.models import Group, Permission
 
@@ -39,3 +40,5 @@ def ensure_roles(sender: AppConfig, *, using: str, **_: Any) -> None:
         )
         for name in (OPERATOR, VIEWER):
             groups[name].permissions.add(*view)
+        acts = Permission.objects.using(using).filter(content_type__app_label=sender.label, group=None)
+        groups[OPERATOR].permissions.add(*acts.exclude(codename__regex=r"^(view|add|change|delete)_"))

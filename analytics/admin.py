@@ -12,7 +12,6 @@ from analytics.models import CONSUMER, EVERYONE
 from analytics.slots import SLOTS
 from contracts.money import minor_to_text
 from outbox.generations import live_generation
-from outbox.readonly import LatestPaginator
 
 
 class WidthFilter(admin.SimpleListFilter):
@@ -37,9 +36,7 @@ class SlotAdmin(ReadOnlyAdmin):
     list_display = ("slot_start", "width", "currency", "status", "count", "amount")
     list_display_links = None
     list_filter = (WidthFilter,)
-    ordering = ("-slot_start",)
-    sortable_by = ()
-    paginator = LatestPaginator
+    ordering = ("-slot_start", "-currency", "-status")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SlotListing]:
         """Those that are shown."""

@@ -93,12 +93,22 @@ UNFOLD = {
                     _page("Publications", "outbox", "outbox.publicationlisting"),
                     _page("Inbox", "inbox", "outbox.inboxlisting"),
                     _page("Dead letters", "report", "outbox.deadletter"),
-                    _page("Acts on them", "history", "outbox.act"),
                     _page("Parked keys", "local_parking", "outbox.parkedkeylisting"),
                     _page("Waiting events", "hourglass", "outbox.waitingevent"),
+                    _page("Discarded events", "delete", "outbox.discardedevent"),
+                    _page("Lost stretches", "broken_image", "outbox.loststretch"),
                     _page("Refusals", "block", "outbox.refusal"),
                     _page("Shards", "view_column", "outbox.shard"),
                     _page("Topics", "topic", "outbox.topicrecord"),
+                ],
+            },
+            {
+                "title": "Acts",
+                "separator": True,
+                "items": [
+                    _page("Audit log", "history", "outbox.act"),
+                    _page("Jobs on dead letters", "checklist", "outbox.repairjob"),
+                    _page("Consumers", "pause_circle", "outbox.consumerstate"),
                 ],
             },
             {

@@ -201,6 +201,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=2),
         "options": {"expires": 2},
     },
+    # What operators asked for about many dead letters at once.
+    "repair-jobs": {
+        "task": "outbox.work_on_repair_jobs",
+        "schedule": timedelta(seconds=2),
+        "options": {"expires": 2},
+    },
     "kept-answers": {"task": "rest.prune_kept_answers", "schedule": timedelta(days=1)},
     "budgets": {"task": "rest.prune_budgets", "schedule": timedelta(hours=1)},
 }

@@ -35,9 +35,10 @@ class OrderAdmin(ReadOnlyAdmin):
         "cause",
         "created_at",
     )
-    list_filter = ("status", "cause", "currency", "created_at")
-    search_fields = ("id__exact", "payment_id__exact", "merchant_id__exact", "customer_id__exact")
-    search_help_text = "The whole id of an order, a payment, a merchant or a customer"
+    list_filter = ("status", "created_at")
+    found_by = ("id", "payment_id", "merchant_id")
+    search_help_text = "The whole id of an order, a payment or a merchant"
+    ordering = ("-id",)
     fields = (
         "id",
         "payment_id",
@@ -54,14 +55,13 @@ class OrderAdmin(ReadOnlyAdmin):
     )
     inlines = (OrderLineInline,)
 
-    @admin.display(description="total", ordering="total_minor")
+    @admin.display(description="total")
     def total(self, order: Order) -> str:
         """The exact total with its currency."""
         return f"{minor_to_text(order.total_minor, order.currency)} {order.currency}"
 
     @display(
         description="status",
-        ordering="status",
         label={
             Status.CREATED.value: "success",
             Status.MODIFIED.value: "info",

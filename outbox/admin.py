@@ -1,14 +1,15 @@
-"""The outbox and the inbox in the admin, for looking. What operators act on is in outbox/repair/admin.py."""
+"""The outbox and the inbox in the admin. What was set aside is in outbox/repair/admin.py."""
 
 from typing import TypeVar
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from outbox import consumer_admin, refusals  # noqa: F401  (registered there)
 from outbox.envelope import headers_of
 from outbox.listings import InboxListing, PublicationListing
 from outbox.models import (
@@ -19,6 +20,7 @@ from outbox.models import (
     TopicRecord,
     WaitingEvent,
 )
+from outbox.operated import Asked, Operated
 from outbox.readonly import (
     ConsumerFilter,
     EventRows,
@@ -28,7 +30,8 @@ from outbox.readonly import (
     ReadOnly,
     event_link,
 )
-from outbox.repair import admin as repair_admin  # noqa: F401  (what operators act on, registered there)
+from outbox.repair import acts_admin  # noqa: F401  (registered there)
+from outbox.repair import admin as repair_admin  # noqa: F401
 from outbox.selectors import traces
 from outbox.shown import headers_text, payload_text
 
@@ -107,7 +110,7 @@ class PublicationAdmin(ListingRows[PublicationListing]):
     list_filter = (LatelyByEventFilter,)
     found_by = ("event_id",)
     search_help_text = "A whole event id"
-    ordering = ("-event_id",)
+    ordering = ("-event_id", "-partition", "-offset")
 
 
 @admin.register(InboxListing)
@@ -128,7 +131,7 @@ class InboxAdmin(ListingRows[InboxListing]):
     list_filter = (LatelyByEventFilter,)
     found_by = ("event_id",)
     search_help_text = "A whole event id"
-    ordering = ("-processed_at",)
+    ordering = ("-processed_at", "-event_id", "-consumer", "-generation")
 
     @display(description="outcome", label=_OUTCOMES)
     def shown_outcome(self, row: InboxListing) -> str:
@@ -144,7 +147,7 @@ class WaitingEventAdmin(EventRows[WaitingEvent]):
     list_filter = (ConsumerFilter,)
     found_by = ("key", "event_id")
     search_help_text = "A whole key or event id"
-    ordering = ("id",)
+    ordering = ("consumer", "generation", "topic", "key", "id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WaitingEvent]:
         """Without the records themselves."""
@@ -155,13 +158,58 @@ class WaitingEventAdmin(EventRows[WaitingEvent]):
 
 
 @admin.register(Refusal)
-class RefusalAdmin(EventRows[Refusal]):
-    """Events that Kafka refused, and those held behind them."""
+class RefusalAdmin(Operated[Refusal], EventRows[Refusal]):
+    """Events that Kafka refused, and those held behind them; operators send them again, or give them up."""
 
-    list_display = ("event", "topic", "key", "cause", "refused_at")
+    list_display = ("event", "topic", "key", "cause", "refused_at", "requested_at", "discarded")
+    actions = ("resend", "discard")
     found_by = ("event_id", "key")
     search_help_text = "A whole event id or key"
-    ordering = ("-refused_at",)
+    ordering = ("-refused_at", "-event_id")
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may have events sent again."""
+        return self.may(request, "resend_refusal")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may have a placeholder sent in an event's place."""
+        return self.may(request, "discard_refusal")
+
+    @admin.action(description="Send again, with what is held behind", permissions=["resend"])
+    def resend(self, request: HttpRequest, queryset: QuerySet[Refusal]) -> HttpResponse | None:
+        """Have the relay try these once more."""
+        asked = Asked(
+            "resend",
+            "Send refused events again",
+            f"Sends {queryset.count()} events and what is held behind them once more, in order.",
+            self._table(queryset),
+            lambda row, operator: _sent(refusals.resend(event_id=row.event_id, operator=operator)),
+        )
+        return self.ask_and_act(request, queryset, asked)
+
+    @admin.action(description="Discard: a placeholder goes in its place", permissions=["discard"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[Refusal]) -> HttpResponse | None:
+        """Give these up, for a reason that readers are told."""
+        asked = Asked(
+            "discard",
+            "Discard refused events",
+            f"{queryset.count()} events will never be sent: a placeholder with the reason goes in the place"
+            " of each, then what is held behind it.",
+            self._table(queryset),
+            lambda row, operator: _sent(
+                refusals.discard(event_id=row.event_id, reason=operator.reason, operator=operator)
+            ),
+            needs_reason=True,
+        )
+        return self.ask_and_act(request, queryset, asked)
+
+    def _table(self, rows: QuerySet[Refusal]) -> list[list[str]]:
+        said = [[str(row.event_id), row.topic, row.key or "none", row.cause] for row in rows]
+        return [["Event", "Topic", "Key", "Cause"], *said]
+
+
+def _sent(asked: int) -> str:
+    return f"{asked} will be sent as soon as a relay comes to it."
 
 
 @admin.register(Shard)

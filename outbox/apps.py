@@ -10,7 +10,7 @@ class OutboxConfig(AppConfig):
     def ready(self) -> None:
         from outbox import consumer_models, listings, positions  # noqa: F401  (models that stand in modules of their own)
         from outbox.partitions import make_partitions_after_migrate
-        from outbox.repair import acts  # noqa: F401
+        from outbox.repair import acts, jobs  # noqa: F401
 
         post_migrate.connect(make_partitions_after_migrate, sender=self)
         autodiscover_modules("handlers")

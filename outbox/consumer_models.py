@@ -18,6 +18,8 @@ class ConsumerState(models.Model):
 
     class Meta:
         db_table = "outbox_consumer"
+        verbose_name = "consumer"
+        permissions = [("steer_consumer", "Can pause and resume consumers")]
 
     def __str__(self) -> str:
         return f"{self.name}: {'paused' if self.paused_at else 'running'}"

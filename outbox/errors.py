@@ -156,6 +156,10 @@ class NoSuchParkedKey(RepairRefused):
     """No parked key has this id: it has been released, if it was parked."""
 
 
+class NoSuchJob(RepairRefused):
+    """No job has this id."""
+
+
 class LetterSuperseded(RepairRefused):
     """The dead letter belongs to a generation that is no longer live: the live one has judged for itself."""
 

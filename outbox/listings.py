@@ -59,9 +59,10 @@ class InboxListing(Listing):
 
 
 class ParkedKeyListing(Listing):
-    """A ParkedKey in a list."""
+    """A ParkedKey in a list, by the id that it has beside its primary key."""
 
-    event_id = models.UUIDField(primary_key=True)
+    id = models.UUIDField(primary_key=True)
+    event_id = models.UUIDField()
     consumer = models.TextField()
     generation = models.SmallIntegerField()
     topic = models.TextField()
@@ -73,6 +74,7 @@ class ParkedKeyListing(Listing):
         db_table = "outbox_parked_key"
         verbose_name = "parked key"
         default_permissions = ("view",)
+        permissions = [("release_parkedkey", "Can release parked keys")]
 
     def __str__(self) -> str:
         return f"{self.consumer}: {self.topic}/{self.key}"

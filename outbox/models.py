@@ -156,6 +156,10 @@ class Refusal(models.Model):
 
     class Meta:
         db_table = "outbox_refusal"
+        permissions = [
+            ("resend_refusal", "Can have refused events sent again"),
+            ("discard_refusal", "Can discard refused events"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event_id}: {self.cause}"
@@ -365,6 +369,10 @@ class DeadLetter(RecordCopy):
 
     class Meta:
         db_table = "outbox_dead_letter"
+        permissions = [
+            ("replay_deadletter", "Can replay dead letters"),
+            ("discard_deadletter", "Can discard dead letters"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.consumer}: {self.type or 'record'} {self.event_id}, {self.cause}"

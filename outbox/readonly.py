@@ -1,8 +1,4 @@
-"""What the lists of the admin have in common: read-only, searched by whole values, quick at any size.
-
-No list counts its table or skips through it: a list reaches back LISTED rows, and a search or the time
-filter reaches the rest through an index.
-"""
+"""What lists of the admin have in common: read-only, in pages by place (outbox/keyset.py), and filters."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,44 +6,24 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.contrib import admin
-from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet, UUIDField
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 
 from outbox import clock
 from outbox.ids import lowest_id
+from outbox.keyset import KeysetLists
 from outbox.registry import all_consumers
 
-LISTED = 2_000
 M = TypeVar("M", bound=Model)
 
 
-class LatestPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than LISTED rows."""
+class ReadOnly(KeysetLists, Generic[M]):
+    """Looked at, never edited."""
 
-    @cached_property
-    def count(self) -> int:
-        """Rows that can be paged through."""
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        return rows.order_by()[:LISTED].count()
-
-
-class ReadOnly(ModelAdmin, Generic[M]):
-    """Looked at, never edited. `found_by` names indexed fields: a search is for the whole value of one."""
-
-    found_by: tuple[str, ...] = ()
-    paginator = LatestPaginator
-    list_per_page = 50
-    list_max_show_all = 0
-    show_full_result_count = False
-    sortable_by: tuple[str, ...] = ()
     actions: tuple[str, ...] | None = None
-    list_fullwidth = True
 
     def has_add_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """Rows come from the engine alone."""
@@ -60,32 +36,6 @@ class ReadOnly(ModelAdmin, Generic[M]):
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """Facts are not deleted."""
         return False
-
-    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """What shows the search box."""
-        return self.found_by
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[M], search_term: str
-    ) -> tuple[QuerySet[M], bool]:
-        """Rows with exactly this value in one of the fields."""
-        wanted = search_term.strip()
-        if not wanted:
-            return queryset, False
-        match = Q()
-        for name in self.found_by:
-            if not isinstance(self.model._meta.get_field(name), UUIDField):
-                match |= Q(**{name: wanted})
-            elif (as_id := _uuid(wanted)) is not None:
-                match |= Q(**{name: as_id})
-        return (queryset.filter(match) if match else queryset.none()), False
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 class LatelyFilter(admin.SimpleListFilter):
@@ -137,7 +87,7 @@ def event_link(event_id: UUID) -> SafeString:
 class EventRows(ReadOnly[M]):
     """Rows about events; the link leads to the event itself."""
 
-    list_display_links = None
+    list_display_links: tuple[str, ...] | None = None
 
     @admin.display(description="event", ordering="event_id")
     def event(self, row: Any) -> SafeString:

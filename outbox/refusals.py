@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from outbox import wake
 from outbox.errors import NotRefused
 from outbox.models import Refusal
+from outbox.repair.acts import Operator, Report, Result, write_down
 
 
 def refused(*, using: str = DEFAULT_DB_ALIAS) -> QuerySet[Refusal]:
@@ -16,19 +17,23 @@ def refused(*, using: str = DEFAULT_DB_ALIAS) -> QuerySet[Refusal]:
     return Refusal.objects.using(using).order_by("topic", "key", "position")
 
 
-def resend(*, event_id: UUID, using: str = DEFAULT_DB_ALIAS) -> int:
+def resend(*, event_id: UUID, operator: Operator | None = None, using: str = DEFAULT_DB_ALIAS) -> int:
     """Have an event sent again, with all that waits behind it, in order; return how many they are.
+
+    Written down as an act of the operator, where one is named.
 
     The relay of their shard does it within a second. Where Kafka refuses one once more, that one and what is
     behind it stay held, with the new cause. Raises NotRefused.
     """
     with transaction.atomic(using=using):
-        asked = _held_with(event_id, using=using).update(requested_at=Now())
-        transaction.on_commit(lambda: wake.wake(using=using), using=using)
+        asked = _ask(event_id, using=using)
+        _write_down(operator, "resend", "It will be sent again", event_id, asked, using=using)
     return asked
 
 
-def discard(*, event_id: UUID, reason: str, using: str = DEFAULT_DB_ALIAS) -> int:
+def discard(
+    *, event_id: UUID, reason: str, operator: Operator | None = None, using: str = DEFAULT_DB_ALIAS
+) -> int:
     """Give an event up: a placeholder goes out in its place, then what waits behind it; return how many.
 
     The placeholder has the event's id, key and number, so that readers miss nothing, the type
@@ -38,7 +43,28 @@ def discard(*, event_id: UUID, reason: str, using: str = DEFAULT_DB_ALIAS) -> in
     with transaction.atomic(using=using):
         if not Refusal.objects.using(using).filter(event_id=event_id).update(discarded=reason):
             raise NotRefused(f"Event {event_id} is not held: nothing was refused.")
-        return resend(event_id=event_id, using=using)
+        asked = _ask(event_id, using=using)
+        _write_down(
+            operator, "discard", "A placeholder will be sent in its place", event_id, asked, using=using
+        )
+    return asked
+
+
+def _ask(event_id: UUID, *, using: str) -> int:
+    asked = _held_with(event_id, using=using).update(requested_at=Now())
+    transaction.on_commit(lambda: wake.wake(using=using), using=using)
+    return asked
+
+
+def _write_down(
+    operator: Operator | None, act: str, done: str, event_id: UUID, asked: int, *, using: str
+) -> None:
+    if operator is None:
+        return
+    held = Refusal.objects.using(using).get(event_id=event_id)
+    done = f"{done} as soon as a relay comes to it, with {asked - 1} behind it"
+    report, about = Report(Result.ASKED, done), {"topic": held.topic, "key": held.key}
+    write_down(operator, act, report, using=using, consumer="", event_id=event_id, **about)
 
 
 def _held_with(event_id: UUID, *, using: str) -> QuerySet[Refusal]:

@@ -6,6 +6,7 @@ from celery import shared_task
 from django.db import OperationalError
 
 from outbox.partitions import make_partitions
+from outbox.repair import jobs
 from outbox.repair.keys import go_on_with_all
 from outbox.sampling import sample_when_due
 
@@ -46,6 +47,17 @@ def go_on_with_released_keys() -> None:
     """
     if ran := go_on_with_all():
         logger.info("%s events of released keys ran", ran)
+
+
+@shared_task(name="outbox.work_on_repair_jobs", ignore_result=True)
+def work_on_repair_jobs() -> None:
+    """Act on dead letters of jobs that operators began, for two seconds. May run twice, and beside itself.
+
+    Schedule it every two seconds: it asks for an index entry where there is none. What a killed worker had
+    in hand was not done, and is done by the next.
+    """
+    if acted := jobs.work():
+        logger.info("%s dead letters of jobs were acted on", acted)
 
 
 @shared_task(name="outbox.sample_lag", ignore_result=True)

@@ -26,9 +26,10 @@ class PaymentAdmin(ReadOnlyAdmin):
         "created_at",
         "expires_at",
     )
-    list_filter = ("status", "cause", "currency", "created_at")
-    search_fields = ("id__exact", "merchant_id__exact", "customer_id__exact")
-    search_help_text = "The whole id of a payment, a merchant or a customer"
+    list_filter = ("status", "created_at")
+    found_by = ("id", "merchant_id")
+    search_help_text = "The whole id of a payment or a merchant"
+    ordering = ("-id",)
     fields = (
         "id",
         "merchant_id",
@@ -46,14 +47,13 @@ class PaymentAdmin(ReadOnlyAdmin):
         "shown_metadata",
     )
 
-    @admin.display(description="amount", ordering="amount_minor")
+    @admin.display(description="amount")
     def amount(self, payment: Payment) -> str:
         """The exact amount with its currency."""
         return str(payment.money)
 
     @display(
         description="status",
-        ordering="status",
         label={
             Status.PENDING.value: "warning",
             Status.VALIDATED.value: "success",

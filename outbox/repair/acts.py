@@ -34,6 +34,7 @@ class Result(models.TextChoices):
     DISCARDED = "discarded"
     RELEASED = "released"
     SENT = "sent"
+    ASKED = "asked"  # for: the relay does it
     NOTHING = "nothing"  # to be done
 
 
@@ -48,6 +49,7 @@ class Steered(models.TextChoices):
     ABANDONED = "abandoned"
 
 
+ACTS = ("replay", "discard", "release", "resend", "pause", "resume", "seek", "rebuild", "abandon")
 # After which it is an event behind it that an error is about.
 _DONE = {Result.REPLAYED, Result.DISCARDED, Result.RELEASED}
 
@@ -105,8 +107,9 @@ class Act(models.Model):
 
     Written in the transaction of its effect. One that needed several transactions has a row for each.
 
-    act         replay, discard, release, resend (once more from the outbox); of a consumer as a whole: pause,
-                resume, seek, rebuild, abandon
+    act         replay, discard, release, resend (once more from the outbox, or what Kafka has refused); of a
+                consumer as a whole: pause, resume, seek, rebuild, abandon
+    consumer    empty when it is about what the relay sends
     topic       empty when it is about a consumer as a whole
     detail      all of it, in a sentence
     error       why it died again, or what stopped the events behind it
@@ -136,6 +139,7 @@ class Act(models.Model):
 
     class Meta:
         db_table = "outbox_act"
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return f"{self.act} by {self.who}: {self.result}"

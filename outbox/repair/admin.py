@@ -1,26 +1,25 @@
-"""What operators look at and act on in the admin: dead letters, parked keys, and what was done."""
+"""What operators look at and act on in the admin: dead letters and parked keys."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 
-from outbox.config import config
-from outbox.errors import OutboxError
 from outbox.item import decode_headers
 from outbox.listings import ParkedKeyListing
 from outbox.models import DeadLetter, LetterState
-from outbox.readonly import ConsumerFilter, EventRows, LatelyFilter, ListingRows, ReadOnly, event_link
-from outbox.repair import letters
-from outbox.repair.acts import Act, Operator, Report, Via, acts_on
+from outbox.operated import Asked, Operated
+from outbox.readonly import ConsumerFilter, EventRows, event_link
+from outbox.repair import keys, letters
+from outbox.repair.acts import Report, acts_on
+from outbox.repair.keys import waiting_for
 from outbox.repair.letters import waiting_behind
+from outbox.repair.matching import Selection, extent
 from outbox.shown import headers_text, payload_text
 
 
@@ -47,7 +46,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(ReadOnly[DeadLetter]):
+class DeadLetterAdmin(Operated[DeadLetter]):
     """What consumers could not process, and why; operators replay and discard what they have selected."""
 
     list_display = (
@@ -66,7 +65,7 @@ class DeadLetterAdmin(ReadOnly[DeadLetter]):
     actions = ("replay", "discard")
     found_by = ("id", "event_id", "key", "fingerprint")
     search_help_text = "A whole id of the dead letter or its event, a key or a fingerprint"
-    ordering = ("-died_at",)
+    ordering = ("-died_at", "-id")
     fieldsets = (
         (
             None,
@@ -153,16 +152,20 @@ class DeadLetterAdmin(ReadOnly[DeadLetter]):
             return "none"
         return render_to_string("admin/outbox/text.html", {"text": payload_text(letter.correction)})
 
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may act, as OUTBOX["MAY_OPERATE"] says."""
-        return bool(import_string(config().may_operate)(request.user))
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may have letters processed after all."""
+        return self.may(request, "replay_deadletter")
 
-    @admin.action(description="Replay, with what waits behind", permissions=["operate"])
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may give letters up."""
+        return self.may(request, "discard_deadletter")
+
+    @admin.action(description="Replay, with what waits behind", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         """Have the consumers process these after all."""
         return self._act(request, queryset, "replay", letters.replay)
 
-    @admin.action(description="Discard, and let the keys go on", permissions=["operate"])
+    @admin.action(description="Discard, and let the keys go on", permissions=["discard"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         """Give these up, for a reason."""
         return self._act(request, queryset, "discard", letters.discard)
@@ -170,62 +173,54 @@ class DeadLetterAdmin(ReadOnly[DeadLetter]):
     def _act(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], verb: str, act: Callable[..., Report]
     ) -> HttpResponse | None:
-        """Ask why, then act on each, oldest first, and say what came of it."""
+        """Oldest first: a page of the list at most."""
         chosen = queryset.order_by("died_at", "id")
-        reason = request.POST.get("reason", "").strip()
-        if "confirmed" not in request.POST or (verb == "discard" and not reason):
-            return render(
-                request,
-                "admin/outbox/act.html",
-                {
-                    **self.admin_site.each_context(request),
-                    "opts": self.model._meta,
-                    "title": f"{verb.capitalize()} dead letters",
-                    "verb": verb,
-                    "letters": chosen,
-                    "required": verb == "discard",
-                    "missing": "confirmed" in request.POST,
-                },
-            )
-        operator = Operator(request.user.get_username(), reason, Via.ADMIN)
-        for letter in chosen:
-            try:
-                report = act(letter_id=letter.id, operator=operator, to_the_end=False)
-                level = messages.ERROR if report.error else messages.SUCCESS
-                told = report.detail
-            except OutboxError as error:
-                level, told = messages.WARNING, str(error)
-            self.message_user(request, f"{letter.consumer}, {letter.key or 'no key'}: {told}", level)
-        return None
+        found = list(chosen)
+        reach = extent(Selection(ids=tuple(letter.id for letter in found)))
+        asked = Asked(
+            verb,
+            f"{verb.capitalize()} dead letters",
+            reach.consequence(verb),
+            [["Consumer", "Type", "Key", "Error"]]
+            + [[one.consumer, one.type or "record", one.key or "none", one.error] for one in found],
+            lambda letter, operator: act(letter_id=letter.id, operator=operator, to_the_end=False),
+            lambda letter: f"{letter.consumer}, {letter.key or 'no key'}",
+            needs_reason=verb == "discard",
+        )
+        return self.ask_and_act(request, chosen, asked)
 
 
 @admin.register(ParkedKeyListing)
-class ParkedKeyAdmin(ListingRows[ParkedKeyListing]):
-    """Keys whose events wait."""
+class ParkedKeyAdmin(Operated[ParkedKeyListing], EventRows[ParkedKeyListing]):
+    """Keys whose events wait; operators release those that wait for a missing event."""
 
     list_display = ("key", "topic", "consumer", "generation", "cause", "event", "parked_at")
     list_filter = (ConsumerFilter,)
+    actions = ("release",)
     found_by = ("key", "event_id")
     search_help_text = "A whole key or event id"
-    ordering = ("-parked_at",)
+    ordering = ("-parked_at", "-id")
 
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may have keys go on without what is missing."""
+        return self.may(request, "release_parkedkey")
 
-@admin.register(Act)
-class ActAdmin(EventRows[Act]):
-    """What was done about what consumers could not process."""
-
-    list_display = ("at", "who", "via", "act", "why", "consumer", "key", "event", "result", "ran", "waiting")
-    list_filter = (LatelyFilter,)
-    found_by = ("letter_id", "event_id", "key")
-    search_help_text = "A whole id of a dead letter or an event, or a key"
-    ordering = ("-id",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Act]:
-        """Without corrected data, which the dead letter's page shows."""
-        queryset: QuerySet[Act] = super().get_queryset(request).defer("correction")
-        return queryset
-
-    @admin.display(description="event")
-    def event(self, row: Any) -> SafeString:
-        """The event's page; a key released meanwhile names none."""
-        return event_link(row.event_id) if row.event_id else SafeString("none")
+    @admin.action(description="Release, without the missing events", permissions=["release"])
+    def release(self, request: HttpRequest, queryset: QuerySet[ParkedKeyListing]) -> HttpResponse | None:
+        """Give up what these keys wait for, for a reason."""
+        found = list(queryset)
+        waiting = {row.id: waiting_for(row) for row in found}
+        consequence = (
+            f"Gives up the events that {len(found)} keys wait for; {sum(waiting.values()):,} waiting events"
+            " will then run, in order, up to the next gap. A key that a dead letter holds is left as it is."
+        )
+        asked = Asked(
+            "release",
+            "Release parked keys",
+            consequence,
+            [["Consumer", "Topic", "Key", "Cause", "Waiting"]]
+            + [[row.consumer, row.topic, row.key, row.cause, f"{waiting[row.id]:,}"] for row in found],
+            lambda row, operator: keys.release(parked_id=row.id, operator=operator, to_the_end=False),
+            needs_reason=True,
+        )
+        return self.ask_and_act(request, queryset, asked)

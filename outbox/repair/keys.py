@@ -7,10 +7,13 @@ from django.db import DEFAULT_DB_ALIAS
 from outbox.errors import EarlierLetter, LetterSuperseded, NoSuchParkedKey
 from outbox.generations import being_built
 from outbox.inbox import Key
-from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
+from outbox.listings import ParkedKeyListing
+from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import Consumer, all_consumers, get_consumer
 from outbox.repair.acts import Operator, Report, Result, Via, write_down
 from outbox.repair.rerun import Rerun, carry_out
+
+MOST_COUNTED = 10_000
 
 
 def release(
@@ -53,6 +56,14 @@ def release(
     if not to_the_end:
         return report
     return go_on(consumer, row.generation, key, after=report, operator=operator, building=building)
+
+
+def waiting_for(parked: ParkedKey | ParkedKeyListing) -> int:
+    """How many events wait behind a parked key, counted up to MOST_COUNTED."""
+    mine = {name: getattr(parked, name) for name in ("consumer", "generation", "topic", "key")}
+    return (
+        WaitingEvent.objects.using(parked._state.db or DEFAULT_DB_ALIAS).filter(**mine)[:MOST_COUNTED].count()
+    )
 
 
 def go_on(

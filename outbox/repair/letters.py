@@ -7,14 +7,14 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS
 
 from outbox import clock
-from outbox.errors import CorrectionRefused, EarlierLetter, LetterSuperseded, NoSuchLetter
+from outbox.errors import CorrectionRefused, EarlierLetter, LetterSuperseded, NoSuchLetter, RepairRefused
 from outbox.generations import being_built
 from outbox.inbox import Key
 from outbox.item import read_item, stored_record
 from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Operator, Report, Result, write_down
-from outbox.repair.keys import go_on
+from outbox.repair.keys import MOST_COUNTED, go_on
 from outbox.repair.rerun import Rerun, carry_out
 
 
@@ -25,6 +25,7 @@ def replay(
     data: bytes | None = None,
     late: bool = False,
     to_the_end: bool = True,
+    dry_run: bool = False,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Report:
     """Have the consumer process a dead letter after all, then what waits behind it, in order.
@@ -35,6 +36,7 @@ def replay(
     data        corrected data: kept beside the original, seen by this consumer alone
     late        also when later events of its key have been processed, and so out of their order
     to_the_end  run all that waits, in as many transactions as it takes; else one, and workers go on
+    dry_run     do it in one transaction, and take all of it back: what would come of it
 
     Raises NoSuchLetter, UnknownConsumer, LetterSuperseded, EarlierLetter, CorrectionRefused, and what keeps
     the database away: then nothing was done since the last Act, and it can be asked for again.
@@ -52,7 +54,16 @@ def replay(
             return Result.REPLAYED, "It was passed: the consumer does not handle its type"
         return Result.REPLAYED, "It has been processed"
 
-    return _act(consumer, letter, work, operator=operator, act="replay", data=data, to_the_end=to_the_end)
+    return _act(
+        consumer,
+        letter,
+        work,
+        operator=operator,
+        act="replay",
+        data=data,
+        to_the_end=to_the_end,
+        dry_run=dry_run,
+    )
 
 
 def discard(
@@ -83,10 +94,10 @@ def get_letter(letter_id: UUID, *, using: str) -> DeadLetter:
 
 
 def waiting_behind(letter: DeadLetter) -> int:
-    """How many events of the letter's key wait in its consumer."""
+    """How many events of the letter's key wait in its consumer, counted up to MOST_COUNTED."""
     waiting = WaitingEvent.objects.using(letter._state.db or DEFAULT_DB_ALIAS)
     mine = {"consumer": letter.consumer, "generation": letter.generation, "topic": letter.topic}
-    return 0 if letter.key is None else waiting.filter(**mine, key=letter.key).count()
+    return 0 if letter.key is None else waiting.filter(**mine, key=letter.key)[:MOST_COUNTED].count()
 
 
 def check_correction(letter: DeadLetter, data: bytes, *, consumer: Consumer) -> None:
@@ -112,6 +123,7 @@ def _act(
     act: str,
     to_the_end: bool,
     data: bytes | None = None,
+    dry_run: bool = False,
 ) -> Report:
     """Do this about a letter, run what waits behind it, and write it down, in one transaction; then go on."""
     key = None if letter.key is None else (letter.topic, letter.key)
@@ -143,13 +155,26 @@ def _act(
             key=taken.key,
             correction=data,
         )
+        if dry_run:
+            raise _OnlyTried(report)
         return report
 
     building = being_built(consumer, letter.generation)
-    report = carry_out(consumer, transaction, building=building, attempts=letter.attempts)
+    try:
+        report = carry_out(consumer, transaction, building=building, attempts=letter.attempts)
+    except _OnlyTried as tried:
+        return tried.report
     if key is None or not to_the_end:
         return report
     return go_on(consumer, letter.generation, key, after=report, operator=operator, building=building)
+
+
+class _OnlyTried(RepairRefused):
+    """What was tried is taken back."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.detail)
+        self.report = report
 
 
 def _take(batch: Rerun, letter: DeadLetter, key: Key | None) -> tuple[DeadLetter, ParkedKey | None]:

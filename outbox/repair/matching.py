@@ -9,15 +9,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Q, QuerySet
 
 from outbox.errors import NothingSelected, RepairRefused
 from outbox.models import DeadLetter, LetterState
 from outbox.repair import letters
 from outbox.repair.acts import Operator, Report, Result
+from outbox.repair.keys import MOST_COUNTED
 
 Told = Callable[[UUID, Report], None]
+
+_HELD = """
+WITH held AS MATERIALIZED (
+    SELECT consumer, generation, topic, key
+    FROM unnest(%s::text[], %s::smallint[], %s::text[], %s::text[], %s::uuid[])
+        AS letter (consumer, generation, topic, key, event_id)
+    JOIN outbox_parked_key AS parked USING (consumer, generation, topic, key, event_id)
+)
+SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM (
+    SELECT FROM held JOIN outbox_waiting_event AS waiting USING (consumer, generation, topic, key) LIMIT %s
+) AS counted)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,8 @@ class Selection:
     """Which are meant: those that fit all that is given.
 
     cause         the error's type, or a fingerprint
+    fingerprint   a fingerprint alone
+    ids           dead letters by their ids
     since, until  when a letter died, or when an event was published; `until` itself is outside
     everything    all there are, where nothing else is given
     """
@@ -35,6 +50,8 @@ class Selection:
     type: str | None = None
     consumer: str | None = None
     cause: str | None = None
+    fingerprint: str | None = None
+    ids: tuple[UUID, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
     everything: bool = False
@@ -53,6 +70,8 @@ class Selection:
             "topic": self.topic,
             "type": self.type,
             "consumer": self.consumer,
+            "fingerprint": self.fingerprint,
+            "id__in": self.ids,
             "died_at__gte": self.since,
             "died_at__lt": self.until,
         }
@@ -61,6 +80,49 @@ class Selection:
         if self.cause is not None:
             found = found.filter(Q(cause=self.cause) | Q(fingerprint=self.cause))
         return found.order_by("died_at", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What an act on all that match is about, in numbers.
+
+    letters  how many match
+    keys     how many keys they hold
+    waiting  how many events wait behind those keys
+    more     that there are more than was counted, of any of these
+    """
+
+    letters: int
+    keys: int
+    waiting: int
+    more: bool
+
+    def consequence(self, act: str) -> str:
+        """What replaying or discarding them does, in numbers."""
+        least = "at least " if self.more else ""
+        done = f"{act.capitalize()}s {least}{_many(self.letters, 'event')}"
+        held = f" that hold {_many(self.keys, 'key')}" if self.keys else ""
+        if not self.waiting:
+            return f"{done}{held}; no event waits behind them."
+        behind = "will then run, in order, up to the next failure"
+        return f"{done}{held}; {least}{_many(self.waiting, 'waiting event')} {behind}."
+
+
+def extent(selection: Selection, *, using: str = DEFAULT_DB_ALIAS) -> Extent:
+    """How much matches, counted up to MOST_COUNTED letters and events. Raises NothingSelected."""
+    columns = ("consumer", "generation", "topic", "key", "event_id")
+    found = list(selection.letters(using=using).values_list(*columns)[: MOST_COUNTED + 1])
+    counted = found[:MOST_COUNTED]
+    keyed = [row for row in counted if row[3] is not None]
+    with connections[using].cursor() as sql:
+        sql.execute(_HELD, [[str(row[at]) for row in keyed] for at in range(5)] + [MOST_COUNTED + 1])
+        keys, waiting = sql.fetchone()
+    more = len(found) > MOST_COUNTED or waiting > MOST_COUNTED
+    return Extent(len(counted), keys, min(waiting, MOST_COUNTED), more)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 class Pace:

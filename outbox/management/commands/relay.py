@@ -1,5 +1,6 @@
 """manage.py relay list|resend|discard|adopt"""
 
+import getpass
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 from outbox import adopting, refusals
 from outbox.errors import OutboxError
 from outbox.models import Shard
+from outbox.repair.acts import Operator, Via
 
 
 class Command(BaseCommand):
@@ -19,6 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="the outbox's database alias")
+        parser.add_argument("--by", help="who asks; the user of this machine when left out")
         actions = parser.add_subparsers(dest="action", required=True)
         actions.add_parser("list", help="the shards and their relays, and every event that is held")
         again = actions.add_parser("resend", help="an event, and all that waits behind it")
@@ -39,17 +42,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         using, action = options["database"], options["action"]
+        reason = options.get("reason") or ""
+        operator = Operator(options["by"] or getpass.getuser(), reason, Via.COMMAND)
         try:
             if action == "list":
                 self._list(using)
             elif action == "resend":
-                count = refusals.resend(event_id=options["event"], using=using)
+                count = refusals.resend(event_id=options["event"], operator=operator, using=using)
                 self.stdout.write(f"{count} events will be sent as soon as a relay comes to it.")
             elif action == "adopt":
                 self._adopt(options)
             else:
-                reason = options["reason"]
-                count = refusals.discard(event_id=options["event"], reason=reason, using=using)
+                count = refusals.discard(
+                    event_id=options["event"], reason=reason, operator=operator, using=using
+                )
                 self.stdout.write(f"A placeholder and {count - 1} events behind it will be sent.")
         except OutboxError as error:
             raise CommandError(str(error)) from error

@@ -1,0 +1,107 @@
+"""Consumers in the admin: pausing them, and what they passed over or never got."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
+from outbox.operated import Asked, Operated
+from outbox.pausing import pause, resume
+from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
+from outbox.registry import all_consumers, get_consumer
+from outbox.repair.acts import Operator
+
+
+@admin.register(ConsumerState)
+class ConsumerStateAdmin(Operated[ConsumerState]):
+    """Which consumers are paused, by whom and why; operators pause them, and have them go on."""
+
+    list_display = ("name", "is_paused", "paused_at", "paused_by", "reason", "resumed_at")
+    actions = ("pause", "resume")
+    found_by = ("name",)
+    search_help_text = "A whole name"
+    ordering = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ConsumerState]:
+        """With those that were never paused: they have had no row."""
+        names = {consumer.name for consumer in all_consumers()}
+        if missing := names - set(ConsumerState.objects.values_list("name", flat=True)):
+            ConsumerState.objects.bulk_create(
+                [ConsumerState(name=name) for name in sorted(missing)], ignore_conflicts=True
+            )
+        queryset: QuerySet[ConsumerState] = super().get_queryset(request)
+        return queryset.filter(name__in=names)
+
+    @admin.display(description="paused", boolean=True)
+    def is_paused(self, state: ConsumerState) -> bool:
+        """Whether its instances process nothing."""
+        return state.paused_at is not None
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may pause consumers, and have them go on."""
+        return self.may(request, "steer_consumer")
+
+    @admin.action(description="Pause: process nothing until resumed", permissions=["steer"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[ConsumerState]) -> HttpResponse | None:
+        """Have every instance of these process nothing."""
+        names = [state.name for state in queryset]
+        asked = Asked(
+            "pause",
+            "Pause consumers",
+            f"{len(names)} consumers process nothing from now on; their events wait in Kafka until they are"
+            " resumed.",
+            [["Consumer"], *([name] for name in names)],
+            _pause,
+            lambda state: str(state.name),
+            needs_reason=True,
+        )
+        return self.ask_and_act(request, queryset, asked)
+
+    @admin.action(description="Resume: go on where they were", permissions=["steer"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[ConsumerState]) -> HttpResponse | None:
+        """Have these go on."""
+        names = [state.name for state in queryset]
+        asked = Asked(
+            "resume",
+            "Resume consumers",
+            f"{len(names)} consumers go on with what has waited in Kafka meanwhile.",
+            [["Consumer", "Paused by", "Why"]]
+            + [[state.name, state.paused_by or "it is not", state.reason] for state in queryset],
+            _resume,
+            lambda state: str(state.name),
+        )
+        return self.ask_and_act(request, queryset, asked)
+
+
+def _pause(state: Any, operator: Operator) -> str:
+    consumer = get_consumer(state.name)
+    made = pause(consumer=consumer, by=operator.name, reason=operator.reason, via=operator.via)
+    return f"it is paused by {made.by}."
+
+
+def _resume(state: Any, operator: Operator) -> str:
+    consumer = get_consumer(state.name)
+    was_paused = resume(consumer=consumer, by=operator.name, reason=operator.reason, via=operator.via)
+    return "it goes on." if was_paused else "it was not paused."
+
+
+@admin.register(DiscardedEvent)
+class DiscardedEventAdmin(EventRows[DiscardedEvent]):
+    """Events that consumers passed over by their declared policy."""
+
+    list_display = ("event", "consumer", "generation", "type", "key", "cause", "reason", "discarded_at")
+    list_filter = (ConsumerFilter,)
+    found_by = ("event_id",)
+    search_help_text = "A whole event id"
+    ordering = ("-id",)
+
+
+@admin.register(LostStretch)
+class LostStretchAdmin(ReadOnly[LostStretch]):
+    """Records that Kafka deleted before a consumer had come to them."""
+
+    list_display = ("consumer_group", "topic", "partition", "first", "last", "noticed_at")
+    list_display_links = None
+    ordering = ("-id",)

@@ -1,0 +1,88 @@
+"""Lists of the admin whose rows operators act on: asked first, said in numbers, written down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.module_loading import import_string
+
+from outbox.config import config
+from outbox.errors import OutboxError
+from outbox.readonly import ReadOnly
+from outbox.repair.acts import Operator, Report, Result, Via
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An act before it is done: what is asked, about which rows, and how each is acted on.
+
+    verb         what the button says; `name` is the action's own
+    consequence  what it does, in numbers
+    table        what is known of each row, the headings first
+    do           acts on a row in the operator's name; what came of it
+    told         how the row is spoken of in the answer
+    """
+
+    name: str
+    verb: str
+    consequence: str
+    table: list[list[str]]
+    do: Callable[[Any, Operator], Report | str]
+    told: Callable[[Any], str] = field(default=str)
+    needs_reason: bool = False
+
+
+class Operated(ReadOnly[M]):
+    """Rows to act on, by those whom OUTBOX["MAY_OPERATE"] lets act and who hold the act's own permission."""
+
+    def may(self, request: HttpRequest, permission: str) -> bool:
+        """Both: an operator by the project's own rule, and the permission to do this very act."""
+        operates: bool = import_string(config().may_operate)(request.user)
+        return operates and request.user.has_perm(f"outbox.{permission}")
+
+    def ask_and_act(self, request: HttpRequest, rows: QuerySet[Any], asked: Asked) -> HttpResponse | None:
+        """Ask, then act on each row and say what came of it, also of rows that have gone meanwhile."""
+        reason = request.POST.get("reason", "").strip()
+        confirmed = "confirmed" in request.POST
+        if not confirmed or (asked.needs_reason and not reason):
+            page = {
+                **self.admin_site.each_context(request),
+                "opts": self.model._meta,
+                "title": asked.verb,
+                "asked": asked,
+                "headings": asked.table[0],
+                "rows": asked.table[1:],
+                "chosen": [row.pk for row in rows],
+                "missing": confirmed,
+            }
+            return render(request, "admin/outbox/act.html", page)
+        operator = Operator(request.user.get_username(), reason, Via.ADMIN)
+        acted = 0
+        for row in rows:
+            acted += 1
+            try:
+                level, came = _told(asked.do(row, operator))
+            except OutboxError as error:
+                level, came = messages.WARNING, str(error)
+            self.message_user(request, f"{asked.told(row)}: {came}", level)
+        gone = len(request.POST.getlist(ACTION_CHECKBOX_NAME)) - acted
+        if gone > 0:
+            settled = f"{gone} of those that were selected had been dealt with by others, or are gone."
+            self.message_user(request, settled, messages.WARNING)
+        return None
+
+
+def _told(came: Report | str) -> tuple[int, str]:
+    """How loud it is said, and what."""
+    if isinstance(came, str):
+        return messages.SUCCESS, came
+    if came.error:
+        return messages.ERROR, came.detail
+    return messages.WARNING if came.result is Result.NOTHING else messages.SUCCESS, came.detail
