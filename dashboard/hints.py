@@ -64,4 +64,23 @@ HINTS = {
         "What travels beside the data in Kafka, as CloudEvents defines it. They tell a reader the type, the "
         "order within the key and the origin before it opens the data."
     ),
+    "dead-letter": (
+        "An event that a consumer could not process, kept with its cause: nothing is lost. It waits until "
+        "somebody replays it, corrects it for this consumer, or discards it for a reason."
+    ),
+    "parked-key": (
+        "A key with a dead letter or a gap: its later events wait in order behind it. All other keys flow on."
+    ),
+    "gap": (
+        "A later event of the key has come before an earlier one, so the key waits for it. It goes on by "
+        "itself when that one arrives; releasing it gives the missing one up."
+    ),
+    "correction": (
+        "Data that this consumer is given in the place of the event's own, which stays as it came: events "
+        "are facts and are never edited. Other consumers do not see it."
+    ),
+    "dry-run": (
+        "Does all of it in one transaction and takes it back: it says what would come of a replay. Nothing "
+        "is kept, and nothing is written down."
+    ),
 }

@@ -1,0 +1,101 @@
+"""Correcting a letter's data: checked, and set beside the original, before anything is done."""
+
+import difflib
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST
+
+from dashboard.formats import Bounded
+from dashboard.letters.acting import CHANGED, carry_out, reason_of
+from dashboard.letters.letter import found, render_letter, seen, waits
+from dashboard.operators import for_those_who_act, operator_of
+from outbox.errors import OutboxError, UnknownConsumer
+from outbox.registry import get_consumer
+from outbox.repair import letters
+from outbox.repair.acts import Report
+from outbox.repair.correcting import Violation, violations
+from outbox.shown import payload_text
+
+MOST_LINES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of both texts, or of one: `mark` is empty, a minus or a plus."""
+
+    mark: str
+    text: str
+
+
+@require_POST
+@for_those_who_act
+def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
+    """Show the difference, and what the contract says; with `confirmed`, replay the letter with this data.
+
+    With `dry_run`, say what would come of it. Data that does not fit is never tried.
+    """
+    letter, given = found(letter_id), request.POST.get("data", "")
+    if letter.state != "open" or request.POST.get("seen") != seen(letter):
+        return render_letter(request, letter, notice=CHANGED, status=409)
+    data = _compact(given)
+    try:
+        wrong = violations(letter, data, consumer=get_consumer(letter.consumer))
+    except UnknownConsumer as error:
+        wrong = [Violation("", str(error))]
+    lines = difference(payload_text(letter.payload), payload_text(data))
+    same = lines is not None and all(not line.mark for line in lines)
+    tried: Report | None = None
+    if not wrong and ("confirmed" in request.POST or "dry_run" in request.POST):
+        operator = operator_of(request, reason=reason_of(request))
+
+        def act(*, dry_run: bool = False) -> Report:
+            return letters.replay(
+                letter_id=letter.id,
+                operator=operator,
+                data=data,
+                late=letter.cause == "LateEvent",
+                to_the_end=False,
+                dry_run=dry_run,
+            )
+
+        if "confirmed" in request.POST:
+            return carry_out(request, letter, act)
+        try:
+            tried = act(dry_run=True)
+        except OutboxError as error:
+            wrong = [Violation("", f"It would be refused: {error}")]
+    context = {
+        "letter": letter,
+        "seen": seen(letter),
+        "given": payload_text(data),
+        "lines": lines,
+        "same": same,
+        "violations": wrong,
+        "tried": tried,
+        "waiting": waits(letter) if letter.key is not None else Bounded(0),
+        "reason": request.POST.get("reason", ""),
+    }
+    return render(request, "dashboard/letters/correct.html", context, status=422 if wrong else 200)
+
+
+def difference(original: str, corrected: str) -> list[Line] | None:
+    """Both texts line by line; None when they are too long to compare."""
+    before, after = original.splitlines(), corrected.splitlines()
+    if len(before) + len(after) > MOST_LINES:
+        return None
+    marks = {"  ": "", "- ": "-", "+ ": "+"}
+    compared = difflib.Differ().compare(before, after)
+    return [Line(marks[line[:2]], line[2:]) for line in compared if line[:2] in marks]
+
+
+def _compact(text: str) -> bytes:
+    """What will be kept: JSON as it was written, without its white space; other text as it is."""
+    data = text.encode(errors="surrogatepass")
+    try:
+        return msgspec.json.format(data, indent=-1)
+    except msgspec.DecodeError:
+        return data

@@ -1,0 +1,106 @@
+"""Acts on letters that were ticked, and on all that match: asked with their numbers, done by workers."""
+
+from uuid import UUID, uuid4
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from dashboard.forms import ReasonForm
+from dashboard.letters.acting import reason_of
+from dashboard.letters.filters import LettersFilter
+from dashboard.operators import for_those_who_act, operator_of
+from outbox.repair import jobs
+from outbox.repair.matching import Selection, extent
+
+ACTS = ("replay", "discard")
+MOST_SELECTED = 500
+
+
+@require_POST
+@for_those_who_act
+def selected(request: HttpRequest) -> HttpResponse:
+    """Ask about those that were ticked, and begin a job about them."""
+    act = request.POST.get("act", "")
+    try:
+        ids = tuple(UUID(value) for value in request.POST.getlist("letter")[:MOST_SELECTED])
+    except ValueError:
+        raise Http404("There is no such dead letter.") from None
+    hidden = [("act", act), *(("letter", str(letter_id)) for letter_id in ids)]
+    back = reverse("letters")
+    return _ask(request, act, Selection(ids=ids), hidden=hidden, back=back, ticked=len(ids))
+
+
+@require_http_methods(["GET", "POST"])
+@for_those_who_act
+def matching(request: HttpRequest, act: str) -> HttpResponse:
+    """Ask about all open letters that the address's filters match, and begin a job about them."""
+    form = LettersFilter(request.GET)
+    if not form.is_valid():
+        raise Http404("The address asks for something that is not known here.")
+    asked = form.asked
+    back = f"{reverse('letters')}{asked.address()}"
+    return _ask(request, act, asked.selection(), hidden=[], back=back)
+
+
+def _ask(
+    request: HttpRequest,
+    act: str,
+    selection: Selection,
+    *,
+    hidden: list[tuple[str, str]],
+    back: str,
+    ticked: int | None = None,
+) -> HttpResponse:
+    if act not in ACTS:
+        raise Http404("There is no such act.")
+    reach = extent(selection)
+    form, confirmed = ReasonForm(request.POST), "confirmed" in request.POST
+    needs_reason = act == "discard"
+    said = bool(request.POST.get("reason", "").strip())
+    error = form.errors["reason"][0] if confirmed and form.errors and (needs_reason or said) else ""
+    if confirmed and not error and reach.letters:
+        job = jobs.begin(
+            act=act,
+            selection=selection,
+            operator=operator_of(request, reason=reason_of(request)),
+            job_id=_job_id(request),
+        )
+        return redirect("repair-job", job_id=job.id)
+    gone = 0 if ticked is None else ticked - reach.letters
+    context = {
+        "title": f"{act.capitalize()} dead letters",
+        "consequence": reach.consequence(act) if reach.letters else _nothing(ticked),
+        "details": [
+            *([f"{gone:,} of those that were selected have been dealt with by others."] if gone else []),
+            *(
+                ["Workers do it, oldest first; what dies meanwhile is not among them."]
+                if reach.letters
+                else []
+            ),
+        ],
+        "hidden": [*hidden, ("job", str(_job_id(request) or uuid4()))],
+        "reason_required": needs_reason,
+        "reason": request.POST.get("reason", ""),
+        "error": error,
+        "verb": act.capitalize(),
+        "back": back,
+    }
+    template = "dashboard/confirm.html" if reach.letters else "dashboard/letters/nothing.html"
+    status = 422 if error else 200 if reach.letters else 409
+    return render(request, template, context, status=status)
+
+
+def _nothing(ticked: int | None) -> str:
+    if ticked == 0:
+        return "No letter was selected: tick some, and ask again."
+    return "Nothing matches any more: others have dealt with it."
+
+
+def _job_id(request: HttpRequest) -> UUID | None:
+    """The same for a form that is sent twice."""
+    try:
+        return UUID(request.POST.get("job", ""))
+    except ValueError:
+        return None

@@ -1,0 +1,118 @@
+"""Parked keys: what holds each, since when, and what waits behind it in order."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import BadRequest
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from dashboard.forms import ReasonForm
+from dashboard.letters.acting import reason_of
+from dashboard.letters.filters import Place
+from dashboard.letters.selectors import PAGE_SIZE, WAITING, parked_of
+from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
+from outbox.errors import OutboxError
+from outbox.models import ParkedKey, WaitingEvent
+from outbox.registry import all_consumers
+from outbox.repair import keys
+
+
+@require_GET
+@for_those_who_look
+def parked_list(request: HttpRequest) -> HttpResponse:
+    """The keys that wait, those parked last first; of one consumer where the address names it."""
+    consumer, key = request.GET.get("consumer", ""), request.GET.get("key", "")
+    rows = ParkedKey.objects.order_by("-parked_at", "-id")
+    if consumer:
+        rows = rows.filter(consumer=consumer)
+    if key and "\x00" not in key:
+        rows = rows.filter(key=key)
+    if (place := Place.read(request.GET.get("before", ""))) is not None:
+        rows = rows.filter(Q(parked_at__lt=place.at) | Q(id__lt=place.id), parked_at__lte=place.at)
+    found = list(rows[: PAGE_SIZE + 1])
+    shown = [parked_of(row) for row in found[:PAGE_SIZE]]
+    older = str(Place(shown[-1].row.parked_at, shown[-1].row.id)) if len(found) > PAGE_SIZE else ""
+    context = {
+        "parked": shown,
+        "older": older,
+        "consumer": consumer,
+        "key": key,
+        "consumers": [declared.name for declared in all_consumers()],
+    }
+    return render(request, "dashboard/letters/parked_list.html", context)
+
+
+@require_GET
+@for_those_who_look
+def parked_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
+    """One key with what waits, in the order in which it came."""
+    return _render(request, _found(parked_id))
+
+
+def _render(request: HttpRequest, row: ParkedKey, *, notice: str = "", status: int = 200) -> HttpResponse:
+    try:
+        after = int(request.GET.get("after", "0"))
+    except ValueError:
+        raise BadRequest("The address names no place in the list.") from None
+    waiting = WaitingEvent.objects.filter(**_named(row), id__gt=after).defer("payload", "headers", "raw_key")
+    found = list(waiting.order_by("id")[: PAGE_SIZE + 1])
+    context = {
+        "parked": parked_of(row),
+        "events": found[:PAGE_SIZE],
+        "next": found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None,
+        "first_page": after == 0,
+        "counted_to": WAITING,
+        "may_release": may_act(request.user) and row.cause == "gap",
+        "notice": notice,
+    }
+    return render(request, "dashboard/letters/parked_key.html", context, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@for_those_who_act
+def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
+    """Ask for a reason, with the numbers of what follows; then go on without what is missing."""
+    row = _found(parked_id)
+    form, confirmed = ReasonForm(request.POST), "confirmed" in request.POST
+    if request.method == "POST" and confirmed and form.is_valid():
+        operator = operator_of(request, reason=reason_of(request))
+        try:
+            keys.release(parked_id=row.id, operator=operator, to_the_end=False)
+        except OutboxError as refused:
+            return _render(request, row, notice=str(refused), status=409)
+        if ParkedKey.objects.filter(id=row.id).exists():
+            return redirect("parked-key", parked_id=row.id)
+        return redirect(f"{reverse('parked-keys')}?released={row.id}")
+    parked = parked_of(row)
+    missing = parked.missing_text or "what it waits for"
+    error = form.errors["reason"][0] if confirmed and form.errors else ""
+    context: dict[str, Any] = {
+        "title": "Release a parked key",
+        "consequence": f"Gives up {missing}; {parked.waiting} waiting events will then run, in order.",
+        "details": [
+            f"{row.consumer}, {row.topic}, key {row.key}.",
+            "Should what is given up arrive later, it becomes a dead letter (LateEvent).",
+        ],
+        "hidden": [],
+        "reason_required": True,
+        "reason": request.POST.get("reason", ""),
+        "error": error,
+        "verb": "Release",
+        "back": reverse("parked-key", args=[row.id]),
+    }
+    return render(request, "dashboard/confirm.html", context, status=422 if error else 200)
+
+
+def _named(row: ParkedKey) -> dict[str, Any]:
+    return {"consumer": row.consumer, "generation": row.generation, "topic": row.topic, "key": row.key}
+
+
+def _found(parked_id: UUID) -> ParkedKey:
+    row = ParkedKey.objects.filter(id=parked_id).first()
+    if row is None:
+        raise Http404("No such key is parked: it has been released, if it was.")
+    return row

@@ -1,0 +1,205 @@
+"""Reads of dead letters and parked keys: bounded, whatever there is."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Left
+
+from dashboard.formats import Bounded
+from dashboard.letters.filters import Asked, Place
+from outbox.models import DeadLetter, KeyProgress, LetterState, ParkedKey, WaitingEvent
+
+GROUPED = 2_000  # the latest letters that are grouped
+WAITING = 100  # events counted behind one key
+PAGE_SIZE = 50
+LINE = 200  # characters of an error that a list shows
+KEPT_OUT = ("error", "payload", "headers", "raw_key", "traceback", "correction")
+
+_BEHIND = """
+SELECT parked.event_id, parked.consumer, parked.generation, (
+    SELECT count(*) FROM (
+        SELECT FROM outbox_waiting_event AS waiting
+        WHERE (waiting.consumer, waiting.generation, waiting.topic, waiting.key)
+            = (parked.consumer, parked.generation, parked.topic, parked.key)
+        LIMIT %s
+    ) AS counted
+) FROM unnest(%s::text[], %s::smallint[], %s::text[], %s::text[], %s::uuid[])
+    AS letter (consumer, generation, topic, key, event_id)
+JOIN outbox_parked_key AS parked USING (consumer, generation, topic, key, event_id)
+"""
+_KEY_COLUMNS = ("consumer", "generation", "topic", "key", "event_id")
+
+
+@dataclass
+class Group:
+    """Dead letters of one consumer that died of one thing; the sample is the latest error's first line.
+
+    count    how many of those that were looked at
+    keys     how many keys they hold
+    waiting  how many events wait behind those keys
+    """
+
+    consumer: str
+    cause: str
+    fingerprint: str
+    sample: str
+    first: datetime
+    last: datetime
+    count: int = 0
+    keys: int = 0
+    waiting: int = 0
+    waiting_more: bool = False
+    types: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def id(self) -> str:
+        """Of its row on the page."""
+        return f"g-{self.consumer}-{self.fingerprint}-{self.cause}".replace(" ", "-")
+
+    @property
+    def behind(self) -> Bounded:
+        """How many wait, or at least."""
+        return Bounded(self.waiting, self.waiting_more)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The latest letters by their cause; `cut` when there are more than were looked at."""
+
+    groups: list[Group]
+    count: Bounded
+
+    @property
+    def cut(self) -> bool:
+        """Whether older ones were left out."""
+        return self.count.more
+
+
+def letters_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> QuerySet[DeadLetter]:
+    """The letters that are asked for, without what only one letter's page shows; the latest first."""
+    letters = DeadLetter.objects.using(using).defer(*KEPT_OUT).annotate(begins=Left("error", LINE))
+    return letters.filter(**asked.columns()).order_by("-died_at", "-id")
+
+
+def first_line(letter: DeadLetter) -> str:
+    """The beginning of the error of a letter of a list."""
+    begins: str = letter.begins  # type: ignore[attr-defined]
+    return begins.partition("\n")[0]
+
+
+def groups_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> Groups:
+    """The latest GROUPED letters that match, by consumer, cause and fingerprint; the largest group first."""
+    found = list(letters_of(asked, using=using)[: GROUPED + 1])
+    looked_at = found[:GROUPED]
+    waiting = waiting_behind(looked_at, using=using)
+    groups: dict[tuple[str, str, str], Group] = {}
+    for letter in looked_at:
+        name = (letter.consumer, letter.cause, letter.fingerprint)
+        group = groups.get(name)
+        if group is None:
+            line = first_line(letter)
+            group = groups[name] = Group(*name, line, letter.died_at, letter.died_at)
+        group.count += 1
+        group.first = letter.died_at
+        group.types[letter.type] += 1
+        if letter.id in waiting:
+            behind = waiting[letter.id]
+            group.keys += 1
+            group.waiting += behind.count
+            group.waiting_more |= behind.more
+    ordered = sorted(groups.values(), key=lambda group: (-group.count, group.consumer, group.cause))
+    return Groups(ordered, Bounded.upto(GROUPED, len(found)))
+
+
+def waiting_behind(letters: Iterable[DeadLetter], *, using: str = DEFAULT_DB_ALIAS) -> dict[UUID, Bounded]:
+    """How many events wait behind each letter that holds its key, counted up to WAITING."""
+    keyed = [letter for letter in letters if letter.key is not None and letter.state == LetterState.OPEN]
+    if not keyed:
+        return {}
+    columns = [[str(getattr(letter, name)) for letter in keyed] for name in _KEY_COLUMNS]
+    with connections[using].cursor() as sql:
+        sql.execute(_BEHIND, [WAITING + 1, *columns])
+        counted = {tuple(row[:3]): Bounded.upto(WAITING, row[3]) for row in sql.fetchall()}
+    named = ((letter.id, (letter.event_id, letter.consumer, letter.generation)) for letter in keyed)
+    return {letter_id: counted[name] for letter_id, name in named if name in counted}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Letters, the latest first, with what waits behind them, and the places beside the page."""
+
+    letters: list[DeadLetter]
+    waiting: dict[UUID, Bounded]
+    newer: Place | None = None
+    older: Place | None = None
+
+
+def page_of(
+    asked: Asked, *, before: Place | None = None, after: Place | None = None, using: str = DEFAULT_DB_ALIAS
+) -> Page:
+    """A page of letters, older than one place or newer than another."""
+    letters = letters_of(asked, using=using)
+    if after is not None:
+        newer = Q(died_at__gt=after.at) | Q(id__gt=after.id)
+        letters = letters.filter(newer, died_at__gte=after.at).reverse()
+    elif before is not None:
+        older = Q(died_at__lt=before.at) | Q(id__lt=before.id)
+        letters = letters.filter(older, died_at__lte=before.at)
+    found = list(letters[: PAGE_SIZE + 1])
+    shown, more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
+    if after is not None:
+        shown.reverse()
+    if not shown:
+        return Page([], {})
+    has_newer, has_older = (more, True) if after is not None else (before is not None, more)
+    return Page(
+        shown,
+        waiting_behind(shown, using=using),
+        newer=Place.of(shown[0]) if has_newer else None,
+        older=Place.of(shown[-1]) if has_older else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A parked key: what holds it, and what waits.
+
+    missing  the first and last number that it waits for, where it is a gap; None where it is not known
+    letter   the dead letter that holds it
+    """
+
+    row: ParkedKey
+    waiting: Bounded
+    missing: tuple[int, int] | None = None
+    letter: DeadLetter | None = None
+
+    @property
+    def missing_text(self) -> str:
+        """The numbers in words."""
+        if self.missing is None:
+            return ""
+        first, last = self.missing
+        return f"number {first:,}" if first == last else f"numbers {first:,} to {last:,}"
+
+
+def parked_of(row: ParkedKey, *, using: str = DEFAULT_DB_ALIAS) -> Parked:
+    """All that is known about a parked key, in four reads by key."""
+    mine = {"consumer": row.consumer, "generation": row.generation, "topic": row.topic, "key": row.key}
+    waiting = WaitingEvent.objects.using(using).filter(**mine)
+    counted = Bounded.upto(WAITING, waiting[: WAITING + 1].count())
+    letters = DeadLetter.objects.using(using).defer(*KEPT_OUT)
+    letter = letters.filter(
+        consumer=row.consumer, generation=row.generation, event_id=row.event_id, state=LetterState.OPEN
+    ).first()
+    missing = None
+    if letter is None and row.cause == "gap":
+        reached = KeyProgress.objects.using(using).filter(**mine).values_list("number", flat=True).first()
+        came = waiting.filter(event_id=row.event_id).values_list("number", flat=True).first()
+        if came is not None and came > (reached or 0) + 1:
+            missing = (reached or 0) + 1, came - 1
+    return Parked(row, counted, missing, letter)

@@ -1,0 +1,398 @@
+"""Dead letters in the browser: who looks and who acts, each act once, and nothing that is read is markup."""
+
+import json
+import re
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from dashboard.letters.filters import Asked
+from dashboard.letters.live import Watched, read
+from orders.models import Order
+from outbox.models import DeadLetter, ParkedKey, WaitingEvent
+from outbox.repair import jobs
+from outbox.repair.acts import Act, Operator
+from outbox.repair.jobs import RepairJob
+from tests.integration.dashboard.conftest import browser_of
+from tests.integration.dashboard.poisoned import poison
+
+PLANTED = "<script>owned=1</script>"
+
+
+@pytest.fixture
+def letter(first: User) -> DeadLetter:
+    """A letter with one event behind it."""
+    return poison(first.id)
+
+
+@pytest.fixture
+def desk(operator: User) -> Client:
+    return browser_of(operator)
+
+
+def seen(desk: Client, letter: DeadLetter) -> str:
+    page = desk.get(reverse("letter", args=[letter.id])).content.decode()
+    tokens: list[str] = re.findall(r'name="seen" value="([^"]+)"', page)
+    return tokens[0]
+
+
+def act(desk: Client, letter: DeadLetter, verb: str, **form: str) -> Any:
+    return desk.post(reverse(f"letter-{verb}", args=[letter.id]), {"seen": seen(desk, letter), **form})
+
+
+def text_of(answer: Any) -> str:
+    text: str = answer.content.decode()
+    return text
+
+
+def every_page(letter: DeadLetter, job_id: UUID) -> list[str]:
+    parked = ParkedKey.objects.values_list("id", flat=True).first()
+    return [
+        reverse("letters"),
+        f"{reverse('letters')}?consumer=orders&cause=MoneyError&type={letter.type}&key={letter.key}",
+        f"{reverse('letters')}?fingerprint={letter.fingerprint}&since=2020-01-01T00:00Z",
+        f"{reverse('letters')}?state=discarded",
+        reverse("letter", args=[letter.id]),
+        reverse("parked-keys"),
+        reverse("parked-key", args=[parked]),
+        reverse("repair-jobs"),
+        reverse("repair-job", args=[job_id]),
+        reverse("repair-job-now", args=[job_id]),
+    ]
+
+
+@pytest.fixture
+def job(letter: DeadLetter, desk: Client) -> RepairJob:
+    """A job about one letter that is gone: it does nothing."""
+    gone = {"act": "discard", "letter": str(letter.id), "confirmed": "yes", "reason": PLANTED}
+    desk.post(reverse("letters-selected"), gone)
+    made = RepairJob.objects.get()
+    jobs.stop(job_id=made.id, operator=Operator(PLANTED))
+    return made
+
+
+def acts_of(letter: DeadLetter, job_id: UUID) -> list[str]:
+    parked = ParkedKey.objects.values_list("id", flat=True).first()
+    return [
+        reverse("letter-replay", args=[letter.id]),
+        reverse("letter-discard", args=[letter.id]),
+        reverse("letter-correct", args=[letter.id]),
+        reverse("letters-selected"),
+        reverse("letters-matching", args=["discard"]),
+        reverse("release-parked-key", args=[parked]),
+        reverse("repair-job-stop", args=[job_id]),
+    ]
+
+
+def test_operators_look_and_act_viewers_look_and_nobody_else_sees_any_of_it(
+    first: User, viewer: User, staff: User, letter: DeadLetter, job: RepairJob
+) -> None:
+    before = (Act.objects.count(), RepairJob.objects.count())
+    for path in every_page(letter, job.id):
+        assert Client(headers={"host": "localhost"}).get(path).status_code == 302, path
+        assert browser_of(first).get(path).status_code == 403, path
+        for user in (viewer, staff):
+            page = browser_of(user).get(path)
+            assert page.status_code == 200, path
+            posting = re.findall(r'<form[^>]*method="post"[^>]*>', text_of(page))
+            assert not [form for form in posting if "logout" not in form], path
+            assert not re.search(r"<(button|a)[^>]*>(Replay|Discard|Release|Stop)", text_of(page)), path
+    everything = {"confirmed": "yes", "reason": "r", "act": "discard", "letter": str(letter.id)}
+    for path in acts_of(letter, job.id):
+        assert Client(headers={"host": "localhost"}).post(path, everything).status_code == 302, path
+        for user in (first, viewer, staff):
+            assert browser_of(user).post(path, everything).status_code == 403, path
+    assert (Act.objects.count(), RepairJob.objects.count()) == before
+    assert DeadLetter.objects.get().state == "open"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("who", "status"), [(None, 401), ("first", 403)])
+def test_nobody_else_watches(request: pytest.FixtureRequest, who: str | None, status: int) -> None:
+    client = (
+        Client(headers={"host": "localhost"}) if who is None else browser_of(request.getfixturevalue(who))
+    )
+    assert client.get(reverse("letters-stream")).status_code == status
+
+
+def test_letters_are_grouped_by_their_cause_with_what_waits(desk: Client, first: User) -> None:
+    letters = [poison(first.id, error=f"no currency {number}", waits=number) for number in (1, 0)]
+    page = text_of(desk.get(reverse("letters")))
+    (group,) = re.findall(r'<tr id="g-orders.*?</tr>', page, re.DOTALL)
+    figures = re.findall(r'<td class="right number">(.*?)</td>', group)
+    assert figures == ["2", "2", "1"]  # letters, keys held, waiting
+    assert "PaymentValidated" in group
+    assert "no currency 0" in group
+    for letter in letters:
+        assert f'id="l-{letter.id}"' in page
+    assert "2 open" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("consumer=orders", True),
+        ("consumer=loyalty", False),
+        ("cause=MoneyError", True),
+        ("cause=Other", False),
+        ("type=payments.PaymentValidated.v1", True),
+        ("key=nobody", False),
+        ("state=replayed", False),
+        ("since=2020-01-01T00:00:00Z", True),
+        ("until=2020-01-01T00:00:00Z", False),
+        ("fingerprint=abc", False),
+    ],
+)
+def test_letters_are_found_by_what_the_address_says(
+    desk: Client, letter: DeadLetter, query: str, found: bool
+) -> None:
+    page = text_of(desk.get(f"{reverse('letters')}?{query}"))
+    assert (f'id="l-{letter.id}"' in page) is found
+    assert ("No dead letter is like that" in page) is not found
+
+
+@pytest.mark.parametrize(
+    "query", ["consumer=nobody", "state=lost", "since=soon", "fingerprint=%3Cb%3E", "before=x", "key=a%00"]
+)
+def test_an_address_that_means_nothing_is_said_to(desk: Client, letter: DeadLetter, query: str) -> None:
+    answer = desk.get(f"{reverse('letters')}?{query}")
+    assert answer.status_code == 400
+    assert "not known here" in text_of(answer)
+
+
+def test_a_list_is_paged_by_place(desk: Client, first: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.letters.selectors.PAGE_SIZE", 2)
+    ids = [str(poison(first.id, waits=0).id) for _ in range(5)][::-1]
+    address, shown, pages = reverse("letters"), [], []
+    while address:
+        page = text_of(desk.get(address))
+        pages.append(re.findall(r'id="l-([^"]+)"', page))
+        shown += pages[-1]
+        older = re.findall(r'href="([^"]+)" rel="next"', page)
+        address = reverse("letters") + older[0].replace("&amp;", "&") if older else ""
+    assert shown == ids
+    newer = re.findall(r'href="([^"]+)" rel="prev"', page)
+    back = text_of(desk.get(reverse("letters") + newer[0].replace("&amp;", "&")))
+    assert re.findall(r'id="l-([^"]+)"', back) == pages[-2]
+
+
+def test_a_replay_runs_the_letter_and_what_waits(desk: Client, letter: DeadLetter) -> None:
+    page = text_of(desk.get(reverse("letter", args=[letter.id])))
+    assert "Replay, then the 1 behind it" in page
+    assert reverse("payment", args=[letter.key]) in page
+    assert reverse("event", args=[letter.event_id]) in page
+    assert act(desk, letter, "replay", reason="fixed").status_code == 302
+    assert Order.objects.get().status == "cancelled"
+    page = text_of(desk.get(reverse("letter", args=[letter.id])))
+    assert "It has been processed, and 1 that waited." in page
+    (done,) = Act.objects.all()
+    assert (done.who, done.via, done.why, done.result) == ("operator", "dashboard", "fixed", "replayed")
+
+
+def test_a_form_that_is_sent_twice_is_one_act(desk: Client, letter: DeadLetter) -> None:
+    """Also when the letter died again: the page that the form is of is older than that."""
+    form = {"seen": seen(desk, letter)}
+    DeadLetter.objects.update(payload=b"{}")
+    assert desk.post(reverse("letter-replay", args=[letter.id]), form).status_code == 302
+    letter.refresh_from_db()
+    assert letter.state == "open"
+    again = desk.post(reverse("letter-replay", args=[letter.id]), form)
+    assert again.status_code == 409
+    assert "Somebody has acted on this letter" in text_of(again)
+    assert Act.objects.count() == 1
+
+
+def test_a_dry_run_says_what_would_come_of_it_and_keeps_nothing(desk: Client, letter: DeadLetter) -> None:
+    answer = act(desk, letter, "replay", dry_run="yes")
+    assert "Dry run, nothing was kept: It has been processed, and 1 that waited." in text_of(answer)
+    assert not Order.objects.exists()
+    assert not Act.objects.exists()
+    assert DeadLetter.objects.get().state == "open"
+    assert WaitingEvent.objects.count() == 1
+    DeadLetter.objects.update(payload=b"{}")
+    assert "nothing was kept: It died again: ContractViolation" in text_of(
+        act(desk, letter, "replay", dry_run="yes")
+    )
+    assert DeadLetter.objects.get().attempts == letter.attempts
+
+
+def test_a_discard_is_asked_for_in_numbers_and_says_why(desk: Client, letter: DeadLetter) -> None:
+    asked = text_of(desk.get(reverse("letter-discard", args=[letter.id])))
+    assert "Discards 1 event that hold 1 key; 1 waiting event will then run" in asked
+    for reason in ("", "   ", "\u200b"):
+        refused = act(desk, letter, "discard", confirmed="yes", reason=reason)
+        assert refused.status_code == 422
+        assert 'role="alert"' in text_of(refused)
+    assert not Act.objects.exists()
+    assert act(desk, letter, "discard", confirmed="yes", reason="a test").status_code == 302
+    assert DeadLetter.objects.get().state == "discarded"
+    assert not ParkedKey.objects.exists()
+    assert Act.objects.get().why == "a test"
+    assert desk.get(reverse("letter-discard", args=[letter.id])).status_code == 409
+
+
+def test_a_correction_is_compared_and_checked_before_anything_happens(
+    desk: Client, letter: DeadLetter
+) -> None:
+    data = json.loads(bytes(letter.payload or b""))
+    wrong = {**data, "amount_minor": "many", "payment_id": 7}
+    del wrong["currency"]
+    answer = act(desk, letter, "correct", data=json.dumps(wrong), confirmed="yes")
+    assert answer.status_code == 422
+    page = text_of(answer)
+    for field, said in (("amount_minor", "Expected"), ("payment_id", "Expected"), ("currency", "missing")):
+        assert re.search(f"<dt><code>{field}</code></dt><dd>[^<]*{said}", page), (field, page)
+    assert "Replay with this data" not in page
+    assert "not JSON" in text_of(act(desk, letter, "correct", data="{", confirmed="yes"))
+    assert not Act.objects.exists()
+    right = json.dumps({**data, "customer_id": "c-corrected"})
+    page = text_of(act(desk, letter, "correct", data=right))
+    assert re.search(r"<del>- .*c-1.*</del>", page)
+    assert re.search(r"<ins>\+ .*c-corrected.*</ins>", page)
+    assert "Replay with this data" in page
+    assert not Act.objects.exists()
+    tried = text_of(act(desk, letter, "correct", data=right, dry_run="yes"))
+    assert "Dry run, nothing was kept: It has been processed" in tried
+    assert not Order.objects.exists()
+    assert act(desk, letter, "correct", data=right, confirmed="yes").status_code == 302
+    assert Order.objects.get().customer_id == "c-corrected"
+    letter.refresh_from_db()
+    assert (letter.state, json.loads(bytes(letter.correction or b""))["customer_id"]) == (
+        "replayed",
+        "c-corrected",
+    )
+    assert json.loads(bytes(letter.payload or b"")) == data
+
+
+def test_what_is_ticked_is_asked_about_and_done_by_workers(desk: Client, first: User) -> None:
+    letters = [poison(first.id) for _ in range(3)]
+    ticked = {"act": "replay", "letter": [str(letter.id) for letter in letters[:2]]}
+    asked = text_of(desk.post(reverse("letters-selected"), ticked))
+    assert "Replays 2 events that hold 2 keys; 2 waiting events will then run" in asked
+    assert not RepairJob.objects.exists()
+    hidden = re.findall(r'name="job" value="([^"]+)"', asked)[0]
+    for _ in range(2):  # sent twice, it is one job
+        answer = desk.post(reverse("letters-selected"), {**ticked, "job": hidden, "confirmed": "yes"})
+        assert answer.status_code == 302
+    job = RepairJob.objects.get()
+    assert str(job.id) == hidden
+    assert "0</span> of" in text_of(desk.get(answer.headers["Location"]))
+    assert jobs.work() == 2
+    page = text_of(desk.get(answer.headers["Location"]))
+    assert "2</span> of" in page
+    assert "done" in page
+    assert [letter.state for letter in DeadLetter.objects.order_by("died_at")] == [
+        "replayed", "replayed", "open",
+    ]  # fmt: skip
+    assert set(Act.objects.values_list("who", "via")) == {("operator", "dashboard")}
+
+
+def test_all_that_match_are_asked_about_and_done(desk: Client, first: User) -> None:
+    letters = [poison(first.id) for _ in range(3)]
+    address = f"{reverse('letters-matching', args=['discard'])}?key={letters[0].key}"
+    asked = text_of(desk.get(address))
+    assert "Discards 1 event that hold 1 key; 1 waiting event will then run" in asked
+    assert desk.post(address, {"confirmed": "yes"}).status_code == 422
+    desk.post(address, {"confirmed": "yes", "reason": "a test"})
+    jobs.work()
+    letters[0].refresh_from_db()
+    assert letters[0].state == "discarded"
+    assert DeadLetter.objects.filter(state="open").count() == 2
+    assert "Discards 2 events" in text_of(desk.get(reverse("letters-matching", args=["discard"])))
+    assert desk.get(reverse("letters-matching", args=["eat"])).status_code == 404
+
+
+def test_a_stale_selection_says_what_others_have_dealt_with(desk: Client, first: User) -> None:
+    letters = [poison(first.id) for _ in range(2)]
+    act(desk, letters[0], "replay")
+    ticked = {"act": "discard", "letter": [str(letter.id) for letter in letters]}
+    asked = text_of(desk.post(reverse("letters-selected"), ticked))
+    assert "1 of those that were selected have been dealt with" in asked
+    act(desk, letters[1], "replay")
+    answer = desk.post(reverse("letters-selected"), {**ticked, "confirmed": "yes", "reason": "r"})
+    assert answer.status_code == 409
+    assert "others have dealt with it" in text_of(answer)
+    none = desk.post(reverse("letters-selected"), {"act": "discard"})
+    assert "No letter was selected" in text_of(none)
+    assert not RepairJob.objects.exists()
+
+
+def test_a_job_is_stopped_and_says_by_whom(desk: Client, first: User) -> None:
+    poison(first.id)
+    answer = desk.post(reverse("letters-matching", args=["replay"]), {"confirmed": "yes"})
+    (job,) = RepairJob.objects.all()
+    assert desk.post(reverse("repair-job-stop", args=[job.id])).status_code == 302
+    assert jobs.work() == 0
+    assert "Stopped by operator" in text_of(desk.get(answer.headers["Location"]))
+    assert DeadLetter.objects.get().state == "open"
+
+
+def test_a_parked_key_shows_what_is_missing_and_is_released_for_a_reason(
+    desk: Client, letter: DeadLetter
+) -> None:
+    row = ParkedKey.objects.get()
+    page = text_of(desk.get(reverse("parked-key", args=[row.id])))
+    assert reverse("letter", args=[letter.id]) in page
+    assert "Release</a>" not in page
+    behind = WaitingEvent.objects.get()
+    WaitingEvent.objects.update(number=(letter.number or 0) + 3)
+    ParkedKey.objects.update(cause="gap", event_id=behind.event_id)
+    listed = text_of(desk.get(reverse("parked-keys")))
+    page = text_of(desk.get(reverse("parked-key", args=[row.id])))
+    asked = text_of(desk.get(reverse("release-parked-key", args=[row.id])))
+    for told in (listed, page, asked):
+        assert "numbers" in told
+    assert "1 waiting events will then run" in asked
+    address = reverse("release-parked-key", args=[row.id])
+    assert desk.post(address, {"confirmed": "yes", "reason": " "}).status_code == 422
+    assert desk.post(address, {"confirmed": "yes", "reason": "lost"}).status_code == 302
+    assert not WaitingEvent.objects.exists()
+    assert Act.objects.get().act == "release"
+    again = desk.post(address, {"confirmed": "yes", "reason": "lost"})
+    assert again.status_code == 409  # the refund of an order that never was: a dead letter holds the key now
+    assert Act.objects.count() == 1
+
+
+def test_nothing_that_is_read_is_ever_markup(desk: Client, letter: DeadLetter, job: RepairJob) -> None:
+    """Planted: in the error, cause, traceback, fingerprint, type, key, headers, data, reasons and names."""
+    DeadLetter.objects.update(
+        error=PLANTED, cause=PLANTED, traceback=PLANTED, type=PLANTED, key=PLANTED, fingerprint="f<b>",
+        headers=[[PLANTED, "PHNjcmlwdD5vd25lZD0xPC9zY3JpcHQ+"]], payload=f'{{"a": "{PLANTED}"}}'.encode(),
+    )  # fmt: skip
+    ParkedKey.objects.update(key=PLANTED)
+    WaitingEvent.objects.update(key=PLANTED, type=PLANTED)
+    RepairJob.objects.update(trouble=PLANTED, who=PLANTED, state="running", ended_at=None)
+    Act.objects.create(
+        who=PLANTED, via="dashboard", act="replay", why=PLANTED, consumer="orders", letter_id=letter.id,
+        topic="payments", result="died", error=PLANTED, detail=PLANTED, ran=0, waiting=0,
+    )  # fmt: skip
+    pages: list[Any] = [desk.get(path) for path in every_page(letter, job.id)]
+    pages.append(desk.get(reverse("letter-discard", args=[letter.id])))
+    pages.append(desk.get(f"{reverse('letters')}?cause={PLANTED}&key={PLANTED}"))
+    pages.append(desk.get(reverse("release-parked-key", args=[ParkedKey.objects.get().id])))
+    pages.append(act(desk, letter, "correct", data=PLANTED, reason=PLANTED))
+    pages.append(act(desk, letter, "discard", confirmed="yes", reason=""))
+    for page in pages:
+        assert PLANTED not in text_of(page)
+        assert "owned=1</script>" not in text_of(page)
+    assert sum("&lt;script&gt;owned=1" in text_of(page) for page in pages) >= 8
+    for html in read([Watched(Asked(), True)])[Watched(Asked(), True)].values():
+        assert PLANTED not in html
+
+
+def test_what_is_watched_is_read_once_for_each_filter(letter: DeadLetter) -> None:
+    questions = [Watched(Asked(), True), Watched(Asked((("consumer", "loyalty"),)), False)]
+    told = read(questions)
+    assert str(letter.id) in told[questions[0]]["letter-rows"]
+    assert 'type="checkbox"' in told[questions[0]]["letter-rows"]
+    assert "No dead letter is like that" in told[questions[1]]["no-letters"]
+
+
+def test_what_is_not_there_is_not_found(desk: Client, letter: DeadLetter) -> None:
+    for name in ("letter", "letter-discard", "parked-key", "repair-job"):
+        assert desk.get(reverse(name, args=[uuid4()])).status_code == 404
+    assert desk.post(reverse("letters-selected"), {"act": "replay", "letter": "x"}).status_code == 404
