@@ -204,6 +204,9 @@ CELERY_BEAT_SCHEDULE = {
     # What operators asked for about many dead letters at once.
     "repair-jobs": {
         "task": "outbox.work_on_repair_jobs",
+    # Rebuilds that were asked for on a page, a slice of time after the other.
+    "rebuilds": {
+        "task": "outbox.go_on_with_rebuilds",
         "schedule": timedelta(seconds=2),
         "options": {"expires": 2},
     },

@@ -1,4 +1,4 @@
-"""The tables by which consumers are steered: pauses, partitions in hand, discarded events."""
+"""The tables by which consumers are steered: pauses, partitions in hand, discarded events, rebuilds."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -111,3 +111,35 @@ class LostStretch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.consumer_group}: {self.topic}/{self.partition} {self.first} to {self.last}"
+
+
+class RebuildRequest(models.Model):
+    """A rebuild that somebody asked for and that workers carry out. Its row goes when that is over.
+
+    generation  the one to be built
+    read        how many of its `records` have been read; these are null before the first look
+    per_second  records, lately; null while that is not known
+    told_at     when a worker last said so; null before the first did
+    note        what an operator should know while it goes on
+    error       why it does not go on before somebody has decided; empty otherwise
+    """
+
+    consumer = models.TextField(primary_key=True)
+    generation = models.SmallIntegerField()
+    asked_at = models.DateTimeField(db_default=Now())
+    asked_by = models.TextField()
+    why = models.TextField()
+    via = models.TextField()
+    drop_history = models.BooleanField(default=False, db_default=False)
+    read = models.BigIntegerField(default=0, db_default=0)
+    records = models.BigIntegerField(null=True)
+    per_second = models.FloatField(null=True)
+    told_at = models.DateTimeField(null=True)
+    note = models.TextField(default="", db_default="")
+    error = models.TextField(default="", db_default="")
+
+    class Meta:
+        db_table = "outbox_rebuild"
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: generation {self.generation}, {self.read} of {self.records} records"

@@ -83,6 +83,12 @@ def pause_of(consumer: Consumer) -> Pause | None:
     return Pause(state.paused_at, state.paused_by, state.reason)
 
 
+def all_pauses(*, using: str) -> dict[str, Pause]:
+    """The pauses of this database's consumers that are paused, by their names."""
+    paused = ConsumerState.objects.using(using).filter(paused_at__isnull=False)
+    return {row.name: Pause(row.paused_at, row.paused_by, row.reason) for row in paused if row.paused_at}
+
+
 class Gate:
     """What an instance knows of its consumer's pause, at most LOOK_SECONDS old."""
 

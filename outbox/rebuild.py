@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from getpass import getuser
 
@@ -15,9 +14,10 @@ from outbox.clearing import SoleBuilder, clear_away
 from outbox.config import Config, config
 from outbox.consumer import ConsumerWorker
 from outbox.envelope import FUTURE_LIMIT
-from outbox.errors import HistoryGone, OutboxError
-from outbox.generations import live_generation, take_building, take_live
+from outbox.errors import GenerationEnded, HistoryGone, OutboxError
+from outbox.generations import being_built, live_generation, take_building, take_live
 from outbox.kafka import BrokerError, Cluster, Placement, oldest_records
+from outbox.progress import Progress
 from outbox.recovery import Family, backoff, family_of
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator
@@ -47,15 +47,6 @@ class NotYet(OutboxError):
     """The new generation cannot replace the live one at this moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the generation being built has come, in records of all partitions."""
-
-    generation: int
-    read: int
-    records: int
-
-
 class Rebuild:
     """One rebuild of a projection. `run()` returns when the new generation is live, or after `stop` is set.
 
@@ -70,6 +61,7 @@ class Rebuild:
     tell          called with what an operator should know
     drop_history  have only what Kafka still has, and lose what the live generation alone has
     operator      who asks, as the act says that is written down; the user of this machine when left out
+    generation    go on with this one alone; left out, with the half-built one, or begin the next
     left_behind   after run(): why the old generation could not be cleared away; None when it was
     """
 
@@ -82,6 +74,7 @@ class Rebuild:
         tell: Callable[[str], None] = logger.info,
         drop_history: bool = False,
         operator: Operator | None = None,
+        generation: int | None = None,
         settings: Config | None = None,
     ) -> None:
         succession.projection_of(consumer)
@@ -90,8 +83,11 @@ class Rebuild:
         self._report = report
         self._tell = tell
         self._told: set[str] = set()
+        # What one that was cut short had read; it is not read again.
+        self._before: dict[Placement, int] | None = None
         self._drop_history = drop_history
         self._operator = operator or Operator(getuser())
+        self._generation = generation
         self._settings = settings or config()
         self._cluster = Cluster(self._settings.kafka)
         self._hurried = Cluster(self._settings.kafka, timeout=ASK_SECONDS)
@@ -104,11 +100,14 @@ class Rebuild:
     def run(self) -> bool:
         """Whether the new generation has become live. What is away once it has begun is waited for.
 
-        Raises RebuildUnderWay, BrokerError, HistoryGone, and what stops the worker, PublishWhileBuilding say.
+        Raises RebuildUnderWay, BrokerError, HistoryGone, GenerationEnded when it is not being built any more,
+        and what stops the worker, PublishWhileBuilding say.
         """
         with self._alone:
             clear_away(self._consumer, settings=self._settings)
-            self._number = succession.begin(self._consumer)
+            self._number = self._generation or succession.begin(self._consumer)
+            if being_built(self._consumer, self._number) is None:
+                raise GenerationEnded
             self._taking_over = TakeOver(self._consumer, new=self._number)
             self._worker = ConsumerWorker(
                 self._consumer, stop=self._ended, settings=self._settings, building=self._number
@@ -168,6 +167,8 @@ class Rebuild:
     def _left(self) -> int:
         """How many records are to be read; says how far it has come."""
         placements = self._placements()
+        if self._before is None:
+            self._before = self._cluster.committed(self._worker.group)
         self._starts = self._cluster.log_starts(placements)
         self._ends = self._cluster.watermarks(placements)
         progress = self._progress()
@@ -175,7 +176,7 @@ class Rebuild:
         return progress.records - progress.read
 
     def _progress(self) -> Progress:
-        reached = dict(self._worker.reached)
+        reached = {**(self._before or {}), **self._worker.reached}
         records = sum(self._ends[place] - self._starts[place] for place in self._ends)
         left = sum(max(0, end - reached.get(place, self._starts[place])) for place, end in self._ends.items())
         return Progress(generation=self._number, read=records - left, records=records)

@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from outbox import clock
 from outbox.config import config
 from outbox.errors import SeekRefused
-from outbox.generations import hold
+from outbox.generations import hold, lock_number
 from outbox.inbox import Inbox, Key
 from outbox.item import Item, read_item
 from outbox.kafka import Cluster, Placement, Record, records_between
@@ -25,6 +25,8 @@ from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Steered, Via, write_down_steering
 
 CHUNK = 1_000
+# The class of the advisory locks: "obxs" in ASCII.
+_SEEKER_CLASS = 0x6F627873
 
 logger = logging.getLogger(__name__)
 
@@ -76,19 +78,29 @@ def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
     return moves
 
 
-def seek(consumer: Consumer, *, to: datetime, by: str, skip: str = "", via: Via = Via.PYTHON) -> list[Move]:
+def seek(
+    consumer: Consumer,
+    *,
+    to: datetime,
+    by: str,
+    skip: str = "",
+    reason: str = "",
+    via: Via = Via.PYTHON,
+) -> list[Move]:
     """Move the consumer to the first record of each partition at or after `to`; return what was done.
 
-    It is written down as acts: of what was skipped in each transaction, and at last of the move.
+    It is written down as acts: of what was skipped in each transaction, and at last of the move; of one that
+    had been made already, no more.
 
-    by    who asks
-    skip  why events may be skipped, which are then entered as discarded; without it, none may
+    by      who asks
+    skip    why events may be skipped, which are then entered as discarded; without it, none may
+    reason  why it is moved, where that is another thing
 
     No instance may run meanwhile. It can be repeated: when it was cut short, the same call does the rest.
     Raises SeekRefused when an instance runs, when events would be skipped without a reason, or when one to be
     skipped belongs to a key that is parked; BrokerError.
     """
-    operator, cluster = Operator(by, skip, via), Cluster(config().kafka)
+    operator, cluster = Operator(by, skip or reason, via), Cluster(config().kafka)
     if members := cluster.members(consumer.name):
         names = ", ".join(sorted(members))
         raise SeekRefused(f"Instances of {consumer.name} are running ({names}): stop them all first.")
@@ -103,8 +115,9 @@ def seek(consumer: Consumer, *, to: datetime, by: str, skip: str = "", via: Via 
         logger.warning("consumer %s skips %s events: %s", consumer.name, skipped, skip)
     cluster.set_committed(consumer.name, {(move.topic, move.partition): move.then for move in moves})
     with transaction.atomic(using=consumer.using):
-        _tell(consumer, moves, to)
-        _write_down(operator, Steered.MOVED, _told(moves, to), consumer)
+        _one_at_a_time(consumer)
+        if _tell(consumer, moves, to):
+            _write_down(operator, Steered.MOVED, _told(moves, to), consumer)
     logger.info("consumer %s reads on from %s", consumer.name, to.isoformat())
     return moves
 
@@ -184,8 +197,18 @@ def _told(moves: list[Move], to: datetime) -> str:
     return f"It reads on from {to.isoformat()}: {', '.join(places)}."
 
 
-def _tell(consumer: Consumer, moves: list[Move], to: datetime) -> None:
-    """Where it stands now, so that its lag is right before an instance runs."""
+def _one_at_a_time(consumer: Consumer) -> None:
+    """Of two who ask for the same move at the same time the second finds it made."""
+    with connections[consumer.using].cursor() as sql:
+        sql.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_SEEKER_CLASS, lock_number(consumer.name)])
+
+
+def _tell(consumer: Consumer, moves: list[Move], to: datetime) -> bool:
+    """Where it stands now, so that its lag is right before an instance runs; whether that was any news."""
+    positions = Position.objects.using(consumer.using).filter(consumer=consumer.name, clear_until=to)
+    known = set(positions.values_list("topic", "partition", "reached"))
+    if all((move.topic, move.partition, move.then) in known for move in moves):
+        return False
     for move in moves:
         place: dict[str, Any] = {"topic": move.topic, "partition": move.partition}
         PartitionEnd.objects.using(consumer.using).update_or_create(
@@ -194,3 +217,4 @@ def _tell(consumer: Consumer, moves: list[Move], to: datetime) -> None:
         Position.objects.using(consumer.using).update_or_create(
             consumer=consumer.name, **place, defaults={"reached": move.then, "clear_until": to}
         )
+    return True

@@ -7,6 +7,7 @@ from django.db import OperationalError
 
 from outbox.partitions import make_partitions
 from outbox.repair import jobs
+from outbox.rebuild_requests import go_on_with_rebuilds
 from outbox.repair.keys import go_on_with_all
 from outbox.sampling import sample_when_due
 
@@ -67,3 +68,13 @@ def sample_lag() -> None:
     Schedule it every ten seconds: it is what goes on, and raises alarms, when no instance runs.
     """
     sample_when_due()
+
+
+@shared_task(name="outbox.go_on_with_rebuilds", ignore_result=True)
+def go_on_with_requested_rebuilds() -> None:
+    """Carry out the rebuilds that were asked for, for a slice of time. May run twice, and beside itself.
+
+    Schedule it every few seconds: it is what begins them, and goes on after a worker was killed.
+    """
+    if ended := go_on_with_rebuilds():
+        logger.info("%s rebuilds are over", ended)

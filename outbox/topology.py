@@ -39,6 +39,22 @@ def differences(
     """Compare every declared topic with the cluster and with the recorded partition counts."""
     present = cluster.topics(topic.name for topic in topics)
     recorded = dict(TopicRecord.objects.using(using).values_list("name", "partitions"))
+    yield from compare(
+        topics, present=present, recorded=recorded, by_itself=cluster.creates_topics_by_itself()
+    )
+
+
+def compare(
+    topics: Sequence[Topic],
+    *,
+    present: Mapping[str, TopicState],
+    recorded: Mapping[str, int],
+    by_itself: bool,
+) -> Iterator[Difference]:
+    """What differs between the declared topics, those of the cluster, and the recorded partition counts.
+
+    by_itself  whether the brokers create topics that are merely asked for
+    """
     for topic in topics:
         state = present.get(topic.name)
         if state is None:
@@ -46,7 +62,7 @@ def differences(
             continue
         yield from _drift(topic, state, recorded.get(topic.name))
         yield from _risks(topic.name, state)
-    if cluster.creates_topics_by_itself():
+    if by_itself:
         yield Difference(
             "brokers",
             "create whatever topic is asked for (auto.create.topics.enable): a misspelt name becomes a topic",

@@ -4,7 +4,7 @@ Everything above sees records, offsets and the errors below; nothing connects be
 """
 
 from outbox.kafka.base import BrokerError, Header, Placement, Record, RecordRefused, Stretch
-from outbox.kafka.cluster import Cluster, TopicState
+from outbox.kafka.cluster import Cluster, Span, TopicState
 from outbox.kafka.oldest import oldest_records
 from outbox.kafka.producer import HEADROOM, RecordProducer
 from outbox.kafka.reader import GroupReader, member_name
@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "RecordProducer",
     "RecordRefused",
+    "Span",
     "Stretch",
     "TailReader",
     "TopicState",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -27,6 +27,10 @@ class TopicState:
     partitions: int
     replication: int
     config: dict[str, str]
+
+
+# Of the first and of the latest record; None where there is none.
+Span = tuple[datetime | None, datetime | None]
 
 
 class Cluster:
@@ -131,12 +135,22 @@ class Cluster:
         found = self._offsets(placements, OffsetSpec.for_timestamp(milliseconds))
         return {place: None if offset < 0 else offset for place, offset in found.items()}
 
+    def spans(self, placements: Iterable[Placement]) -> dict[Placement, Span]:
+        """When the first and the latest of the records that each partition has were written, as they say."""
+        wanted = list(placements)
+        firsts = self._look_up(wanted, OffsetSpec.for_timestamp(0))
+        latest = self._look_up(wanted, OffsetSpec.max_timestamp())  # type: ignore[no-untyped-call]
+        return {place: (_moment(firsts[place]), _moment(latest[place])) for place in wanted}
+
     def _offsets(self, placements: Iterable[Placement], which: OffsetSpec) -> dict[Placement, int]:
+        return {place: found.offset for place, found in self._look_up(placements, which).items()}
+
+    def _look_up(self, placements: Iterable[Placement], which: OffsetSpec) -> dict[Placement, Any]:
         wanted = {TopicPartition(topic, partition): which for topic, partition in placements}
         if not wanted:
             return {}
         futures = self._admin.list_offsets(wanted, request_timeout=self._timeout)
-        return {(part.topic, part.partition): self._result(future).offset for part, future in futures.items()}
+        return {(part.topic, part.partition): self._result(future) for part, future in futures.items()}
 
     def committed(self, group: str) -> dict[Placement, int]:
         """The next offset each partition of the group will be read from; others are missing."""
@@ -180,3 +194,9 @@ class Cluster:
             raise BrokerError(error.args[0].str()) from error
         except TimeoutError as error:
             raise BrokerError("Kafka did not answer in time") from error
+
+
+def _moment(found: Any) -> datetime | None:
+    """When the record was written that was looked for; None where none was found."""
+    milliseconds = int(found.timestamp)
+    return None if found.offset < 0 or milliseconds < 0 else datetime.fromtimestamp(milliseconds / 1_000, UTC)

@@ -45,6 +45,7 @@ class Steered(models.TextChoices):
     RESUMED = "resumed"
     SKIPPED = "skipped"
     MOVED = "moved"
+    BEGUN = "begun"
     REBUILT = "rebuilt"
     ABANDONED = "abandoned"
 

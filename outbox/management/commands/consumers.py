@@ -13,7 +13,8 @@ from outbox.errors import OutboxError
 from outbox.generations import generations_of
 from outbox.lag import all_lags
 from outbox.lag_table import shown
-from outbox.rebuild import Progress, Rebuild
+from outbox.progress import Progress
+from outbox.rebuild import Rebuild
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Operator, Via
 from outbox.seeking import preview, seek
@@ -134,9 +135,9 @@ class Command(BaseCommand):
         if progress == self._shown:
             return
         self._shown = progress
-        share = 100 if progress.read >= progress.records else 100 * progress.read // progress.records
         self.stdout.write(
-            f"generation {progress.generation}: {progress.read:,} of {progress.records:,} records, {share} %"
+            f"generation {progress.generation}: {progress.read:,} of {progress.records:,} records,"
+            f" {progress.percent} %"
         )
 
 

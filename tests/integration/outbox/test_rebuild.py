@@ -36,7 +36,8 @@ from outbox.generations import generations_of, hold_live, live_generation
 from outbox.kafka import BrokerError, Cluster, GroupReader, Record
 from outbox.models import DeadLetter, Generation, InboxEntry, KeyProgress, ParkedKey, WaitingEvent
 from outbox.processor import Processor, Ran
-from outbox.rebuild import Progress, Rebuild
+from outbox.progress import Progress
+from outbox.rebuild import Rebuild
 from outbox.repair import letters
 from outbox.repair.acts import Act, Operator, acts_of
 from outbox.repair.following import is_to_follow

@@ -19,6 +19,7 @@ from outbox.models import InboxEntry, ParkedKey
 from outbox.repair.acts import acts_of
 from outbox.seeking import preview, seek
 from tests.engine import Noted, Running, new_topic, noted_on, record_of, send, until
+from tests.integration.at_once import at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -188,3 +189,13 @@ def test_the_command_shows_what_it_would_do_and_does_it(reader: Reader) -> None:
 def test_a_time_that_is_none_is_refused(reader: Reader, to: str) -> None:
     with pytest.raises(CommandError, match="--to"):
         call_command("consumers", "seek", reader.consumer.name, "--to", to, "--dry-run")
+
+
+def test_one_move_asked_for_twice_at_the_same_time_is_written_down_once(reader: Reader) -> None:
+    moment = later()
+    send(*reader.notes("a", 1, 2))
+    reader.run_until("a1", "a2")
+    at_once(*[lambda: seek(reader.consumer, by="anna", to=moment, reason="once more")] * 2)
+    [moved] = acts_of(reader.consumer.name, using="default")
+    assert (moved.result, moved.why) == ("moved", "once more")
+    assert reader.committed() == 0
