@@ -83,4 +83,40 @@ HINTS = {
         "Does all of it in one transaction and takes it back: it says what would come of a replay. Nothing "
         "is kept, and nothing is written down."
     ),
+    "lag": (
+        "How many records its topics have that this consumer has not moved past. Each partition has an end "
+        "and a place that the consumer has reached; the lag is what lies between."
+    ),
+    "sync-delay": (
+        "From the moment an event happened to its effect being committed here. How long the oldest event has "
+        "waited is the delay that it will have at least; each consumer declares a limit for it."
+    ),
+    "projection": (
+        "A consumer whose whole effect is rows that can be built again from its events. It publishes "
+        "nothing, so that reading everything once more does no harm."
+    ),
+    "generation": (
+        "One building of a projection. A new one reads from the beginning beside the live one, which is "
+        "shown until the new one has caught up and takes its place in one transaction."
+    ),
+    "instance": (
+        "A process of this consumer. Kafka divides the partitions among its instances; one that is left "
+        "without is idle, and takes over when another one ends."
+    ),
+    "seek": (
+        "Has a consumer read on from another moment. What it has processed already is dropped when it comes "
+        "again; what is skipped is written down as discarded and leaves no gap."
+    ),
+    "watermarks": (
+        "The offsets of the first record that a partition still has and of the one that comes next. What "
+        "lies between is kept; what was before has been deleted by retention."
+    ),
+    "retention": (
+        "How long Kafka keeps a record. A consumer that stays away for longer misses what was deleted "
+        "meanwhile; a topic that is kept for ever can always be read from the beginning."
+    ),
+    "drift": (
+        "Where Kafka, or the recorded number of partitions, is not as the code declares. Nothing is changed "
+        "by itself: a command does it, or a person decides."
+    ),
 }

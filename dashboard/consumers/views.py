@@ -1,14 +1,70 @@
-"""Consumers: how far each is, and steering it."""
+"""The pages of consumers: all of them, and one with its partitions, members and history."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_safe
 
-from dashboard.operators import for_those_who_look
+from accounts.models import User
+from dashboard.consumers.history import DEFAULT, WINDOWS
+from dashboard.consumers.regions import Asked, context_of, list_page, one_page
+from dashboard.consumers.selectors import standings
+from dashboard.live import live_stream
+from dashboard.operators import for_those_who_look, may_act
+from outbox.errors import UnknownConsumer
+from outbox.registry import Consumer, get_consumer
+
+# Each with its title, and the term that explains it.
+CHARTS = (
+    ("events", "Lag", "lag"),
+    ("seconds", "Oldest waits", ""),
+    ("rates", "In and out", ""),
+    ("delay", "Sync delay", "sync-delay"),
+)
 
 
 @require_GET
 @for_those_who_look
-def page(request: HttpRequest) -> HttpResponse:
-    """The page."""
-    return render(request, "dashboard/consumers/page.html")
+def consumers(request: HttpRequest) -> HttpResponse:
+    """How far each is behind, and what stands out."""
+    page = {"standings": standings(), "may_act": may_act(request.user)}
+    return render(request, "dashboard/consumers/page.html", page)
+
+
+@require_GET
+@for_those_who_look
+def consumer(request: HttpRequest, name: str) -> HttpResponse:
+    """One of them. A window that is unknown is the shortest."""
+    window = WINDOWS.get(request.GET.get("window", ""), DEFAULT)
+    [standing] = standings([declared(name)])
+    page = context_of(standing, Asked(may_act(request.user), name, window.name))
+    return render(
+        request,
+        "dashboard/consumers/consumer.html",
+        {**page, "window": window, "windows": WINDOWS.values(), "charts": CHARTS},
+    )
+
+
+@require_safe
+async def consumers_stream(request: HttpRequest) -> HttpResponseBase:
+    """The panels as they change."""
+    return await live_stream(request, list_page, lambda user: Asked(may_act(user)))
+
+
+@require_safe
+async def consumer_stream(request: HttpRequest, name: str) -> HttpResponseBase:
+    """One consumer's page as it changes."""
+    window = request.GET.get("window", DEFAULT.name)
+
+    def question(user: User) -> Asked | None:
+        declared(name)
+        return Asked(may_act(user), name, window) if window in WINDOWS else None
+
+    return await live_stream(request, one_page, question)
+
+
+def declared(name: str) -> Consumer:
+    """The consumer of this name. Raises Http404."""
+    try:
+        return get_consumer(name)
+    except UnknownConsumer as error:
+        raise Http404(str(error)) from error

@@ -16,6 +16,7 @@ from tests.prepared import prepare
 from tests.servers import PROJECT
 
 PASSWORD = "a-password-for-tests"
+CELERY = ["-W", "ignore:::celery.platforms", "-m", "celery", "--quiet", "--app", "eventsite"]
 ACCOUNTS = f"""
 from accounts.services import ensure_token, ensure_user
 for name, staff, groups in [
@@ -28,7 +29,10 @@ for name, staff, groups in [
 
 
 class Site:
-    """Processes by name: web, relay and every consumer. `users` maps a name to its id and token."""
+    """Processes by name: web, relay and every consumer; Celery's worker and beat when started.
+
+    `users` maps a name to its id and token.
+    """
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -59,6 +63,8 @@ class Site:
                 *["--timeout-graceful-shutdown=2"],
             ],
             "relay": ["manage.py", "run_relay"],
+            "worker": [*CELERY, "worker", "--pool=threads", "--concurrency=2", "--hostname=worker@site"],
+            "beat": [*CELERY, "beat", "--scheduler=celery.beat:Scheduler"],
         }
         command = commands.get(name, ["manage.py", "run_consumer", name])
         self._processes[name] = subprocess.Popen(
@@ -85,6 +91,12 @@ class Site:
         process = self._processes.pop(name)
         process.terminate()
         return process.wait(20)
+
+    def kill(self, name: str) -> None:
+        """Have a process end without a word."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
 
     def end_all(self) -> None:
         for process in self._processes.values():

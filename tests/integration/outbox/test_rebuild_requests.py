@@ -15,7 +15,7 @@ from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Via, acts_of
 from tests.integration.at_once import at_once
 from tests.integration.outbox.test_rebuild import Tally, send_and_hear
-from tests.integration.outbox.test_rebuild import tally as tally  # noqa: PLC0414  (a fixture)
+from tests.integration.outbox.test_rebuild import tally as tally
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 

@@ -1,0 +1,80 @@
+"""The parts of the consumers' pages that stay up to date: read and rendered once for all who watch."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.template.loader import render_to_string
+
+from dashboard.consumers.history import WINDOWS, history_of
+from dashboard.consumers.rebuilding import rebuilding
+from dashboard.consumers.selectors import generations, latest_acts, standings
+from dashboard.consumers.standing import Standing
+from dashboard.live import LivePage, Regions
+from outbox.registry import get_consumer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody watches: one consumer over a window, or all; and whether they may act."""
+
+    may_act: bool
+    name: str = ""
+    window: str = ""
+
+
+# Links and buttons are in regions that seldom change: whoever has one in focus keeps it.
+_OF_EACH = ("state", "why", "figures", "aside", "steer")
+_OF_ONE = ("partitions", "members", "generations", "acts", "history")
+
+
+def read_list(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
+    """Every consumer's panel."""
+    found = standings()
+    return {
+        asked: {
+            region: html for standing in found for region, html in _of_each(standing, asked.may_act).items()
+        }
+        for asked in questions
+    }
+
+
+def read_one(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
+    """The page of each consumer that somebody watches."""
+    names = sorted({asked.name for asked in questions})
+    found = {one.consumer.name: one for one in standings([get_consumer(name) for name in names])}
+    pages: dict[Asked, Regions] = {}
+    for asked in questions:
+        context = context_of(found[asked.name], asked)
+        pages[asked] = {
+            **_of_each(found[asked.name], asked.may_act),
+            **{part: _rendered(part, context) for part in _OF_ONE},
+        }
+    return pages
+
+
+def context_of(standing: Standing, asked: Asked) -> dict[str, Any]:
+    """What the templates of one consumer's page need."""
+    consumer = standing.consumer
+    return {
+        "standing": standing,
+        "consumer": consumer,
+        "may_act": asked.may_act,
+        "history": history_of(consumer, WINDOWS[asked.window], now=standing.lag.at),
+        "generations": generations(consumer) if consumer.projection is not None else [],
+        "rebuilding": rebuilding(standing),
+        "acts": latest_acts(consumer),
+    }
+
+
+def _of_each(standing: Standing, may_act: bool) -> Regions:
+    context = {"standing": standing, "consumer": standing.consumer, "may_act": may_act}
+    return {f"{part}-{standing.consumer.name}": _rendered(part, context) for part in _OF_EACH}
+
+
+def _rendered(part: str, context: dict[str, Any]) -> str:
+    return render_to_string(f"dashboard/consumers/{part}.html", context)
+
+
+list_page = LivePage[Asked]("consumers", read_list)
+one_page = LivePage[Asked]("consumer", read_one)

@@ -1,0 +1,80 @@
+"""What the pages of consumers show, read from what instances have told the database: Kafka is not asked."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.db import connections, transaction
+
+from dashboard.consumers.curve import curve
+from dashboard.consumers.standing import Standing
+from dashboard.formats import Bounded
+from dashboard.measure import STATEMENT_TIMEOUT_MS
+from dashboard.selectors import standing_aside
+from outbox.consumer_models import RebuildRequest
+from outbox.lag import lags
+from outbox.models import Generation
+from outbox.pausing import all_pauses
+from outbox.positions import LagSample
+from outbox.registry import Consumer, all_consumers
+from outbox.repair.acts import Act, acts_of
+
+LATELY = timedelta(minutes=15)
+MOST_ACTS = 20
+
+
+def standings(consumers: Collection[Consumer] | None = None) -> list[Standing]:
+    """How these consumers stand, by name; all that are declared when left out.
+
+    Raises OperationalError when a database is away, or does not answer in time.
+    """
+    by_database: dict[str, list[Consumer]] = defaultdict(list)
+    for consumer in all_consumers() if consumers is None else consumers:
+        by_database[consumer.using].append(consumer)
+    found = [one for using, here in by_database.items() for one in _standings(here, using=using)]
+    return sorted(found, key=lambda standing: standing.consumer.name)
+
+
+def _standings(consumers: list[Consumer], *, using: str) -> Iterator[Standing]:
+    names = [consumer.name for consumer in consumers]
+    with one_look(using=using):
+        found = lags(consumers, using=using)
+        pauses, aside = all_pauses(using=using), standing_aside(using=using)
+        rebuilds = RebuildRequest.objects.using(using).in_bulk(names)
+        points = _lately(names, now=found[0].at, using=using)
+    for lag in found:
+        name = lag.consumer.name
+        parked, dead = aside.get(name, (Bounded(0), Bounded(0)))
+        line = curve(points[name], now=lag.at, window=LATELY, limit=lag.sync_delay_limit)
+        yield Standing(lag, pauses.get(name), line, parked, dead, rebuilds.get(name))
+
+
+def _lately(names: list[str], *, now: datetime, using: str) -> dict[str, list[tuple[datetime, float]]]:
+    """The lag of each in seconds, from its samples."""
+    found: dict[str, list[tuple[datetime, float]]] = defaultdict(list)
+    samples = LagSample.objects.using(using).filter(consumer__in=names, at__gt=now - LATELY)
+    for name, at, seconds in samples.order_by("at").values_list("consumer", "at", "seconds"):
+        found[name].append((at, seconds))
+    return found
+
+
+@contextmanager
+def one_look(*, using: str) -> Iterator[None]:
+    """A transaction in which no statement takes long."""
+    with transaction.atomic(using=using):
+        with connections[using].cursor() as sql:
+            sql.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
+        yield
+
+
+def generations(consumer: Consumer) -> list[Generation]:
+    """Every building of a projection that there is anything of, the latest first."""
+    return list(
+        Generation.objects.using(consumer.using).filter(consumer=consumer.name).order_by("-generation")
+    )
+
+
+def latest_acts(consumer: Consumer) -> list[Act]:
+    """What operators did to it as a whole, the latest first."""
+    return list(acts_of(consumer.name, using=consumer.using).order_by("-id")[:MOST_ACTS])

@@ -1,0 +1,166 @@
+"""How a consumer stands, in words: what stands out most, why, and when it will have caught up."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dashboard import formats
+from dashboard.consumers.curve import Curve
+from dashboard.formats import Bounded, Text
+from outbox.consumer_models import RebuildRequest
+from outbox.lag import Lag
+from outbox.pausing import ITSELF, Pause
+from outbox.positions import AlarmCause
+from outbox.registry import Consumer
+
+# An event that waits longer than this for a relay is not on its way, it is stuck.
+_UNPUBLISHED = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Something that stands out: since when, and what it means."""
+
+    state: str
+    text: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A consumer at one moment.
+
+    curve    its lag in seconds lately
+    parked   keys of it that wait
+    dead     its open dead letters
+    rebuild  the one that is under way, or has stopped
+    """
+
+    lag: Lag
+    pause: Pause | None
+    curve: Curve
+    parked: Bounded
+    dead: Bounded
+    rebuild: RebuildRequest | None
+
+    @property
+    def consumer(self) -> Consumer:
+        """As it is declared."""
+        return self.lag.consumer
+
+    @property
+    def state(self) -> str:
+        """The shape and the colour of its mark."""
+        return self._standing()[0]
+
+    @property
+    def word(self) -> str:
+        """How it is, in a word or two."""
+        return self._standing()[1]
+
+    def _standing(self) -> tuple[str, str]:
+        causes = {cause for cause, _ in self.lag.alarms}
+        if self.pause is not None:
+            nobody = "" if self.lag.members else ", no instance"
+            own = self.pause.by == ITSELF
+            return ("bad" if own or nobody else "warn"), f"paused{' by itself' if own else ''}{nobody}"
+        if not self.lag.members:
+            return "bad", "no instance"
+        if AlarmCause.FALLING_BEHIND in causes:
+            return "warn", "falling behind"
+        if AlarmCause.LATE in causes or self.lag.seconds > self.lag.sync_delay_limit:
+            return "warn", "late"
+        return "ok", "running"
+
+    def reasons(self) -> Iterator[Why]:
+        """All that stands out, the gravest first."""
+        lag = self.lag
+        if self.pause is not None:
+            reason = self.pause.reason or "no reason was given"
+            state = "bad" if self.pause.by == ITSELF else "warn"
+            yield Why(state, f"Paused by {self.pause.by}: {reason}", self.pause.at)
+        if not lag.members:
+            yield Why(
+                "bad",
+                "No instance is there: nothing is processed, and nothing is lost. Start one:"
+                f" manage.py run_consumer {self.consumer.name}",
+            )
+        stands = self.pause is not None or not lag.members
+        for cause, since in lag.alarms:
+            # Of one that does nothing at all that says nothing new.
+            if stands and cause is AlarmCause.FALLING_BEHIND:
+                continue
+            yield Why(
+                "warn", _ALARMS[cause].format(limit=formats.limit(self.consumer.sync_delay_limit)), since
+            )
+        if lag.unpublished > _UNPUBLISHED:
+            waits = formats.delay(timedelta(seconds=lag.unpublished))
+            yield Why("warn", f"Its oldest event has waited in the outbox for {waits}: look after the relay.")
+
+    @property
+    def late(self) -> bool:
+        """Whether its oldest event waits for longer than it may."""
+        return self.lag.seconds > self.lag.sync_delay_limit
+
+    @property
+    def events(self) -> Text:
+        """How many events Kafka has for it."""
+        return formats.count(self.lag.events)
+
+    @property
+    def seconds(self) -> Text:
+        """How long its oldest event has waited."""
+        return formats.delay(timedelta(seconds=self.lag.seconds)) if self.lag.seconds else Text("0", "s")
+
+    @property
+    def delay(self) -> Text:
+        """From the event processed last to its effect."""
+        return formats.UNKNOWN if self.lag.delay is None else formats.delay(timedelta(seconds=self.lag.delay))
+
+    @property
+    def into(self) -> Text:
+        """What comes in."""
+        return formats.rate(None if self.lag.rates is None else self.lag.rates.into)
+
+    @property
+    def out(self) -> Text:
+        """What it moves past."""
+        return formats.rate(None if self.lag.rates is None else self.lag.rates.out)
+
+    @property
+    def catch_up(self) -> Text:
+        """Until nothing is left, at the present rates."""
+        seconds = self.lag.catch_up_seconds
+        if not self.lag.events:
+            return Text("done")
+        if seconds is not None:
+            return formats.delay(timedelta(seconds=seconds))
+        return formats.UNKNOWN if self.lag.rates is None else Text("never")
+
+    @property
+    def catch_up_note(self) -> str:
+        """What that says."""
+        if not self.lag.events:
+            return "nothing is left"
+        if self.lag.rates is None:
+            return "rates are not known yet"
+        return "at this rate" if self.lag.catch_up_seconds is None else "until none is left"
+
+    @property
+    def idle(self) -> int:
+        """How many instances have nothing to read."""
+        return sum(member.idle for member in self.lag.members)
+
+    @property
+    def members_note(self) -> str:
+        """What they do."""
+        many = len(self.lag.members)
+        if not many:
+            return "nobody reads"
+        return f"{self.idle} of them idle" if self.idle else "none idle"
+
+
+_ALARMS = {
+    AlarmCause.LATE: "Later than its limit of {limit}",
+    AlarmCause.FALLING_BEHIND: "Slower than what comes in",
+}

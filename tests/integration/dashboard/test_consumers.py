@@ -1,0 +1,364 @@
+"""The pages of consumers: who may look and steer, what is shown before, and what is written down after."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from dashboard.consumers import history
+from dashboard.consumers.history import WINDOWS, history_of
+from dashboard.consumers.regions import Asked, read_list, read_one
+from dashboard.consumers.selectors import standings
+from outbox import clock
+from outbox.consumer_models import ConsumerState, RebuildRequest
+from outbox.generations import generations_of
+from outbox.pausing import ITSELF, pause_of
+from outbox.positions import Alarm, LagSample, Member, PartitionEnd, Position
+from outbox.rebuild_requests import give_up
+from outbox.registry import Consumer, get_consumer
+from outbox.repair.acts import Act, Operator
+from tests.integration.at_once import at_once
+from tests.integration.dashboard.conftest import browser_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOSTILE = "<img src=x onerror=owned=1>"
+COMMANDS = ("pause", "resume", "rebuild", "abandon")
+
+
+@pytest.fixture
+def orders(db: None) -> Consumer:
+    return get_consumer("orders")
+
+
+@pytest.fixture
+def analytics(db: None) -> Consumer:
+    return get_consumer("analytics")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_history() -> None:
+    history._history.cache_clear()
+
+
+def text(html: str) -> str:
+    """What a reader sees, without the explanations behind "?"."""
+    visible = re.sub(r'<div class="hint-text".*?</div>', " ", html, flags=re.S)
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", visible)))
+
+
+def page_of(consumer: Consumer, user: User) -> str:
+    return browser_of(user).get(reverse("consumer", args=[consumer.name])).content.decode()
+
+
+def behind(consumer: Consumer, events: int, *, waits: float = 0.0, members: int = 1) -> None:
+    """Its lag, as an instance that was there would have told it."""
+    now, [topic] = datetime.now(UTC), consumer.topics
+    PartitionEnd.objects.create(topic=topic, partition=0, next_offset=1_000)
+    Position.objects.create(
+        consumer=consumer.name,
+        topic=topic,
+        partition=0,
+        reached=1_000 - events,
+        clear_until=now - timedelta(seconds=waits),
+    )
+    for number in range(members):
+        Member.objects.create(
+            consumer=consumer.name, name=f"host:{number}", partitions=[] if number else [[topic, 0]]
+        )
+
+
+def sample(
+    consumer: Consumer,
+    ago: float,
+    *,
+    produced: int,
+    processed: int,
+    seconds: float = 0.0,
+    now: datetime | None = None,
+) -> None:
+    LagSample.objects.create(
+        consumer=consumer.name,
+        at=(now or clock.now()) - timedelta(seconds=ago),
+        events=produced - processed,
+        seconds=seconds,
+        delay=None,
+        produced=produced,
+        processed=processed,
+        members=1,
+    )
+
+
+def acts() -> list[tuple[str, str, str, str, str]]:
+    return list(Act.objects.order_by("id").values_list("who", "via", "act", "result", "why"))
+
+
+def test_only_those_who_see_everyone_look(first: User, viewer: User, staff: User, operator: User) -> None:
+    anonymous = Client(headers={"host": "localhost"})
+    for path in (reverse("consumers"), reverse("consumer", args=["orders"])):
+        assert anonymous.get(path).headers["Location"].startswith("/login/?next=")
+        assert browser_of(first).get(path).status_code == 403
+        for user in (viewer, staff, operator):
+            assert browser_of(user).get(path).status_code == 200
+    for path in (reverse("consumers-stream"), reverse("consumer-stream", args=["orders"])):
+        assert anonymous.head(path).status_code == 401
+        assert browser_of(first).head(path).status_code == 403
+        assert browser_of(viewer).head(path).status_code == 200
+    assert (
+        browser_of(viewer).head(reverse("consumer-stream", args=["orders"]), {"window": "9y"}).status_code
+        == 400
+    )
+
+
+def test_who_may_only_look_finds_no_button_and_acts_on_nothing(
+    first: User, viewer: User, staff: User, orders: Consumer, analytics: Consumer
+) -> None:
+    for user in (viewer, staff):
+        for consumer in (orders, analytics):
+            assert "/pause/" not in page_of(consumer, user)
+        assert "/pause/" not in browser_of(user).get(reverse("consumers")).content.decode()
+    paths = [reverse("consumer-command", args=["analytics", command]) for command in COMMANDS]
+    for path in [*paths, reverse("consumer-seek", args=["analytics"])]:
+        given = {"reason": "because", "to": "2020-01-01T00:00:00Z", "skipped": "0"}
+        assert Client(headers={"host": "localhost"}).post(path, given).status_code == 302
+        for user in (first, viewer, staff):
+            assert browser_of(user).get(path).status_code == 403
+            assert browser_of(user).post(path, given).status_code == 403
+    assert acts() == []
+    assert pause_of(analytics) is None
+    assert generations_of(analytics) == [(1, "live")]
+
+
+def test_what_is_not_declared_is_not_found(operator: User) -> None:
+    client = browser_of(operator)
+    for name in ("nobody", HOSTILE, "orders.generation-2"):
+        for path in (
+            reverse("consumer", args=[name]),
+            reverse("consumer-seek", args=[name]),
+            reverse("consumer-command", args=[name, "pause"]),
+            reverse("consumer-stream", args=[name]),
+        ):
+            assert client.get(path).status_code == 404, path
+    assert client.post(reverse("consumer-command", args=["orders", "explode"])).status_code == 404
+
+
+def test_a_pause_says_what_it_means_and_is_written_down_once(operator: User, orders: Consumer) -> None:
+    behind(orders, 7, members=2)
+    sample(orders, 60, produced=700, processed=700)
+    client, path = browser_of(operator), reverse("consumer-command", args=["orders", "pause"])
+    asked = text(client.get(path).content.decode())
+    assert "Its 2 instances will process nothing until it is resumed; 7 events wait now." in asked
+    assert re.search(
+        r"5\.\d /s come in: after a minute (29\d|300) more events will wait. Its limit is 5 s", asked
+    )
+    assert pause_of(orders) is None
+    for reason in ("", "   ", "x" * 501, "\x00"):
+        assert client.post(path, {"reason": reason}).status_code == 422
+    assert (pause_of(orders), acts()) == (None, [])
+    answers = at_once(*[lambda: browser_of(operator).post(path, {"reason": "the rates are wrong"})] * 2)
+    assert [answer.status_code for answer in answers] == [302, 302]
+    pause = pause_of(orders)
+    assert pause is not None
+    assert (pause.by, pause.reason) == ("operator", "the rates are wrong")
+    assert acts() == [("operator", "dashboard", "pause", "paused", "the rates are wrong")]
+    page = text(page_of(orders, operator))
+    assert "Paused by operator: the rates are wrong" in page
+    assert "pause: paused the rates are wrong Its instances process nothing." in page
+
+
+def test_a_resume_says_what_waits_and_is_written_down_once(operator: User, orders: Consumer) -> None:
+    behind(orders, 1, waits=90)
+    reason = "21 keys failed within 0:01:00 with one fingerprint, 0a1b: KeyError: <b>"
+    ConsumerState.objects.create(name="orders", paused_at=clock.now(), paused_by=ITSELF, reason=reason)
+    client, path = browser_of(operator), reverse("consumer-command", args=["orders", "resume"])
+    asked = text(client.get(path).content.decode())
+    assert "1 event that wait will be processed, the oldest 90 s late." in asked
+    assert f"It paused itself: {reason}" in asked
+    assert "paused by itself" in text(page_of(orders, operator))
+    for _ in range(2):
+        assert client.post(path, {"reason": "mended"}).status_code == 302
+    assert pause_of(orders) is None
+    assert acts() == [("operator", "dashboard", "resume", "resumed", "mended")]
+
+
+def test_a_rebuild_is_asked_for_with_numbers_and_given_up(operator: User, analytics: Consumer) -> None:
+    behind(analytics, 0)
+    client = browser_of(operator)
+    build, abandon = (reverse("consumer-command", args=["analytics", one]) for one in ("rebuild", "abandon"))
+    asked = text(client.get(build).content.decode())
+    assert "Reads up to 1,000 records of payments from the beginning, beside generation 1" in asked
+    answers = at_once(*[lambda: browser_of(operator).post(build, {"reason": "counts are off"})] * 2)
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert generations_of(analytics) == [(1, "live"), (2, "building")]
+    RebuildRequest.objects.update(read=250, records=1_000, per_second=50.0, told_at=clock.now())
+    page = text(page_of(analytics, operator))
+    assert "25 % · 250 of 1000 records · 50 /s · 15 s left" in page
+    assert "Asked for by operator: counts are off" in page
+    asked = text(client.get(abandon).content.decode())
+    assert "Gives up generation 2, of which 250 of 1,000 records are read. Generation 1 stays live" in asked
+    for _ in range(2):
+        assert client.post(abandon, {"reason": "not today"}).status_code == 302
+    assert generations_of(analytics) == [(1, "live"), (2, "abandoned")]
+    assert acts() == [
+        ("operator", "dashboard", "rebuild", "begun", "counts are off"),
+        ("operator", "dashboard", "abandon", "abandoned", "not today"),
+    ]
+
+
+def test_a_refusal_is_said_and_changes_nothing(operator: User, orders: Consumer, analytics: Consumer) -> None:
+    client = browser_of(operator)
+    for consumer, command, said in (
+        (orders, "rebuild", "is no projection: its effects would happen again"),
+        (orders, "abandon", "is no projection"),
+        (analytics, "abandon", "No half-built generation of this projection exists"),
+    ):
+        path = reverse("consumer-command", args=[consumer.name, command])
+        answer = client.post(path, {"reason": "because"})
+        assert answer.status_code == 409
+        assert said in text(answer.content.decode())
+    assert acts() == []
+
+
+def test_a_rebuild_that_nobody_carries_out_or_that_stopped_says_what_to_do(
+    operator: User, analytics: Consumer
+) -> None:
+    browser_of(operator).post(
+        reverse("consumer-command", args=["analytics", "rebuild"]), {"reason": "counts are off"}
+    )
+    long_ago = clock.now() - timedelta(minutes=1)
+    RebuildRequest.objects.update(asked_at=long_ago)
+    assert "It waits for a worker. Celery's worker and beat carry it out" in text(
+        page_of(analytics, operator)
+    )
+    RebuildRequest.objects.update(told_at=long_ago, records=10)
+    assert "No worker has gone on with it for 60 s" in text(page_of(analytics, operator))
+    RebuildRequest.objects.update(error="Kafka no longer has all events")
+    page = page_of(analytics, operator)
+    assert "The rebuild has stopped" in page
+    assert "Kafka no longer has all events" in page
+    path = reverse("consumer-command", args=["analytics", "rebuild"])
+    assert 'name="drop_history"' in browser_of(operator).get(path).content.decode()
+    browser_of(operator).post(path, {"reason": "so be it", "drop_history": "on"})
+    request = RebuildRequest.objects.get()
+    assert (request.drop_history, request.error, request.why) == (True, "", "so be it")
+    give_up(consumer=analytics, operator=Operator("anna"))
+
+
+@pytest.mark.parametrize(
+    ("waits", "members", "paused", "alarm", "word"),
+    [
+        (0.0, 1, "", "", "running"),
+        (60.0, 1, "", "", "late"),
+        (60.0, 1, "", "falling_behind", "falling behind"),
+        (60.0, 0, "", "late", "no instance"),
+        (60.0, 1, "anna", "late", "paused"),
+        (60.0, 1, ITSELF, "", "paused by itself"),
+        (60.0, 0, "anna", "", "paused, no instance"),
+    ],
+)
+def test_what_stands_out_most_is_its_word(
+    orders: Consumer, waits: float, members: int, paused: str, alarm: str, word: str
+) -> None:
+    behind(orders, 5, waits=waits, members=members)
+    if paused:
+        ConsumerState.objects.create(name="orders", paused_at=clock.now(), paused_by=paused)
+    if alarm:
+        Alarm.objects.create(consumer="orders", cause=alarm)
+    [standing] = standings([orders])
+    assert standing.word == word
+    said = " ".join(why.text for why in standing.reasons())
+    assert ("run_consumer orders" in said) == (members == 0)
+    assert ("Paused by" in said) == bool(paused)
+
+
+@pytest.mark.parametrize(
+    ("events", "processed_before", "catch_up", "note"),
+    [
+        # In a minute 60 came in and 108 were processed: 0.8 a second fewer wait.
+        (40, 852, "50 s", "until none is left"),
+        (300, 700, "never", "at this rate"),
+        (0, 940, "done", "nothing is left"),
+    ],
+)
+def test_it_is_said_when_it_will_have_caught_up(
+    orders: Consumer, events: int, processed_before: int, catch_up: str, note: str
+) -> None:
+    behind(orders, events)
+    sample(orders, 60, produced=940, processed=processed_before)
+    [standing] = standings([orders])
+    assert (str(standing.catch_up), standing.catch_up_note) == (catch_up, note)
+
+
+def test_the_members_and_what_they_read_are_shown_idle_ones_as_idle(viewer: User, orders: Consumer) -> None:
+    behind(orders, 5, members=3)
+    page = text(page_of(orders, viewer))
+    assert "Instances 3 2 of them idle" in page
+    assert "host:0 reads payments/0" in page
+    assert "host:1 idle no partition is left for it" in page
+    assert "payments/0 host:0 995 1000 5" in page
+
+
+def test_hostile_words_stay_text(operator: User, orders: Consumer, analytics: Consumer) -> None:
+    Member.objects.create(consumer="analytics", name=HOSTILE, partitions=[["payments", 0]])
+    client = browser_of(operator)
+    for command in ("pause", "rebuild"):
+        client.post(reverse("consumer-command", args=["analytics", command]), {"reason": HOSTILE})
+    RebuildRequest.objects.update(note=HOSTILE, error=HOSTILE)
+    pages = [page_of(analytics, operator), client.get(reverse("consumers")).content.decode()]
+    asked = Asked(True, "analytics", "15m")
+    pages += [*read_one([asked])[asked].values(), *read_list([asked])[asked].values()]
+    for command in COMMANDS:
+        path = reverse("consumer-command", args=["analytics", command])
+        pages += [
+            client.get(path).content.decode(),
+            client.post(path, {"reason": HOSTILE * 30}).content.decode(),
+        ]
+    seek = reverse("consumer-seek", args=["analytics"])
+    pages.append(client.get(seek, {"to": HOSTILE}).content.decode())
+    assert sum("&lt;img" in page for page in pages) > 8
+    for page in pages:
+        assert HOSTILE not in page
+
+
+def test_a_window_shows_the_worst_of_each_slot_and_real_rates(orders: Consumer) -> None:
+    end = datetime.fromtimestamp(clock.now().timestamp() // 300 * 300, UTC)
+    for number in range(12):
+        sample(
+            orders,
+            120 - 10 * number,
+            now=end,
+            produced=100 + 20 * number,
+            processed=100 + 10 * number,
+            seconds=float(number),
+        )
+    found = history_of(orders, WINDOWS["15m"], now=end)
+    assert len(found.slots) == 90
+    assert [value for value in found.seconds if value is not None] == [float(number) for number in range(12)]
+    assert {value for value in found.into if value is not None} == {2.0}
+    assert {value for value in found.out if value is not None} == {1.0}
+    # An offset that was set back is no rate.
+    sample(orders, 0, now=end, produced=320, processed=0)
+    history._history.cache_clear()
+    assert history_of(orders, WINDOWS["15m"], now=end).out[-1] == 0.0
+    day = history_of(orders, WINDOWS["24h"], now=end)
+    assert len(day.slots) == 288
+    assert max(value for value in day.seconds if value is not None) == 11.0
+
+
+def test_what_operators_did_is_found_by_an_index(orders: Consumer) -> None:
+    name = f"c-{uuid4().hex}"
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute(
+            "EXPLAIN SELECT * FROM outbox_act WHERE consumer = %s AND topic = '' ORDER BY id DESC LIMIT 20",
+            [name],
+        )
+        plan = " ".join(row[0] for row in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan")
+    assert "outbox_act_steering_idx" in plan
