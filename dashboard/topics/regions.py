@@ -12,7 +12,7 @@ from dashboard.topics.standing import TopicStanding
 
 # The name of the topic that is watched; all of them for none.
 ALL = ""
-_OF_EACH = ("state", "drift", "figures", "readers")
+_OF_EACH = ("state", "drift", "figures")
 _OF_ONE = ("partitions", "settings")
 
 
@@ -23,14 +23,17 @@ def read(questions: Collection[str]) -> Mapping[str, Regions]:
 
 
 def _regions(found: Topics, name: str) -> Regions:
-    regions = {part: _rendered(part, {"found": found}) for part in ("kafka", "undeclared")}
+    regions = {"kafka": _rendered("kafka", {"found": found})}
+    if name == ALL:
+        regions["undeclared"] = _rendered("undeclared", {"found": found})
     for standing in found.topics:
-        if name in {ALL, standing.topic.name}:
-            regions |= {
-                f"{part}-{standing.topic.name}": _rendered(part, context_of(standing)) for part in _OF_EACH
-            }
-        if name == standing.topic.name:
-            regions |= {part: _rendered(part, context_of(standing)) for part in _OF_ONE}
+        own, context = standing.topic.name, context_of(standing)
+        if name in {ALL, own}:
+            regions |= {f"{part}-{own}": _rendered(part, context) for part in _OF_EACH}
+        if name == ALL:
+            regions[f"readers-{own}"] = _rendered("readers", context)
+        if name == own:
+            regions |= {part: _rendered(part, context) for part in _OF_ONE}
     return regions
 
 
