@@ -12,11 +12,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from contracts.fields import LONGEST_REASON
 from dashboard import formats
 from dashboard.consumers.selectors import standings
 from dashboard.consumers.standing import Standing
 from dashboard.consumers.views import declared
+from dashboard.forms import ReasonForm
 from dashboard.operators import for_those_who_act, operator_of
 from outbox import pausing
 from outbox.errors import OutboxError
@@ -30,19 +30,17 @@ CONFLICT = 409
 UNPROCESSABLE = 422
 
 
-class Why(forms.Form):
-    """Why something is done, in a line that stays in the record of acts."""
+class CommandForm(ReasonForm):
+    """Why something is done; of a rebuild also whether what Kafka no longer has may be lost."""
 
-    reason = forms.CharField(max_length=LONGEST_REASON)
     drop_history = forms.BooleanField(required=False)
 
-    def said(self) -> str:
-        """What is wrong with it."""
-        if "reason" not in self.errors:
-            return ""
-        if not str(self.data.get("reason", "")).strip():
-            return "Say why, for those who come after."
-        return str(self.errors["reason"][0])
+
+def said_of(form: ReasonForm) -> str:
+    """What is wrong with the reason."""
+    if not str(form.data.get("reason", "")).strip():
+        return "Say why, for those who come after."
+    return str(form.errors["reason"][0]) if "reason" in form.errors else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +68,11 @@ def steer(request: HttpRequest, name: str, command: str) -> HttpResponse:
         raise Http404("There is no such command.")
     asked = _COMMANDS[command]
     [standing] = standings([declared(name)])
-    form = Why(request.POST) if request.method == "POST" else None
+    form = CommandForm(request.POST) if request.method == "POST" else None
     if form is None:
         return _ask(request, asked, standing)
     if not form.is_valid():
-        return _ask(request, asked, standing, error=form.said(), status=UNPROCESSABLE)
+        return _ask(request, asked, standing, error=said_of(form), status=UNPROCESSABLE)
     operator = operator_of(request, reason=form.cleaned_data["reason"])
     try:
         asked.carry_out(standing, operator, form.cleaned_data["drop_history"])

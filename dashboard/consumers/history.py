@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from django.db import connections
@@ -40,7 +40,7 @@ WITH samples AS (
         greatest(produced - lag(produced) OVER earlier, 0) AS came,
         greatest(processed - lag(processed) OVER earlier, 0) AS went,
         extract(epoch FROM at - lag(at) OVER earlier) AS span
-    FROM outbox_lag_sample WHERE consumer = %(consumer)s AND at > %(since)s
+    FROM outbox_lag_sample WHERE consumer = %(consumer)s AND at >= %(since)s
     WINDOW earlier AS (ORDER BY at)
 )
 SELECT floor(extract(epoch FROM at) / %(slot)s)::bigint AS number, max(events), max(seconds), max(delay),
@@ -88,7 +88,7 @@ def _history(name: str, window: Window, tick: int) -> History:
     slot, end = window.slot.total_seconds(), tick * _LOOK.total_seconds()
     last = int(end // slot)
     first = last - int(window.length / window.slot) + 1
-    since = datetime.fromtimestamp(first * slot, tz=None).astimezone()
+    since = datetime.fromtimestamp(first * slot, UTC)
     with connections[consumer.using].cursor() as sql:
         sql.execute(_SLOTS, {"consumer": name, "since": since, "slot": slot})
         rows = {row[0]: row[1:] for row in sql.fetchall()}

@@ -12,10 +12,10 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 
 from analytics.slots import zone_named
-from contracts.fields import LONGEST_REASON
 from dashboard.consumers.acting import CONFLICT, UNPROCESSABLE
 from dashboard.consumers.selectors import standings
 from dashboard.consumers.views import declared
+from dashboard.forms import ReasonForm
 from dashboard.operators import for_those_who_act, operator_of
 from dashboard.volumes_page import zone_of
 from outbox import clock, seeking
@@ -60,10 +60,9 @@ class ToForm(forms.Form):
         return moment
 
 
-class MoveForm(forms.Form):
+class MoveForm(ReasonForm):
     """That it is meant: why, and how many events may be skipped, as the preview said."""
 
-    reason = forms.CharField(max_length=LONGEST_REASON)
     skipped = forms.IntegerField(min_value=0)
 
 

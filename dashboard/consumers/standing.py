@@ -94,8 +94,7 @@ class Standing:
                 "warn", _ALARMS[cause].format(limit=formats.limit(self.consumer.sync_delay_limit)), since
             )
         if lag.unpublished > _UNPUBLISHED:
-            waits = formats.delay(timedelta(seconds=lag.unpublished))
-            yield Why("warn", f"Its oldest event has waited in the outbox for {waits}: look after the relay.")
+            yield Why("warn", "Its oldest event waits in the outbox, unsent: look after the relay and Kafka.")
 
     @property
     def late(self) -> bool:

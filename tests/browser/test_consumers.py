@@ -149,7 +149,7 @@ def test_a_rebuild_is_carried_out_by_a_worker(site: Site, open_page: OpenPage) -
     site.start("worker")
     site.start("beat")
     try:
-        expect(generations.locator("tbody tr", has_text="2")).to_contain_text("live", timeout=LONGER)
+        expect(page.locator("#generation-2")).to_contain_text("live", timeout=LONGER)
         expect(generations).not_to_contain_text("being built", timeout=LONGER)
         expect(page.locator("#acts")).to_contain_text("rebuild: rebuilt", timeout=LONG)
     finally:
@@ -214,7 +214,6 @@ def test_without_script_everything_is_there_to_be_read(open_page: OpenPage) -> N
     for path, said in shown.items():
         page.goto(path)
         expect(page.locator("main")).to_contain_text(said)
-        expect(page.locator("main")).to_contain_text("JavaScript")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
