@@ -204,6 +204,9 @@ CELERY_BEAT_SCHEDULE = {
     # What operators asked for about many dead letters at once.
     "repair-jobs": {
         "task": "outbox.work_on_repair_jobs",
+        "schedule": timedelta(seconds=1),
+        "options": {"expires": 2},
+    },
     # Rebuilds that were asked for on a page, a slice of time after the other.
     "rebuilds": {
         "task": "outbox.go_on_with_rebuilds",
