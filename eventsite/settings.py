@@ -165,7 +165,18 @@ OUTBOX = {
     "OWNER_OF": "accounts.selectors.owner_of",
     "MAY_OPERATE": "accounts.selectors.may_operate",
     "IDEMPOTENT": "rest.idempotency.idempotent",
+    "ALERTS": {
+        "WEBHOOK": env.str("ALERT_WEBHOOK", default=""),
+        "SECRET": env.str("ALERT_SECRET", default=""),
+        "EMAIL": env.list("ALERT_EMAIL", default=[]),
+        "PAGE": env.str("ALERT_PAGE", default=""),
+        "HOLD": env.float("ALERT_HOLD", default=30.0),
+        "REMIND": env.float("ALERT_REMIND", default=14_400.0),
+    },
 }
+# How mail leaves, like smtp+tls://user:password@server:587; alerts alone send any.
+vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DJANGO_FROM_EMAIL", default="eventsite@localhost")
 
 # The same PostgreSQL carries Celery's queues; another URL (Redis, RabbitMQ) is one variable away.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker.url_over_database(DATABASES["default"])
@@ -183,6 +194,7 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = not broker.over_postgresql(CELERY_BROKER_U
 CELERY_BEAT_SCHEDULE = {
     "partitions": {"task": "outbox.make_partitions", "schedule": timedelta(hours=1)},
     "lag": {"task": "outbox.sample_lag", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
+    "alerts": {"task": "outbox.send_alerts", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
     # The deadline itself binds at once; this only says so. A sweep that waited for a worker too long is not
     # run: the next has come, and ten of them find no more than one.
     "due-payments": {
@@ -204,7 +216,7 @@ CELERY_BEAT_SCHEDULE = {
     # What operators asked for about many dead letters at once.
     "repair-jobs": {
         "task": "outbox.work_on_repair_jobs",
-        "schedule": timedelta(seconds=1),
+        "schedule": timedelta(seconds=2),
         "options": {"expires": 2},
     },
     # Rebuilds that were asked for on a page, a slice of time after the other.

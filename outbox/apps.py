@@ -9,6 +9,7 @@ class OutboxConfig(AppConfig):
 
     def ready(self) -> None:
         from outbox import consumer_models, listings, positions  # noqa: F401  (models that stand in modules of their own)
+        from outbox.alerts import alarms, options  # noqa: F401  (models, and checks of settings)
         from outbox.partitions import make_partitions_after_migrate
         from outbox.repair import acts, jobs  # noqa: F401
 

@@ -33,6 +33,7 @@ class Config:
     handler_limit    how long a call of a handler may take that declares no limit of its own
     failing_keys     so many keys that fail with one fingerprint within `failing_within` pause their consumer
     gap_alarm        for how long the events of a key may be waited for before that is alarming
+    alerts           who is told of alarms, and when: see outbox/alerts/options.py
     """
 
     kafka: dict[str, str] = field(default_factory=lambda: {"bootstrap.servers": "localhost:9092"})
@@ -53,6 +54,7 @@ class Config:
     failing_keys: int = 20
     failing_within: float = 60.0
     gap_alarm: float = 60.0
+    alerts: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def source_of(self, using: str) -> str:
         """How `source` begins for events of a database: other than `default` it has its alias behind it."""

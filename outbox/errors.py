@@ -174,3 +174,18 @@ class CorrectionRefused(RepairRefused):
 
 class NothingSelected(RepairRefused):
     """Nothing says which events are meant: give a filter, or say all."""
+
+
+class AlertsMisconfigured(OutboxError):
+    """OUTBOX["ALERTS"] is wrong: nobody would be told of alarms."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(f'OUTBOX["ALERTS"]: {message}' if message else "")
+
+
+class NotDelivered(OutboxError):
+    """A notice did not reach its receiver; it is tried again."""
+
+
+class NoSuchAlarm(RepairRefused):
+    """The alarm is over, or never was: there is nothing to silence."""

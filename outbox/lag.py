@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from django.db import connections
 
 from outbox import clock
+from outbox.alerts.alarms import Alarm
 from outbox.ids import lowest_id
 from outbox.kafka import Placement
 from outbox.models import TopicRecord
-from outbox.positions import Alarm, AlarmCause, LagSample, Member, PartitionEnd, Position
+from outbox.positions import AlarmCause, LagSample, Member, PartitionEnd, Position
 from outbox.registry import Consumer, all_consumers
 from outbox.unpublished import oldest_unpublished
 
@@ -170,8 +171,9 @@ def lags(consumers: Collection[Consumer], *, using: str) -> list[Lag]:
     ]
     oldest = _oldest_by_traces(behind, using=using)
     alarms: dict[str, list[tuple[AlarmCause, datetime]]] = defaultdict(list)
-    for alarm in Alarm.objects.using(using).filter(consumer__in=names).order_by("cause"):
-        alarms[alarm.consumer].append((AlarmCause(alarm.cause), alarm.since))
+    raised = Alarm.objects.using(using).present().filter(cause__in=AlarmCause.values, subject__in=names)
+    for alarm in raised.order_by("cause"):
+        alarms[alarm.subject].append((AlarmCause(alarm.cause), alarm.since))
     earlier = _earlier(names, now=now, using=using)
     found = []
     for consumer in consumers:

@@ -99,22 +99,10 @@ class LagSample(models.Model):
 
 
 class AlarmCause(models.TextChoices):
-    """What is wrong with a consumer: later than its limit, or slower than production for a minute."""
+    """What is wrong with a consumer's lag: later than its limit, or slower than production for a minute.
+
+    These are alarms (outbox/alerts/) among others, under the same names.
+    """
 
     LATE = "late"
     FALLING_BEHIND = "falling_behind"
-
-
-class Alarm(models.Model):
-    """Something that is wrong with a consumer now, since when. Its row is gone when that is over."""
-
-    pk = models.CompositePrimaryKey("consumer", "cause")
-    consumer = models.TextField()
-    cause = models.TextField(choices=AlarmCause)
-    since = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        db_table = "outbox_consumer_alarm"
-
-    def __str__(self) -> str:
-        return f"{self.consumer}: {self.cause}"

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+from django.db import DEFAULT_DB_ALIAS
+
 from outbox.delivery import Delivery
 from outbox.errors import ConsumerMisdeclared, UnknownConsumer
 from outbox.events import Event
@@ -160,6 +162,11 @@ def get_consumer(name: str) -> Consumer:
 def all_consumers() -> list[Consumer]:
     """Every declared consumer, by name."""
     return [_consumers[name] for name in sorted(_consumers)]
+
+
+def databases() -> list[str]:
+    """The aliases of the outbox's own database and of those that consumers keep their inboxes in."""
+    return sorted({DEFAULT_DB_ALIAS} | {consumer.using for consumer in _consumers.values()})
 
 
 def subscribers(topic: str) -> list[Consumer]:

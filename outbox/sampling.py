@@ -1,30 +1,24 @@
-"""Every ten seconds each consumer's lag is kept, and looked at for alarms; by whoever comes first.
+"""Every ten seconds each consumer's lag is kept, and the system looked at for alarms; by whoever comes first.
 
 Instances of consumers do it beside their work, and the periodic task `outbox.sample_lag`, so that it goes on
 when no instance runs.
 """
 
-import logging
 from datetime import UTC, datetime, timedelta
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from outbox import clock
+from outbox.alerts.checking import check, checked_at
 from outbox.lag import PRESENT, Lag, lags
 from outbox.partitions import LOCK_CLASS
-from outbox.positions import Alarm, AlarmCause, LagSample, Member
+from outbox.positions import LagSample, Member
 from outbox.registry import all_consumers
 
 SLOT = timedelta(seconds=10)
 KEEP = timedelta(days=1)
-# How much of what came in must have been processed, in how many seconds, and for how long an event may wait.
-KEEPS_UP = 0.9
-AWHILE = 50.0
-PATIENCE = 5.0
 _SAMPLING_LOCK = 3
 _TRACES = 5_000
-
-logger = logging.getLogger(__name__)
 
 # Only what was traced after a reader told where the partition ends: a topic that was made anew begins again.
 _RAISE_ENDS = """
@@ -46,23 +40,25 @@ ON CONFLICT (topic, partition) DO UPDATE SET next_offset = EXCLUDED.next_offset
 
 
 def sample_when_due(*, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Keep a sample of every consumer of this database, unless there is one of these ten seconds.
+    """Keep a sample of every consumer of this database and look for alarms, unless these 10 s have one.
 
     Returns whether it did. Waits for nobody: while another session is at it, this one leaves it to that.
     """
     at = _slot(clock.now(using=using))
     consumers = [consumer for consumer in all_consumers() if consumer.using == using]
-    if not consumers or _is_kept(consumers[0].name, at, using):
+    names = [consumer.name for consumer in consumers]
+    if _is_done(names, at, using):
         return False
     with transaction.atomic(using=using):
         with connections[using].cursor() as sql:
             sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, _SAMPLING_LOCK])
-            if not sql.fetchone()[0] or _is_kept(consumers[0].name, at, using):
+            if not sql.fetchone()[0] or _is_done(names, at, using):
                 return False
             sql.execute(_RAISE_ENDS, [_TRACES])
-        for lag in lags(consumers, using=using):
+        found = lags(consumers, using=using) if consumers else []
+        for lag in found:
             _keep(lag, at, using)
-            _raise_or_end_alarms(lag, using)
+        check(found, using=using)
         _forget(at, using)
     return True
 
@@ -73,8 +69,11 @@ def _slot(now: datetime) -> datetime:
     return now - (now - start) % SLOT
 
 
-def _is_kept(consumer: str, at: datetime, using: str) -> bool:
-    return LagSample.objects.using(using).filter(consumer=consumer, at=at).exists()
+def _is_done(consumers: list[str], at: datetime, using: str) -> bool:
+    if consumers:
+        return LagSample.objects.using(using).filter(consumer=consumers[0], at=at).exists()
+    checked = checked_at(using=using)
+    return checked is not None and checked >= at
 
 
 def _keep(lag: Lag, at: datetime, using: str) -> None:
@@ -93,42 +92,6 @@ def _keep(lag: Lag, at: datetime, using: str) -> None:
         processed=lag.processed,
         members=len(lag.members),
     )
-
-
-def _raise_or_end_alarms(lag: Lag, using: str) -> None:
-    """Each change is logged once, by whoever makes it."""
-    name, alarms = lag.consumer.name, Alarm.objects.using(using)
-    before = {cause for cause, _ in lag.alarms}
-    for cause, why in ((AlarmCause.LATE, _late(lag)), (AlarmCause.FALLING_BEHIND, _falls_behind(lag))):
-        if why and cause not in before:
-            alarms.create(consumer=name, cause=cause, since=lag.at)
-            logger.warning("consumer %s %s", name, why)
-        elif not why and cause in before:
-            alarms.filter(consumer=name, cause=cause).delete()
-            logger.info("consumer %s is no longer %s", name, cause.label.lower())
-
-
-def _late(lag: Lag) -> str:
-    """Why it is later than its limit; nothing when it is not."""
-    recent = lag.at - SLOT
-    delays = [part.delay or 0.0 for part in lag.partitions if (part.processed_at or recent) > recent]
-    latest, limit = max([lag.seconds, *delays]), lag.sync_delay_limit
-    if latest <= limit:
-        return ""
-    return f"is late by {latest:.1f} s, its limit is {limit:g} s; {lag.events} events wait in Kafka"
-
-
-def _falls_behind(lag: Lag) -> str:
-    """Why consumption is too slow for what is produced; nothing when it keeps up."""
-    rates = lag.rates
-    if (
-        rates is None
-        or rates.seconds < AWHILE
-        or lag.seconds < PATIENCE
-        or rates.out >= KEEPS_UP * rates.into
-    ):
-        return ""
-    return f"falls behind: {rates.into:.1f} events a second come in, {rates.out:.1f} are processed"
 
 
 def _forget(at: datetime, using: str) -> None:

@@ -5,9 +5,11 @@ import logging
 from celery import shared_task
 from django.db import OperationalError
 
+from outbox.alerts.sending import send_notices
 from outbox.partitions import make_partitions
-from outbox.repair import jobs
 from outbox.rebuild_requests import go_on_with_rebuilds
+from outbox.registry import databases
+from outbox.repair import jobs
 from outbox.repair.keys import go_on_with_all
 from outbox.sampling import sample_when_due
 
@@ -67,7 +69,8 @@ def sample_lag() -> None:
 
     Schedule it every ten seconds: it is what goes on, and raises alarms, when no instance runs.
     """
-    sample_when_due()
+    for using in databases():
+        sample_when_due(using=using)
 
 
 @shared_task(name="outbox.go_on_with_rebuilds", ignore_result=True)
@@ -78,3 +81,13 @@ def go_on_with_requested_rebuilds() -> None:
     """
     if ended := go_on_with_rebuilds():
         logger.info("%s rebuilds are over", ended)
+
+
+@shared_task(name="outbox.send_alerts", ignore_result=True)
+def send_alerts() -> None:
+    """Tell people of alarms that have begun, last, or are over (OUTBOX["ALERTS"]).
+
+    Schedule it every ten seconds. May run at any time, twice, and beside itself.
+    """
+    for using in databases():
+        send_notices(using=using)

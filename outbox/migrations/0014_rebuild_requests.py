@@ -26,34 +26,25 @@ NO_TABLE = """
 DROP TABLE outbox_rebuild;
 DROP INDEX outbox_act_steering_idx;
 """
-# One more result, whatever the others are.
 BEGUN = """
-DO $$
-DECLARE results text;
-BEGIN
-    SELECT pg_get_constraintdef(oid) INTO results FROM pg_constraint WHERE conname = 'outbox_act_result_check';
-    ALTER TABLE outbox_act DROP CONSTRAINT outbox_act_result_check;
-    EXECUTE 'ALTER TABLE outbox_act ADD CONSTRAINT outbox_act_result_check '
-        || replace(results, $q$ARRAY[$q$, $q$ARRAY['begun'::text, $q$);
-END $$;
+ALTER TABLE outbox_act
+    DROP CONSTRAINT outbox_act_result_check,
+    ADD CONSTRAINT outbox_act_result_check CHECK (result IN ('replayed', 'died', 'discarded', 'released', 'sent',
+        'asked', 'nothing', 'paused', 'resumed', 'skipped', 'moved', 'begun', 'rebuilt', 'abandoned'));
 """
 NOT_BEGUN = """
 ALTER TABLE outbox_act DISABLE TRIGGER outbox_act_append_only;
 DELETE FROM outbox_act WHERE result = 'begun';
 ALTER TABLE outbox_act ENABLE TRIGGER outbox_act_append_only;
-DO $$
-DECLARE results text;
-BEGIN
-    SELECT pg_get_constraintdef(oid) INTO results FROM pg_constraint WHERE conname = 'outbox_act_result_check';
-    ALTER TABLE outbox_act DROP CONSTRAINT outbox_act_result_check;
-    EXECUTE 'ALTER TABLE outbox_act ADD CONSTRAINT outbox_act_result_check '
-        || replace(results, $q$ARRAY['begun'::text, $q$, $q$ARRAY[$q$);
-END $$;
+ALTER TABLE outbox_act
+    DROP CONSTRAINT outbox_act_result_check,
+    ADD CONSTRAINT outbox_act_result_check CHECK (result IN ('replayed', 'died', 'discarded', 'released', 'sent',
+        'asked', 'nothing', 'paused', 'resumed', 'skipped', 'moved', 'rebuilt', 'abandoned'));
 """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0011_dashboard")]
+    dependencies = [("outbox", "0013_repair_jobs")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

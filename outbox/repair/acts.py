@@ -48,9 +48,11 @@ class Steered(models.TextChoices):
     BEGUN = "begun"
     REBUILT = "rebuilt"
     ABANDONED = "abandoned"
+    SILENCED = "silenced"  # an alarm: nobody is told of it for a while
+    UNSILENCED = "unsilenced"
 
 
-ACTS = ("replay", "discard", "release", "resend", "pause", "resume", "seek", "rebuild", "abandon")
+ACTS = ("replay", "discard", "release", "resend", "pause", "resume", "seek", "rebuild", "abandon", "silence")
 # After which it is an event behind it that an error is about.
 _DONE = {Result.REPLAYED, Result.DISCARDED, Result.RELEASED}
 
@@ -109,7 +111,7 @@ class Act(models.Model):
     Written in the transaction of its effect. One that needed several transactions has a row for each.
 
     act         replay, discard, release, resend (once more from the outbox, or what Kafka has refused); of a
-                consumer as a whole: pause, resume, seek, rebuild, abandon
+                consumer as a whole: pause, resume, seek, rebuild, abandon; of an alarm: silence
     consumer    empty when it is about what the relay sends
     topic       empty when it is about a consumer as a whole
     detail      all of it, in a sentence

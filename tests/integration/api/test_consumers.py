@@ -7,7 +7,8 @@ import pytest
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from outbox.positions import Alarm, LagSample, Member, PartitionEnd, Position
+from outbox.alerts.alarms import Alarm
+from outbox.positions import LagSample, Member, PartitionEnd, Position
 from outbox.registry import all_consumers
 from tests.integration.api.answers import problem_of
 
@@ -40,7 +41,7 @@ def behind() -> None:
         processed=20,
         members=2,
     )
-    Alarm.objects.create(consumer="orders", cause="late", since=now - timedelta(minutes=3))
+    Alarm.objects.create(subject="orders", cause="late", since=now - timedelta(minutes=3))
 
 
 @pytest.mark.usefixtures("behind")

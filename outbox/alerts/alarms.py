@@ -1,0 +1,132 @@
+"""The tables of alarms. Their SQL is in migrations/0015_alerts.py."""
+
+from django.db import models
+from django.db.models import Case, QuerySet, Value, When
+from django.db.models.functions import Now
+
+from outbox.alerts.causes import Cause, Severity, advice_on, label_of
+
+
+class AlarmRows(QuerySet["Alarm"]):
+    """Questions about alarms."""
+
+    def present(self) -> "AlarmRows":
+        """Those of now."""
+        return self.filter(ended_at=None)
+
+    def worst_first(self) -> "AlarmRows":
+        """The critical ones first, and of these the oldest."""
+        rank = Case(When(severity=Severity.CRITICAL, then=Value(0)), default=Value(1))
+        return self.order_by(rank, "since", "id")
+
+
+class Alarm(models.Model):
+    """Something that is or was wrong. Of one cause and subject there is one at a time.
+
+    subject       the consumer or the topic that it is about; empty where there is only one
+    said          what is wrong, in a sentence with figures, as it was seen last
+    since         since when it has been so, as far as that is known
+    noticed_at    when it was first seen
+    seen_at       when it was last seen
+    told_at       when the last notice was written that it is there; null before the first
+    end_told_at   when the notice was written that it is over
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    cause = models.TextField(choices=Cause)
+    subject = models.TextField(default="", db_default="")
+    severity = models.TextField(choices=Severity, default=Severity.WARNING)
+    said = models.TextField(default="")
+    since = models.DateTimeField(db_default=Now())
+    noticed_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True)
+    told_at = models.DateTimeField(null=True)
+    end_told_at = models.DateTimeField(null=True)
+    silenced_until = models.DateTimeField(null=True)
+    silenced_by = models.TextField(default="", db_default="")
+    silenced_why = models.TextField(default="", db_default="")
+
+    objects = AlarmRows.as_manager()
+
+    class Meta:
+        db_table = "outbox_alarm"
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.label}" if self.subject else self.label
+
+    @property
+    def label(self) -> str:
+        """The cause, for people."""
+        return label_of(self.cause)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return advice_on(self.cause, self.subject)
+
+
+class NoticeKind(models.TextChoices):
+    """What a notice tells of its alarm."""
+
+    BEGUN = "begun"
+    LASTS = "lasts"
+    ENDED = "ended"
+
+
+class Notice(models.Model):
+    """A change that people are told, by every channel. Ids are in the order of the commits.
+
+    body  what is sent, the same at each attempt
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    alarm = models.ForeignKey(Alarm, on_delete=models.DO_NOTHING)
+    kind = models.TextField(choices=NoticeKind)
+    at = models.DateTimeField(db_default=Now())
+    body = models.JSONField()
+
+    class Meta:
+        db_table = "outbox_alarm_notice"
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.alarm_id}"
+
+
+class Channel(models.Model):
+    """How far a way of telling people has come, and whether it works.
+
+    position       the last notice that it has, or that was given up
+    claimed_until  until when a process is at it; nobody else is meanwhile
+    attempts       how often the next notice has been tried
+    given_up       how many notices it never got, because it was away for too long
+    """
+
+    name = models.TextField(primary_key=True)
+    position = models.BigIntegerField()
+    claimed_until = models.DateTimeField(null=True)
+    attempts = models.IntegerField(default=0, db_default=0)
+    next_try_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    failing_since = models.DateTimeField(null=True)
+    reason = models.TextField(default="", db_default="")
+    given_up = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        db_table = "outbox_alarm_channel"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'fails' if self.failing_since else 'works'}"
+
+
+class Watch(models.Model):
+    """When anybody last looked for alarms; one row."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    checked_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_alarm_watch"
+
+    def __str__(self) -> str:
+        return f"looked at {self.checked_at}"

@@ -1,0 +1,116 @@
+"""Keeps an alarm for all that is wrong, and writes down what people are to be told, in one transaction.
+
+An alarm is told when it has held for a while (Alerts.hold), again when it lasts (remind), and when it has
+been over for a while. What is wrong again before that is the same alarm: flapping is told once.
+"""
+
+import logging
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Q
+
+from outbox import clock
+from outbox.alerts.alarms import Alarm, Notice, NoticeKind, Watch
+from outbox.alerts.checks import Found, look
+from outbox.alerts.options import Alerts, alert_options
+from outbox.ids import new_id
+from outbox.lag import Lag
+
+# Alarms that are over, and their notices, are kept for so long.
+KEEP = timedelta(days=30)
+LONGEST = 500
+
+logger = logging.getLogger(__name__)
+
+
+def check(lags: Collection[Lag], *, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Look at everything, with the lags of this database's consumers.
+
+    Called in a transaction, by one session at a time (outbox/sampling.py).
+    """
+    options, at = alert_options(), clock.now(using=using)
+    found = {(one.cause.value, one.subject): one for one in look(lags, at=at, options=options, using=using)}
+    rows = Alarm.objects.using(using).filter(
+        Q(ended_at=None) | Q(ended_at__gt=at - timedelta(seconds=options.hold))
+    )
+    # Of one that flapped the last row goes on.
+    known = {(row.cause, row.subject): row for row in rows.order_by("id")}
+    for name, one in found.items():
+        _note(known.get(name), one, at, using)
+    for name, row in known.items():
+        if name not in found and row.ended_at is None:
+            row.ended_at = at
+            row.save(using=using, update_fields=["ended_at"])
+            logger.info("alarm over: %s", row)
+    _tell(at, options, using)
+    Alarm.objects.using(using).filter(ended_at__lt=at - KEEP).delete()
+    Watch.objects.using(using).update_or_create(id=1, defaults={"checked_at": at})
+
+
+def checked_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
+    """When anybody last looked; None for never."""
+    return Watch.objects.using(using).values_list("checked_at", flat=True).first()
+
+
+def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:
+    said, severity = found.said[:LONGEST], found.severity
+    if row is None:
+        since = min(found.since or at, at)
+        row = Alarm(cause=found.cause, subject=found.subject, since=since, noticed_at=at)
+        logger.warning("alarm: %s", said)
+    row.said, row.severity, row.seen_at, row.ended_at = said, severity, at, None
+    row.save(using=using)
+
+
+def _tell(at: datetime, options: Alerts, using: str) -> None:
+    """Write a notice for each change that has lasted."""
+    lasted = at - timedelta(seconds=options.hold)
+    alarms = Alarm.objects.using(using)
+    heard = Q(silenced_until=None) | Q(silenced_until__lte=at)
+    for alarm in alarms.present().filter(heard, told_at=None, noticed_at__lte=lasted).order_by("id"):
+        _write(alarm, NoticeKind.BEGUN, at, options, using)
+    if options.remind:
+        due = at - timedelta(seconds=options.remind)
+        for alarm in alarms.present().filter(heard, told_at__lte=due).order_by("id"):
+            _write(alarm, NoticeKind.LASTS, at, options, using)
+    over = alarms.filter(ended_at__lte=lasted, end_told_at=None).exclude(told_at=None)
+    for alarm in over.order_by("id"):
+        _write(alarm, NoticeKind.ENDED, at, options, using)
+
+
+def _write(alarm: Alarm, kind: NoticeKind, at: datetime, options: Alerts, using: str) -> None:
+    body = body_of(alarm, kind, at, page=options.page)
+    Notice.objects.using(using).create(alarm=alarm, kind=kind, at=at, body=body)
+    field = "end_told_at" if kind == NoticeKind.ENDED else "told_at"
+    setattr(alarm, field, at)
+    alarm.save(using=using, update_fields=[field])
+
+
+def body_of(alarm: Alarm, kind: NoticeKind, at: datetime, *, page: str) -> dict[str, Any]:
+    """What a receiver is sent; documented in docs/operations.md."""
+    over = kind == NoticeKind.ENDED
+    words = {NoticeKind.BEGUN: "", NoticeKind.LASTS: "Still: ", NoticeKind.ENDED: "Over: "}
+    return {
+        "id": str(new_id(at)),
+        "type": f"alarm.{kind.value}",
+        "timestamp": _text(at),
+        "text": words[kind] + (str(alarm) if over else alarm.said),
+        "data": {
+            "alarm": alarm.id,
+            "cause": alarm.cause,
+            "subject": alarm.subject,
+            "severity": alarm.severity,
+            "said": alarm.said,
+            "advice": "" if over else alarm.advice,
+            "since": _text(alarm.since),
+            "ended_at": _text(alarm.ended_at) if alarm.ended_at else None,
+            "page": page,
+        },
+    }
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

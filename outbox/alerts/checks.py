@@ -1,0 +1,225 @@
+"""Looks at the system, and says what is wrong. Each question is answered by an index or a handful of rows."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Count, Min
+
+from outbox.alerts.causes import Cause, Severity, severity_of
+from outbox.alerts.options import Alerts
+from outbox.config import config
+from outbox.consumer_models import LostStretch
+from outbox.lag import Lag
+from outbox.lease import members
+from outbox.models import Refusal
+from outbox.partitions import days_ahead, weeks_of
+from outbox.pausing import ITSELF
+from outbox.unpublished import oldest_unpublished
+
+# What was processed late is late for so long.
+JUST_NOW = timedelta(seconds=10)
+# How much of what came in must have been processed, in how many seconds, and for how long an event may wait.
+KEEPS_UP = 0.9
+AWHILE = 50.0
+PATIENCE = 5.0
+# Of more than so many nobody needs the exact number.
+MANY = 1_000
+# Partitions exist for 14 days and more, made every hour: fewer means that this has failed for days.
+DAYS_AHEAD = 7.0
+# An idle relay's question costs 0.2 ms on one partition, and 24 ms over 100.
+WEEKS = 16
+# What Kafka deleted unread is alarming for so long: nothing brings it back.
+LOST_FOR = timedelta(days=1)
+# PostgreSQL refuses to write at 2.1 billion; it should have cleaned up at 0.2 billion.
+TRANSACTIONS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that is wrong. `since` is None where only this look has shown it."""
+
+    cause: Cause
+    said: str
+    subject: str = ""
+    since: datetime | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        return severity_of(self.cause)
+
+
+def look(lags: Collection[Lag], *, at: datetime, options: Alerts, using: str) -> Iterator[Found]:
+    """All that is wrong in this database, and with the consumers whose lags these are."""
+    yield from _relays(at, options, using)
+    yield from _refused(using)
+    yield from _partitions(using)
+    yield from _wraparound(using)
+    if lags:
+        yield from _consumers(lags, at, options, using)
+
+
+def _relays(at: datetime, options: Alerts, using: str) -> Iterator[Found]:
+    waiting = oldest_unpublished(using=using)
+    oldest = min(waiting.values(), default=None)
+    waits = "" if oldest is None else f"the oldest event in the outbox waits since {_age(at - oldest)}"
+    if not members(seconds=config().lease, using=using):
+        # Another database than the first may hold consumers, and no outbox that is used.
+        if oldest is not None or using == DEFAULT_DB_ALIAS:
+            yield Found(Cause.NO_RELAY, f"No relay runs: {waits or 'what is published now will wait'}.")
+    elif oldest is not None and (at - oldest).total_seconds() > options.backlog:
+        topics = ", ".join(sorted(waiting))
+        yield Found(Cause.BACKLOG, f"A relay runs, and {waits} ({topics}).", since=oldest)
+
+
+def _refused(using: str) -> Iterator[Found]:
+    rows = Refusal.objects.using(using).order_by()[:MANY].values("topic", "refused_at")
+    held: dict[str, list[datetime]] = {}
+    for row in rows:
+        held.setdefault(row["topic"], []).append(row["refused_at"])
+    for topic, moments in sorted(held.items()):
+        said = f"{_count(len(moments), 'event')} of {topic} are held: Kafka refused them, or one before them."
+        yield Found(Cause.REFUSED, said, topic, min(moments))
+
+
+def _partitions(using: str) -> Iterator[Found]:
+    if (days := days_ahead(using=using)) < DAYS_AHEAD:
+        yield Found(
+            Cause.PARTITIONS,
+            f"Partitions exist for the next {days:.1f} days only; without one nothing can be published.",
+        )
+    for cause, table in ((Cause.OUTBOX_WEEKS, "outbox_event"), (Cause.INBOX_WEEKS, "outbox_inbox")):
+        weeks = weeks_of(table, using=using)
+        if (ahead := len(weeks)) > WEEKS:
+            said = (
+                f"{table} has {ahead} weeks, since {weeks[0].start:%Y-%m-%d}; more than {WEEKS} slow it down."
+            )
+            yield Found(cause, said)
+
+
+def _wraparound(using: str) -> Iterator[Found]:
+    [(age,)] = _ask(using, "SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()")
+    if age > TRANSACTIONS:
+        yield Found(
+            Cause.WRAPAROUND,
+            f"The oldest transaction id is {age:,} transactions old; PostgreSQL stops at 2.1 billion.",
+        )
+
+
+def _consumers(lags: Collection[Lag], at: datetime, options: Alerts, using: str) -> Iterator[Found]:
+    names = [lag.consumer.name for lag in lags]
+    pauses = dict[str, tuple[datetime, str, str]]()
+    for name, *pause in _ask(using, _PAUSED, [names]):
+        pauses[name] = (pause[0], pause[1], pause[2])
+    for lag in lags:
+        yield from _one(lag, pauses.get(lag.consumer.name), at, options)
+    before = at - timedelta(seconds=config().gap_alarm)
+    for name, dead, died_at, gaps, parked_at in _ask(
+        using, _ASIDE, {"names": names, "before": before, "limit": MANY}
+    ):
+        if dead:
+            said = f"{name} could not process {_count(dead, 'event')}; their keys wait."
+            yield Found(Cause.DEAD_LETTERS, said, name, died_at)
+        if gaps:
+            said = f"{_count(gaps, 'key')} of {name} wait for an event that does not come."
+            yield Found(Cause.GAPS, said, name, parked_at)
+    yield from _lost(names, at, using)
+
+
+def _one(lag: Lag, pause: tuple[datetime, str, str] | None, at: datetime, options: Alerts) -> Iterator[Found]:
+    name = lag.consumer.name
+    if why := _late(lag):
+        yield Found(Cause.LATE, f"{name} {why}.", name)
+    if why := _falls_behind(lag):
+        yield Found(Cause.FALLING_BEHIND, f"{name} {why}.", name)
+    if not lag.members:
+        yield Found(
+            Cause.NO_INSTANCE, f"No instance of {name} runs; {_count(lag.events, 'event')} wait.", name
+        )
+    if pause is None:
+        return
+    since, by, reason = pause
+    because = f": {reason}" if reason else ""
+    if by == ITSELF:
+        yield Found(Cause.PAUSED_ITSELF, f"{name} has paused itself{because}", name, since)
+    elif (at - since).total_seconds() > options.paused:
+        yield Found(Cause.PAUSED, f"{name} is paused by {by} since {_age(at - since)}{because}", name, since)
+
+
+def _late(lag: Lag) -> str:
+    """Why it is later than its limit; nothing when it is not."""
+    recent = lag.at - JUST_NOW
+    delays = [part.delay or 0.0 for part in lag.partitions if (part.processed_at or recent) > recent]
+    latest, limit = max([lag.seconds, *delays]), lag.sync_delay_limit
+    if latest <= limit:
+        return ""
+    return f"is late by {latest:.1f} s, its limit is {limit:g} s; {lag.events} events wait in Kafka"
+
+
+def _falls_behind(lag: Lag) -> str:
+    """Why consumption is too slow for what is produced; nothing when it keeps up."""
+    rates = lag.rates
+    if (
+        rates is None
+        or rates.seconds < AWHILE
+        or lag.seconds < PATIENCE
+        or rates.out >= KEEPS_UP * rates.into
+    ):
+        return ""
+    return f"falls behind: {rates.into:.1f} events a second come in, {rates.out:.1f} are processed"
+
+
+def _lost(names: list[str], at: datetime, using: str) -> Iterator[Found]:
+    lost = LostStretch.objects.using(using).filter(consumer_group__in=names, noticed_at__gt=at - LOST_FOR)
+    for row in lost.values("consumer_group").annotate(many=Count("id"), first=Min("noticed_at")):
+        name = row["consumer_group"]
+        said = f"Kafka deleted {_count(row['many'], 'stretch')} of records before {name} had read them."
+        yield Found(Cause.LOST, said, name, row["first"])
+
+
+_PAUSED = """
+SELECT name, paused_at, paused_by, reason FROM outbox_consumer WHERE name = ANY(%s) AND paused_at IS NOT NULL
+"""
+_ASIDE = """
+SELECT name, dead.many, dead.first, late.many, late.first
+FROM (
+    SELECT name, coalesce((SELECT generation FROM outbox_generation
+        WHERE consumer = name AND state = 'live'), 1) AS live
+    FROM unnest(%(names)s::text[]) name
+) AS consumer
+CROSS JOIN LATERAL (
+    SELECT count(*) AS many, min(died_at) AS first FROM (
+        SELECT died_at FROM outbox_dead_letter
+        WHERE consumer = name AND generation = live AND state = 'open' ORDER BY died_at LIMIT %(limit)s
+    ) AS open
+) AS dead
+CROSS JOIN LATERAL (
+    SELECT count(*) AS many, min(parked_at) AS first FROM (
+        SELECT parked_at FROM outbox_parked_key
+        WHERE consumer = name AND generation = live AND cause = 'gap' AND parked_at < %(before)s
+        LIMIT %(limit)s
+    ) AS parked
+) AS late
+"""
+
+
+def _ask(using: str, question: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    with connections[using].cursor() as sql:
+        sql.execute(question, parameters)
+        rows: list[tuple[Any, ...]] = sql.fetchall()
+    return rows
+
+
+def _count(number: int, what: str) -> str:
+    many = what if number == 1 else f"{what}es" if what.endswith("ch") else f"{what}s"
+    return f"{number:,} or more {many}" if number == MANY else f"{number:,} {many}"
+
+
+def _age(span: timedelta) -> str:
+    seconds = max(span.total_seconds(), 0.0)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.0f} h"
