@@ -60,6 +60,10 @@ HINTS = {
         "The event as it was written, in the transaction of its change. The row is never edited; a "
         "correction would be another event."
     ),
+    "alarm": (
+        "Somebody looks every ten seconds: a consumer beside its work, or a periodic task. What is wrong "
+        "becomes an alarm, which ends by itself when its cause is gone."
+    ),
     "headers": (
         "What travels beside the data in Kafka, as CloudEvents defines it. They tell a reader the type, the "
         "order within the key and the origin before it opens the data."

@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from django.urls import reverse
 
+from dashboard.alerts.count import alarm_count
 from dashboard.operators import may_look
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page on offer; `current` when it, or a page that belongs to it, is shown."""
+    """One page on offer; `current` when it, or a page that belongs to it, is shown.
+
+    count  of what asks for attention there
+    """
 
     title: str
     address: str
     current: bool
+    count: int = 0
 
 
 _EVERYONES = (("Flow", "flow"), ("Payments", "payments"), ("Volumes", "volumes"))
@@ -36,7 +41,8 @@ def pages_for(request: HttpRequest) -> Iterator[Page]:
     for title, name in _EVERYONES + (_OPERATORS if may_look(user) else ()):
         address = reverse(name)
         within = request.path.startswith(address) and name != "flow"
-        yield Page(title, address, current=within or request.path == address)
+        count = alarm_count() if name == "alerts" else 0
+        yield Page(title, address, within or request.path == address, count)
     yield Page("API", reverse("api-docs"), current=False)
     if user.is_staff:
         yield Page("Admin", reverse("admin:index"), current=False)

@@ -84,7 +84,10 @@ class _Run:
         try:
             return self._send_all()
         finally:
-            self._ours.update(claimed_until=None)
+            self._release()
+
+    def _release(self) -> None:
+        self._ours.update(claimed_until=None)
 
     @property
     def _ours(self) -> QuerySet[Channel]:

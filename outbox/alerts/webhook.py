@@ -78,9 +78,12 @@ def _post(target: SplitResult, body: bytes, headers: Mapping[str, str]) -> int:
         cut.start()
         try:
             connection.request("POST", path, body, dict(headers))
-            return connection.getresponse().status
+            status = connection.getresponse().status
         finally:
             cut.cancel()
+        if time.monotonic() >= deadline:
+            raise TimeoutError  # an answer that was cut off may look like a short one
+        return status
     except OSError as error:
         late = isinstance(error, TimeoutError) or time.monotonic() >= deadline
         raise NotDelivered(_no_answer() if late else f"It cannot be reached: {_why(error)}.") from None

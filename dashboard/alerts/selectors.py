@@ -1,0 +1,102 @@
+"""What the page shows of the alarms: those of now, those that ended lately, and who is told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.urls import reverse
+
+from outbox import clock
+from outbox.alerts.alarms import Alarm, Channel, Notice
+from outbox.alerts.causes import Cause
+from outbox.alerts.checking import checked_at
+from outbox.alerts.options import alert_options
+from outbox.alerts.sending import ways
+
+ENDED = 50
+# Nobody has looked for so long: then nobody does.
+UNWATCHED = timedelta(seconds=60)
+WAITING = 1_000
+
+# Where an operator goes from an alarm, and what is there.
+_PAGES = {
+    Cause.NO_RELAY: ("flow", "Flow"),
+    Cause.BACKLOG: ("flow", "Flow"),
+    Cause.REFUSED: ("topics", "Topics"),
+    Cause.NO_INSTANCE: ("consumers", "Consumers"),
+    Cause.LATE: ("consumers", "Consumers"),
+    Cause.FALLING_BEHIND: ("consumers", "Consumers"),
+    Cause.PAUSED_ITSELF: ("consumers", "Consumers"),
+    Cause.PAUSED: ("consumers", "Consumers"),
+    Cause.DEAD_LETTERS: ("letters", "Dead letters"),
+    Cause.GAPS: ("letters", "Dead letters"),
+    Cause.LOST: ("topics", "Topics"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An alarm of now, and where to go; `silenced` while nobody is told of it."""
+
+    alarm: Alarm
+    page: str
+    page_title: str
+    silenced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A way of telling people.
+
+    waiting  notices that it has yet to get, WAITING at most
+    row      None before it was used first
+    """
+
+    shown: str
+    row: Channel | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All of the page. `watched` is whether anybody has looked for alarms lately."""
+
+    present: tuple[Shown, ...]
+    ended: tuple[Alarm, ...]
+    told: tuple[Told, ...]
+    checked_at: datetime | None
+    watched: bool
+
+
+def picture() -> Picture:
+    """As it is now. A handful of reads by index."""
+    now, checked = clock.now(), checked_at()
+    present = Alarm.objects.present().worst_first()
+    ended = Alarm.objects.filter(ended_at__isnull=False).order_by("-ended_at")[:ENDED]
+    return Picture(
+        present=tuple(_shown(alarm, now) for alarm in present),
+        ended=tuple(ended),
+        told=tuple(_told()),
+        checked_at=checked,
+        watched=checked is not None and now - checked < UNWATCHED,
+    )
+
+
+def _shown(alarm: Alarm, now: datetime) -> Shown:
+    silenced = alarm.silenced_until is not None and alarm.silenced_until > now
+    if alarm.cause not in Cause.values or (place := _PAGES.get(Cause(alarm.cause))) is None:
+        return Shown(alarm, "", "", silenced)
+    return Shown(alarm, reverse(place[0]), place[1], silenced)
+
+
+def _told() -> Iterator[Told]:
+    rows = {row.name: row for row in Channel.objects.all()}
+    for way in ways(alert_options()):
+        row = rows.get(way.name)
+        behind = Notice.objects.filter(id__gt=row.position)[:WAITING] if row else Notice.objects.none()
+        yield Told(way.shown, row, len(behind.values_list("id")))
+
+
+def count_present() -> int:
+    """How many alarms there are now, by their index."""
+    return Alarm.objects.present().count()
