@@ -38,10 +38,10 @@ class Site:
         self.stack = stack
         self.port = find_port()
         self.url = f"http://{HOST}:{self.port}"
-        self._environment = {**os.environ, **stack.environment()}
+        self.environment = {**os.environ, **stack.environment()}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log = (stack.folder / "site.log").open("ab")
-        prepare(self._environment)
+        prepare(self.environment)
         lines = self.manage("shell", "--verbosity", "0", "--command", ACCOUNTS).splitlines()
         self.users = {name: (user_id, token) for name, user_id, token in map(str.split, lines)}
         for name in ("web", "relay", "orders", "loyalty", "payments", "analytics"):
@@ -51,7 +51,7 @@ class Site:
         """Run a command of manage.py; return what it printed."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
-            command, cwd=PROJECT, env=self._environment, check=True, stdout=subprocess.PIPE, text=True
+            command, cwd=PROJECT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
         )
         return done.stdout
 
@@ -70,7 +70,7 @@ class Site:
         self._processes[name] = subprocess.Popen(
             [sys.executable, *command],
             cwd=PROJECT,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

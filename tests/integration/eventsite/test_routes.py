@@ -18,6 +18,7 @@ from accounts.services import ensure_user
 from contracts.money import Money
 from orders.models import Order
 from outbox import clock
+from outbox.alerts.alarms import Alarm
 from outbox.errors import ContractViolation
 from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey
 from outbox.processor import Processor
@@ -40,6 +41,7 @@ REQUEST = "401 201 201 403 403 403 400 400"  # an operator names the merchant
 OPEN = "200 200 200 200 200 200 200 200"
 PAGE = "302 200 200 200 200 200 200 200"
 OWN_PAGE = "302 200 404 404 200 200 200 200"
+OPERATORS_PAGE = "302 403 403 403 200 200 200 200"
 FORM = "302 302 404 403 403 403 302 302"
 
 REASON = {"reason": "Called off."}
@@ -90,11 +92,21 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "payment-command": {"POST": (FORM, REASON)},
     "volumes": {"GET": (PAGE, None)},
     "volumes-stream": {"HEAD": ("401 200 200 200 200 200 200 200", None)},
+    "events": {"GET": (OPERATORS_PAGE, None)},
+    "consumers": {"GET": (OPERATORS_PAGE, None)},
+    "letters": {"GET": (OPERATORS_PAGE, None)},
+    "topics": {"GET": (OPERATORS_PAGE, None)},
+    "alerts": {"GET": (OPERATORS_PAGE, None)},
+    "alerts-stream": {"HEAD": ("401 403 403 403 200 200 200 200", None)},
+    "alarm-silence": {
+        "GET": ("302 403 403 403 403 403 200 200", None),
+        "POST": ("302 403 403 403 403 403 302 302", {**REASON, "hours": "4"}),
+    },
     "login": {"GET": ("200 302 302 302 302 302 302 302", None)},
     "logout": {"POST": ("302 302 302 302 302 302 302 302", None)},
 }
 # The bodies of these pages are forms, not JSON.
-FORMS = {"payments", "payment-command", "logout"}
+FORMS = {"payments", "payment-command", "alarm-silence", "logout"}
 ANSWERED_TO_NOBODY = {302, 401, 403, 404, 405}
 
 
@@ -161,6 +173,7 @@ def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
     settle()
     order = Order.objects.get(payment_id=validated.id)
     letter = _died(event_id)
+    alarm = Alarm.objects.create(cause="no_relay", said="No relay runs.")
 
     def choose(name: str) -> dict[str, str]:
         needs_validated = name in {"payment-refund", "payment-command"}
@@ -173,6 +186,7 @@ def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
             "name": "orders",
             "letter_id": str(letter.id),
             "parked_id": str(ParkedKey.objects.get().id),
+            "alarm_id": str(alarm.id),
         }
 
     return choose

@@ -1,0 +1,98 @@
+"""Every page of the dashboard, with markup planted in all that reaches it: it can be used, and nothing runs.
+
+The pages are found by walking the URL table. axe-core (https://github.com/dequelabs/axe-core) looks for what
+keeps people out; it is injected by the browser's debugger, which the pages' security policy does not bind.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.site import Site
+from tests.engine import until
+from tests.servers import PROJECT
+from tests.walking import Route, routes
+
+AXE = (PROJECT / "tests" / "browser" / "vendor" / "axe-4.12.1.min.js").read_text()
+LONG = 20_000
+NARROWEST = 360
+# What is no page: an answer that goes on, one that leads elsewhere, or what must be posted.
+NO_PAGES = {"find", "logout", "payment-command"}
+_FINDINGS = """async () => {
+  const found = await axe.run(document, { resultTypes: ["violations"] });
+  return found.violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
+    `${each.impact}: ${each.help}: ${each.nodes.slice(0, 3).map((node) => node.html).join(" ")}`);
+}"""
+
+
+def run_planted(site: Site, *arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.planted", *arguments]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=site.environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def things(site: Site) -> Iterator[dict[str, str]]:
+    """What stands in the addresses. What is planted stops a consumer; it goes on when this is over."""
+    planted = json.loads(run_planted(site).splitlines()[-1])
+    # What is only said to be wrong ends with the next look; what is wrong stays.
+    wrong = "SELECT id FROM outbox_alarm WHERE cause = 'dead_letters' AND ended_at IS NULL"
+    [(alarm_id,), *_] = until(lambda: site.query(wrong))
+    yield {**planted, "alarm_id": str(alarm_id)}
+    run_planted(site, "away")
+
+
+def pages() -> list[Route]:
+    return [route for route in routes() if not route.is_stream and route.name not in NO_PAGES]
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels the page is wider than the window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+
+def settled(page: Page) -> None:
+    """A page with a stream has its figures."""
+    if page.locator("#live").count():
+        expect(page.locator("#live")).to_have_text("live", timeout=LONG)
+
+
+@pytest.mark.parametrize("route", pages(), ids=lambda route: str(route.name))
+def test_it_can_be_used_by_everyone_and_runs_nothing(
+    route: Route, things: dict[str, str], open_page: OpenPage
+) -> None:
+    page = open_page(None if route.name == "login" else "staff", "/volumes/")
+    wrong: list[Any] = []
+    for address in sorted({route.address(chosen) for chosen in (things, pending(things))}):
+        asked = page.request.get(address)
+        if asked.status == 405 or (asked.ok and not asked.text().startswith("<!doctype html>")):
+            continue  # what must be posted, and a part of a page, which its page shows
+        answer = page.goto(address)
+        assert answer is not None
+        assert answer.status == 200, f"{address}: tests/planted.py must name {route.placeholders}"
+        settled(page)
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+            for width in (1440, 390):
+                page.set_viewport_size({"width": width, "height": 900})
+                page.evaluate(f"typeof axe === 'undefined' && (() => {{ {AXE} }})()")
+                wrong += [(address, theme, width, found) for found in page.evaluate(_FINDINGS)]
+        page.set_viewport_size({"width": NARROWEST, "height": 800})
+        if beyond := overflow(page):
+            wrong.append((address, f"{beyond} px wider than {NARROWEST}"))
+        assert page.evaluate("typeof window.owned") == "undefined", address
+        assert page.locator("script:not([src])").count() == 0, address
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def pending(things: dict[str, str]) -> dict[str, str]:
+    """Another payment, to which other things may be done."""
+    return {**things, "payment_id": things["pending_id"], "event_id": things["validated_event_id"]}
