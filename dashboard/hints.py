@@ -123,4 +123,12 @@ HINTS = {
         "Where Kafka, or the recorded number of partitions, is not as the code declares. Nothing is changed "
         "by itself: a command does it, or a person decides."
     ),
+    "chaos": (
+        "Stop ends a part in order, kill ends it as a crash would, and freeze holds it still without its "
+        "knowing: the hardest of the three, for a frozen process goes on later as if nothing had happened."
+    ),
+    "poison": (
+        "An event that a consumer cannot process however often it tries. It is set aside as a dead letter; "
+        "later events with its key wait in order behind it, and all other keys go on."
+    ),
 }

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from dashboard.alerts.count import alarm_count
+from dashboard.chaos.channel import in_demo
 from dashboard.operators import may_look
 
 
@@ -43,6 +44,9 @@ def pages_for(request: HttpRequest) -> Iterator[Page]:
         within = request.path.startswith(address) and name != "flow"
         count = alarm_count() if name == "alerts" else 0
         yield Page(title, address, within or request.path == address, count)
+    if in_demo() and may_look(user):
+        address = reverse("chaos")
+        yield Page("Chaos", address, current=request.path == address)
     yield Page("API", reverse("api-docs"), current=False)
     if user.is_staff:
         yield Page("Admin", reverse("admin:index"), current=False)

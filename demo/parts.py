@@ -32,8 +32,10 @@ def preparation(folder: Path) -> Part:
     return Part(name="setup", command=[*_python(folder), "manage.py", "prepare_demo", str(folder)])
 
 
-def parts(folder: Path, *, port: int, consumers: Sequence[str]) -> Iterator[Part]:
-    """Every process that is kept running."""
+def parts(
+    folder: Path, *, port: int, consumers: Sequence[str], control: Path | None = None
+) -> Iterator[Part]:
+    """Every process that is kept running. Only the web server is told where the control channel is."""
     python = _python(folder)
     # The relay's statements are planned anew: a plan made during a backlog would be a bad one without.
     yield Part(name="relay-1", command=[*python, "manage.py", "run_relay"])
@@ -65,6 +67,7 @@ def parts(folder: Path, *, port: int, consumers: Sequence[str]) -> Iterator[Part
             "DATABASE_POOL": "true",
             "DATABASE_PREPARED": "true",
             "DATABASE_LOCK_TIMEOUT": str(LONGEST_LOCK),
+            "DEMO_CONTROL": str(control or ""),
         },
     )
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from demo import panel, parts
 from demo.accounts import Accounts
 from demo.child import Child
+from demo.control import control_channel, socket_path
 from demo.errors import PortInUse, SetUpFailed
 from demo.output import Output
 from demo.readiness import until_ready
@@ -93,22 +94,24 @@ class Demo:
     async def run(self) -> None:
         """Run until a signal asks to end. Raises DemoError when the demo does not get ready."""
         names = [consumer.name for consumer in self._consumers]
+        control = socket_path(self._stack.folder)
+        started = parts.parts(self._stack.folder, port=self._port, consumers=names, control=control)
         supervisor = Supervisor(
-            children=[
-                self._child(part)
-                for part in parts.parts(self._stack.folder, port=self._port, consumers=names)
-            ],
+            children=[self._child(part) for part in started],
             stack=self._stack,
             output=self._output,
         )
         self._task = asyncio.create_task(self._main(supervisor))
         self._end_on_signals(supervisor)
         try:
-            await self._task
+            async with control_channel(control, supervisor=supervisor, output=self._output):
+                await self._task
         except asyncio.CancelledError:
             if self._failure:
                 raise self._failure from None
         finally:
+            if control.parent != self._stack.folder:
+                control.parent.rmdir()
             remove_demo_file(self._stack.folder)
             self._output.say("ending")
             await supervisor.end()

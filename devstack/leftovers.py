@@ -41,6 +41,7 @@ def end_leftovers(folder: Path) -> int:
     for process in found:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
+            process.resume()  # one that was frozen hears nothing before
     for process in wait_gone(found, timeout=TIMEOUT):
         kill_tree(process)
     return len(found)

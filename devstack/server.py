@@ -73,6 +73,10 @@ class EmbeddedServer(ABC):
         self._process.signal(self.stop_signal)
         self._process.wait_end(timeout=self.stop_timeout)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server's own process, if it runs."""
+        self._process.signal(number)
+
     def kill(self) -> None:
         """SIGKILL to the server and all its children, as a crash would."""
         self._process.kill()

@@ -286,6 +286,9 @@ HEALTH_ALLOWED_ADDRESSES = env.list("HEALTH_ALLOWED_ADDRESSES", default=[])
 
 UNFOLD = backoffice.UNFOLD
 
+# The socket by which a demo steers its parts (dashboard/chaos/); empty elsewhere, where there is no panel.
+DEMO_CONTROL = env.str("DEMO_CONTROL", default="")
+
 # Seconds in which a payment must be validated; then it is rejected.
 PAYMENTS_EXPIRE_AFTER = env.int("PAYMENTS_EXPIRE_AFTER", default=86_400)
 LOYALTY_POINTS_PER_UNIT = env.int("LOYALTY_POINTS_PER_UNIT", default=1)

@@ -49,7 +49,7 @@ async def test_it_is_started_again_when_it_was_killed_and_not_when_it_was_told_t
         pids.append(part.pid)
         started.set()
 
-    keeper = asyncio.create_task(part.keep(started=note))
+    keeper = asyncio.create_task(part.keep(changed=note))
     await asyncio.wait_for(started.wait(), 10)
     started.clear()
     assert pids[0] is not None
@@ -71,7 +71,7 @@ async def test_one_that_waits_to_be_started_again_ends_at_once() -> None:
 
     stream = io.StringIO()
     part = child("raise SystemExit(1)", stream)
-    keeper = asyncio.create_task(part.keep(started=note))
+    keeper = asyncio.create_task(part.keep(changed=note))
     async with asyncio.timeout(20):
         while "in 0.5 s" not in stream.getvalue():
             await asyncio.sleep(0.01)

@@ -1,0 +1,121 @@
+"""The chaos panel: the demo's parts as they are, and what an operator does to them.
+
+Outside a demo none of these addresses exists.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from http import HTTPStatus
+from typing import Concatenate, ParamSpec, TypeVar
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from accounts.models import User
+from accounts.selectors import merchants
+from dashboard.chaos import poison
+from dashboard.chaos.channel import NoAnswer, Refused, Verb, ask, in_demo
+from dashboard.chaos.parts import shown_parts
+from dashboard.live import LivePage, Regions, live_stream
+from dashboard.operators import for_those_who_act, for_those_who_look, may_act
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def only_in_demo(view: Callable[Concatenate[HttpRequest, P], R]) -> Callable[Concatenate[HttpRequest, P], R]:
+    """404 for everybody where there is no demo."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not in_demo():
+            raise Http404("Only a demo has this page.")
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+@only_in_demo
+@require_GET
+@for_those_who_look
+def panel(request: HttpRequest) -> HttpResponse:
+    """Every part, live, with what can be done to it."""
+    return _panel(request)
+
+
+@only_in_demo
+@require_POST
+@for_those_who_act
+def act(request: HttpRequest) -> HttpResponse:
+    """Do something to a part: `act` is a verb and a name. Goes on to `next`, an address of this site."""
+    verb, _, name = request.POST.get("act", "").partition(" ")
+    try:
+        if verb not in set(Verb) - {Verb.LIST}:
+            raise Refused("There is no such act.")
+        ask(Verb(verb), name)
+    except Refused as refusal:
+        return _panel(request, notice=str(refusal), status=HTTPStatus.CONFLICT)
+    except NoAnswer as error:
+        return _panel(request, notice=str(error), status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return redirect(onward(request))
+
+
+@only_in_demo
+@require_POST
+@for_those_who_act
+def poison_one(request: HttpRequest) -> HttpResponse:
+    """Poison an event of the first merchant's, and go on to `next`."""
+    merchant = merchants().first()
+    if merchant is None:
+        notice = "There is no merchant for whom a payment could be made."
+        return _panel(request, notice=notice, status=HTTPStatus.CONFLICT)
+    poison.poison_event(merchant_id=merchant.id)
+    return redirect(onward(request))
+
+
+def onward(request: HttpRequest) -> str:
+    """Where a form wants to go on to, if that is here; else the panel."""
+    address = request.POST.get("next", "")
+    here = url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()})
+    return address if here else reverse("chaos")
+
+
+def _panel(request: HttpRequest, *, notice: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
+    page = {
+        "parts_html": _parts_html(acting=may_act(request.user)),
+        "may_act": may_act(request.user),
+        "notice": notice,
+        "fault": poison.what_is_wrong(),
+        "consumer": poison.CONSUMER,
+    }
+    return render(request, "dashboard/chaos/page.html", page, status=status)
+
+
+def _parts_html(*, acting: bool) -> str:
+    try:
+        shown, away = shown_parts(ask(Verb.LIST)), ""
+    except (NoAnswer, Refused) as error:
+        shown, away = [], str(error)
+    return render_to_string("dashboard/chaos/parts.html", {"parts": shown, "may_act": acting, "away": away})
+
+
+def _read(questions: Collection[bool]) -> Mapping[bool, Regions]:
+    return {acting: {"parts": _parts_html(acting=acting)} for acting in questions}
+
+
+live_panel: LivePage[bool] = LivePage("chaos", _read)
+
+
+@only_in_demo
+@require_safe
+async def stream(request: HttpRequest) -> HttpResponseBase:
+    """The parts, live."""
+    return await live_stream(request, live_panel, _question)
+
+
+def _question(user: User) -> bool | None:
+    return may_act(user)
