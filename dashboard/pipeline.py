@@ -8,11 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from dashboard import formats
-from dashboard.formats import Bounded, Text
+from django.urls import reverse
+
+from dashboard import formats, remedies
+from dashboard.formats import Text
 from dashboard.measure import DatabaseSample, KafkaSample
+from dashboard.remedies import Remedy
 from dashboard.sampler import Flow, Reading
-from dashboard.selectors import Delays, Processed
+from dashboard.selectors import Delays
+from dashboard.standing import lane_of
+from outbox.pausing import ITSELF
 from outbox.registry import Consumer, all_consumers
 
 T = TypeVar("T")
@@ -23,20 +28,25 @@ RELAY_LIMIT = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One labelled figure of a stage; `private` ones are for staff."""
+    """One labelled figure of a stage; `private` ones are for staff. `limit` is what it should stay below."""
 
     key: str
     label: str
     text: Text
     private: bool = True
+    limit: timedelta | None = None
+    beyond: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A part of the pipeline.
 
-    moved  events it has passed on since the last flow
-    delay  a consumer's sync delay now, for its curve
+    address  the page of this part; empty where there is none for the viewer
+    panel    where it is broken on purpose, in a demo
+    remedy   what to do about it; None when it is well
+    moved    events it has passed on since the last flow
+    delay    a consumer's sync delay now, for its curve
     """
 
     name: str
@@ -44,6 +54,9 @@ class Stage:
     state: str
     word: str
     figures: tuple[Figure, ...]
+    address: str = ""
+    panel: str = ""
+    remedy: Remedy | None = None
     moved: int = 0
     consumer: Consumer | None = None
     delay: timedelta | None = None
@@ -72,7 +85,7 @@ def pipeline(flow: Flow | None, *, staff: bool) -> Pipeline:
     """What to draw; before the first flow every figure is unknown."""
     database: Reading[DatabaseSample] = flow.database if flow else Reading()
     kafka: Reading[KafkaSample] = flow.kafka if flow else Reading()
-    lanes = tuple(_lane(consumer, database, kafka, flow) for consumer in all_consumers())
+    lanes = tuple(_lane(consumer, database) for consumer in all_consumers())
     stages: tuple[Stage, ...] = (
         _payments(database),
         _outbox(database, kafka),
@@ -89,30 +102,47 @@ def _for_merchants(stage: Stage) -> Stage:
     word = (
         stage.word if stage.state in {"ok", "none", "bad"} else "late" if stage.state == "warn" else "at work"
     )
-    return replace(stage, word=word, figures=figures, moved=0)
+    address = stage.address if stage.name == "payments" and stage.consumer is None else ""
+    return replace(stage, word=word, figures=figures, address=address, panel="", remedy=None, moved=0)
 
 
 def _payments(database: Reading[DatabaseSample]) -> Stage:
     sample = database.value
     per_second = sample.written.per_second.get("payments", 0.0) if sample else None
     state, word = _standing(database, "ok", "taking payments")
-    fresh = sample.written.fresh.get("payments", 0) if sample else 0
     return Stage(
-        "payments", "Payments", state, word, (Figure("rate", "rate", formats.rate(per_second)),), fresh
+        "payments",
+        "Payments",
+        state,
+        word,
+        (Figure("rate", "rate", formats.rate(per_second)),),
+        address=reverse("payments"),
+        remedy=_for_trouble(state),
+        moved=sample.written.fresh.get("payments", 0) if sample else 0,
     )
 
 
 def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Stage:
     sample = database.value
-    if sample is None:
-        return Stage("outbox", "Outbox", *_standing(database, "none", ""), _outbox_figures(None))
-    state, word = "ok", "all sent on" if not sample.waiting else "sending"
-    if sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT:
-        state, word = "warn", "filling up"
-    if sample.refused:
-        state, word = "warn", f"{sample.refused} held back"
+    state, word, remedy = "none", "", None
+    if sample is not None:
+        state, word = "ok", "all sent on" if not sample.waiting else "sending"
+        if sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT:
+            state, word = "warn", "filling up"
+        if sample.refused:
+            state, word = "warn", f"{sample.refused} held back"
+            remedy = Remedy("Look at them", command="manage.py relay list")
     state, word = _standing(database, state, word)
-    return Stage("outbox", "Outbox", state, word, _outbox_figures(sample), _sent(kafka))
+    return Stage(
+        "outbox",
+        "Outbox",
+        state,
+        word,
+        _outbox_figures(sample),
+        address=reverse("events"),
+        remedy=remedy or _for_trouble(state),
+        moved=_sent(kafka),
+    )
 
 
 def _outbox_figures(sample: DatabaseSample | None) -> tuple[Figure, ...]:
@@ -127,11 +157,12 @@ def _outbox_figures(sample: DatabaseSample | None) -> tuple[Figure, ...]:
 
 def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Stage:
     sample = database.value
-    state, word = "none", ""
+    state, word, remedy = "none", "", None
     if sample is not None:
         stuck = sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT
         if not sample.relay.leased:
             state, word = "bad", "not running"
+            remedy = remedies.start("relay-1", "manage.py run_relay")
         elif stuck:
             state, word = "warn", "behind"
         else:
@@ -143,7 +174,17 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
         Figure("delay", "delay", _quiet(sample, delays.p50), private=False),
         Figure("p95", "p95", _quiet(sample, delays.p95), private=False),
     )
-    return Stage("relay", "Relay", state, word, figures, _sent(kafka))
+    return Stage(
+        "relay",
+        "Relay",
+        state,
+        word,
+        figures,
+        address=reverse("alerts"),
+        panel=remedies.breaking("relay-1"),
+        remedy=remedy or _for_trouble(state),
+        moved=_sent(kafka),
+    )
 
 
 def _relayed(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> float | None:
@@ -166,55 +207,54 @@ def _kafka(kafka: Reading[KafkaSample], *, read: int) -> Stage:
         Figure("partitions", "partitions", formats.count(sample.partitions if sample else None)),
         Figure("records", "records", formats.count(sample.records if sample else None)),
     )
-    return Stage("kafka", "Kafka", state, word, figures, read)
-
-
-def _lane(
-    consumer: Consumer, database: Reading[DatabaseSample], kafka: Reading[KafkaSample], flow: Flow | None
-) -> Stage:
-    sample, lag = database.value, (kafka.value.lag.get(consumer.name, 0) if kafka.value else None)
-    done = sample.processed.get(consumer.name, Processed()) if sample else None
-    oldest = sample.oldest.get(consumer.name) if sample else None
-    waited = flow.at - oldest if flow and oldest and lag else None
-    known = [span for span in (waited, done.delays.p50 if done else None) if span is not None]
-    late_by = max(known, default=None)
-    state, word = _lane_state(consumer, sample, done, lag, waited)
-    state, word = _standing(database, state, word)
-    figures = (
-        Figure("rate", "rate", formats.rate(done.per_second if done else None)),
-        Figure("lag", "lag", formats.count(lag)),
-        Figure("delay", "sync delay", _quiet(sample, late_by), private=False),
+    panel = remedies.breaking("kafka")
+    return Stage(
+        "kafka",
+        "Kafka",
+        state,
+        word,
+        figures,
+        address=reverse("topics"),
+        panel=panel,
+        remedy=Remedy("Look after it", panel) if panel and state == "bad" else _for_trouble(state),
+        moved=read,
     )
-    fresh = done.fresh if done else 0
-    now = None if database.away_since else late_by
-    return Stage(consumer.name, consumer.name, state, word, figures, fresh, consumer, now)
 
 
-def _lane_state(
-    consumer: Consumer,
-    sample: DatabaseSample | None,
-    done: Processed | None,
-    lag: int | None,
-    waited: timedelta | None,
-) -> tuple[str, str]:
-    """What stands out most: standing still, then dead letters, then being late."""
-    if sample is None or done is None:
-        return "none", ""
+def _lane(consumer: Consumer, database: Reading[DatabaseSample]) -> Stage:
+    lane = lane_of(consumer, database.value)
+    state, word = _standing(database, lane.state, lane.word)
     limit = consumer.sync_delay_limit
-    # What was late a while ago is late no more, once there is nothing left and nothing comes.
-    slow = done.per_second > 0 and done.delays.p50 is not None and done.delays.p50 > limit
-    stuck = waited is not None and waited > limit
-    parked, dead = sample.aside.get(consumer.name, (Bounded(0), Bounded(0)))
-    if stuck and lag and not done.per_second:
-        return "bad", "standing still"
-    if dead:
-        keys = f", {parked} {'key' if parked.count == 1 else 'keys'} parked" if parked else ""
-        return "dead", f"{dead} dead {'letter' if dead.count == 1 else 'letters'}{keys}"
-    if parked:
-        return "warn", f"{parked} {'key' if parked.count == 1 else 'keys'} parked"
-    if slow or stuck:
-        return "warn", "late"
-    return "ok", "on time" if done.per_second else "caught up"
+    delay = Figure(
+        "delay",
+        "sync delay",
+        _quiet(database.value, lane.delay),
+        private=False,
+        limit=limit,
+        beyond=lane.delay is not None and lane.delay > limit,
+    )
+    return Stage(
+        consumer.name,
+        consumer.name,
+        state,
+        word,
+        (
+            Figure("rate", "rate", formats.rate(lane.per_second)),
+            Figure("lag", "lag", formats.count(lane.lag)),
+            delay,
+        ),
+        address=remedies.address_of(consumer.name),
+        panel=remedies.breaking(f"{consumer.name}-1"),
+        remedy=lane.remedy if (state, word) == (lane.state, lane.word) else _for_trouble(state),
+        moved=lane.fresh,
+        consumer=consumer,
+        delay=None if database.away_since else lane.delay,
+    )
+
+
+def _for_trouble(state: str) -> Remedy | None:
+    """Where to look when there is nothing better to offer."""
+    return remedies.see_alerts() if state in {"warn", "bad"} else None
 
 
 def _quiet(sample: DatabaseSample | None, span: timedelta | None) -> Text:
@@ -255,3 +295,15 @@ def _notices(
             if staff
             else "Events are not being sent on at the moment; they wait in the outbox.",
         )
+    if staff and not database.away_since and database.value:
+        for name, pause in sorted(database.value.pauses.items()):
+            itself = pause.by == ITSELF
+            yield Notice(
+                "bad" if itself else "warn",
+                f"{name} has paused itself: what it could not process is kept, the rest waits. Mend the"
+                " cause, then resume it. Paused since"
+                if itself
+                else f"{name} is paused by {pause.by}: its events wait in Kafka. Since",
+                pause.at,
+                pause.reason,
+            )

@@ -111,13 +111,12 @@ class Sampler(Watched[Audience, Flow]):
         try:
             while True:
                 due, now = loop.time() + self._interval, _now()
-                last, behind = self._latest, kafka.reading.value.since if kafka.reading.value else {}
+                last = self._latest
                 look = partial(
                     database_probe.measure,
                     now=now,
                     since=last.at if last else now,
                     audiences=frozenset(self._viewers),
-                    behind=behind,
                 )
                 async with asyncio.TaskGroup() as group:
                     group.create_task(database.ask(look, patience=self._interval))

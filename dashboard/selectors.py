@@ -13,7 +13,9 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from dashboard.formats import Bounded
+from outbox.consumer_models import ConsumerState
 from outbox.ids import lowest_id, time_of
+from outbox.pausing import Pause
 from outbox.registry import all_consumers
 from outbox.window import Snapshot
 
@@ -23,8 +25,6 @@ DELAY_WINDOW = timedelta(seconds=60)
 SAMPLE_ROWS = 10_000
 RELAY_ROWS = 1_000
 COUNT_LIMIT = 10_000
-# How far back an event that a consumer has not processed is looked for.
-OLDEST_WAIT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,25 +229,7 @@ def refused(*, using: str = DEFAULT_DB_ALIAS) -> Bounded:
         return Bounded.upto(COUNT_LIMIT, cursor.fetchone()[0])
 
 
-def oldest_unprocessed(
-    *, consumer: str, topics: list[str], since: datetime, using: str = DEFAULT_DB_ALIAS
-) -> UUID | None:
-    """The oldest event from `since` on that the consumer has not moved past.
-
-    Stops at the first one, so its cost is the distance from `since`: pass the last answer's time again.
-    """
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id FROM outbox_event event
-            WHERE id >= %s AND topic = ANY(%s) AND NOT EXISTS (
-                SELECT FROM outbox_inbox entry WHERE event_id = event.id AND consumer = %s AND NOT EXISTS (
-                    SELECT FROM outbox_generation built WHERE built.consumer = entry.consumer
-                        AND built.generation = entry.generation AND built.state IN ('building', 'abandoned')))
-            ORDER BY id LIMIT 1
-            """,
-            [lowest_id(since), topics, consumer],
-        )
-        row = cursor.fetchone()
-    found: UUID | None = row and row[0]
-    return found
+def pauses(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Pause]:
+    """The consumers that are paused."""
+    paused = ConsumerState.objects.using(using).filter(paused_at__isnull=False)
+    return {one.name: Pause(one.paused_at, one.paused_by, one.reason) for one in paused if one.paused_at}

@@ -84,10 +84,21 @@ def pipeline_message(flow: Flow, staff: bool) -> str:
 
 def _stage(stage: Stage, *, staff: bool) -> dict[str, object]:
     figures = {
-        figure.key: {"value": figure.text.value, "unit": figure.text.unit, "known": figure.text.known}
+        figure.key: {
+            "value": figure.text.value,
+            "unit": figure.text.unit,
+            "known": figure.text.known,
+            "beyond": figure.beyond,
+        }
         for figure in stage.figures
     }
-    shown: dict[str, object] = {"state": stage.state, "word": stage.word, "figures": figures}
+    remedy = render_to_string("dashboard/parts/remedy.html", {"remedy": stage.remedy}) if stage.remedy else ""
+    shown: dict[str, object] = {
+        "state": stage.state,
+        "word": stage.word,
+        "remedy": remedy,
+        "figures": figures,
+    }
     if staff:
         shown["moved"] = stage.moved
     if stage.consumer is not None:

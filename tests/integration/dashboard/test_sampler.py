@@ -14,7 +14,6 @@ from django.db import connection
 from accounts.services import ensure_user
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe
 from dashboard.sampler import Flow, Sampler
-from outbox.registry import all_consumers
 from tests.integration.dashboard.conftest import Pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -217,4 +216,5 @@ async def test_kafka_is_read(sampler: Sampler) -> None:
     async with aclosing(sampler.watch(None)) as flows:
         flow = await first_that(flows, lambda flow: flow.kafka.value is not None)
     assert flow.kafka.value is not None
-    assert set(flow.kafka.value.lag) == {consumer.name for consumer in all_consumers()}
+    assert flow.kafka.away_since is None
+    assert flow.kafka.value.records >= 0

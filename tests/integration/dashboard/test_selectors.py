@@ -12,8 +12,9 @@ from accounts.models import User
 from dashboard import selectors
 from dashboard.formats import Bounded
 from dashboard.latest import latest_events
-from outbox import registry
+from outbox import pausing, registry
 from outbox.ids import new_id
+from outbox.lag import lags
 from outbox.models import OutboxEvent
 from tests.integration.dashboard.conftest import Pay
 
@@ -146,23 +147,14 @@ def test_a_consumers_delay_is_from_the_fact_to_its_effect() -> None:
     assert told["loyalty"].delays.p50 == SECOND
 
 
-def test_the_oldest_unprocessed_event_is_found_from_where_the_search_begins(first: User, pay: Pay) -> None:
-    start = now()
-    one, two = pay(first), pay(first)
-    events = list(OutboxEvent.objects.order_by("id").values_list("id", flat=True))
-    topics = registry.get_consumer("orders").topics
-
-    def oldest() -> UUID | None:
-        return selectors.oldest_unprocessed(consumer="orders", topics=topics, since=start)
-
-    assert oldest() == events[0]
-    for event_id in events[:2]:
-        process(event_id)
-    assert oldest() == events[2]
-    for event_id in events[2:]:
-        process(event_id, outcome="unhandled")
-    assert oldest() is None
-    assert {one, two} <= set(events)
+def test_paused_consumers_are_told_with_who_and_why() -> None:
+    assert selectors.pauses() == {}
+    pausing.pause(consumer=registry.get_consumer("orders"), by="an operator", reason="a bad deploy")
+    told = selectors.pauses()
+    assert set(told) == {"orders"}
+    assert (told["orders"].by, told["orders"].reason) == ("an operator", "a bad deploy")
+    pausing.resume(consumer=registry.get_consumer("orders"), by="an operator")
+    assert selectors.pauses() == {}
 
 
 def test_letters_and_parked_keys_are_told_by_consumer() -> None:
@@ -240,7 +232,8 @@ def test_no_query_reads_what_it_does_not_tell(first: User, second: User, pay: Pa
         selectors.processed(now=now(), since=start)
         selectors.standing_aside()
         selectors.refused()
-        selectors.oldest_unprocessed(consumer="orders", topics=["payments"], since=start)
+        selectors.pauses()
+        lags(registry.all_consumers(), using="default")
         latest_events([None, first.id, second.id])
     assert len(captured) >= 10
     for query in captured.captured_queries:

@@ -3,17 +3,36 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from pytest_django import Settings
+
 from dashboard.formats import Bounded
 from dashboard.measure import DatabaseSample, KafkaSample
 from dashboard.pipeline import Pipeline, Stage, pipeline
 from dashboard.sampler import Flow, Reading
 from dashboard.selectors import Delays, Processed, RelayState, Written
+from outbox.lag import Instance, Lag, PartitionLag
+from outbox.pausing import ITSELF, Pause
+from outbox.positions import AlarmCause
+from outbox.registry import all_consumers, get_consumer
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=3)
 MOMENT = timedelta(milliseconds=8)
 WELL = Processed(per_second=12.0, fresh=12, delays=Delays(MOMENT, 2 * MOMENT))
 NONE = (Bounded(0), Bounded(0))
+
+INSTANCE = Instance("host:7", EARLIER, NOW, (("payments", 0),))
+
+
+def behind(name: str, *, events: int = 0, seconds: float = 0.0) -> Lag:
+    """A consumer with one instance and one partition."""
+    part = PartitionLag("payments", 0, "host:7", 100, 100 + events, seconds, None, None)
+    return Lag(get_consumer(name), NOW, (part,), (INSTANCE,), 0.0, None, ())
+
+
+def lagging(**lags: Lag) -> dict[str, Lag]:
+    return {**DATABASE.lags, **lags}
+
 
 DATABASE = DatabaseSample(
     at=NOW,
@@ -24,12 +43,11 @@ DATABASE = DatabaseSample(
     relay=RelayState(8, 8, Delays(MOMENT, MOMENT), per_second=3.0),
     processed={"orders": WELL, "loyalty": WELL},
     aside={"orders": NONE, "loyalty": NONE},
-    oldest={},
+    lags={consumer.name: behind(consumer.name) for consumer in all_consumers()},
+    pauses={},
     events={None: ()},
 )
-KAFKA = KafkaSample(
-    at=NOW, topics=4, partitions=13, records=900, lag={"orders": 0, "loyalty": 0}, per_second=18.0, fresh=18
-)
+KAFKA = KafkaSample(at=NOW, topics=4, partitions=13, records=900, per_second=18.0, fresh=18)
 
 
 def drawn(
@@ -54,6 +72,10 @@ def stage(picture: Pipeline, name: str) -> Stage:
 
 def figure(stage: Stage, key: str) -> str:
     return next(str(figure.text) for figure in stage.figures if figure.key == key)
+
+
+def beyond(lane: Stage) -> bool:
+    return any(figure.beyond for figure in lane.figures)
 
 
 def test_all_is_well() -> None:
@@ -88,15 +110,72 @@ def test_no_relay_is_said_with_what_to_do() -> None:
 
 
 def test_a_consumer_beyond_its_limit_is_late_and_one_that_does_nothing_stands_still() -> None:
-    behind = replace(KAFKA, lag={"orders": 214, "loyalty": 0})
-    waiting = {"orders": NOW - timedelta(seconds=18)}
-    slow = drawn(replace(DATABASE, oldest=waiting), behind)
+    waiting = lagging(orders=behind("orders", events=214, seconds=18))
+    slow = drawn(replace(DATABASE, lags=waiting))
     assert (stage(slow, "orders").state, stage(slow, "orders").word) == ("warn", "late")
-    assert figure(stage(slow, "orders"), "delay") == "18 s"
+    assert (figure(stage(slow, "orders"), "lag"), figure(stage(slow, "orders"), "delay")) == ("214", "18 s")
+    assert beyond(stage(slow, "orders"))
+    assert not beyond(stage(slow, "loyalty"))
     idle = {"orders": Processed(), "loyalty": WELL}
-    still = drawn(replace(DATABASE, oldest=waiting, processed=idle), behind)
+    still = drawn(replace(DATABASE, lags=waiting, processed=idle))
     assert (stage(still, "orders").state, stage(still, "orders").word) == ("bad", "standing still")
     assert stage(still, "loyalty").state == "ok"
+
+
+def test_a_consumer_that_is_not_there_is_said_before_all_else_with_how_to_start_it() -> None:
+    letters = {"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}
+    gone = replace(behind("orders", events=3, seconds=18), members=())
+    lane = stage(drawn(replace(DATABASE, lags=lagging(orders=gone), aside=letters)), "orders")
+    assert (lane.state, lane.word) == ("bad", "not running")
+    assert lane.remedy is not None
+    assert lane.remedy.command == "manage.py run_consumer orders"
+
+
+def test_in_a_demo_what_is_broken_is_mended_in_the_chaos_panel(settings: Settings) -> None:
+    settings.DEMO_CONTROL = "/somewhere/control.sock"
+    gone = replace(behind("orders"), members=())
+    picture = drawn(
+        replace(DATABASE, lags=lagging(orders=gone), relay=RelayState(0, 8, Delays(), 0.0)),
+        kafka_away=EARLIER,
+    )
+    for name, part in (("orders", "orders-1"), ("relay", "relay-1"), ("kafka", "kafka")):
+        remedy = stage(picture, name).remedy
+        assert remedy is not None
+        assert remedy.address == f"/chaos/#part-{part}"
+    assert not any(each.panel for each in drawn(staff=False).stages)
+
+
+def test_a_pause_is_said_with_who_since_when_and_why() -> None:
+    for by, state, word in (("an operator", "warn", "paused"), (ITSELF, "bad", "paused itself")):
+        pauses = {"orders": Pause(EARLIER, by, "a bad deploy")}
+        picture = drawn(replace(DATABASE, pauses=pauses))
+        lane = stage(picture, "orders")
+        assert (lane.state, lane.word) == (state, word)
+        assert lane.remedy is not None
+        assert lane.remedy.address == "/consumers/orders/"
+        [notice] = picture.notices
+        assert (notice.since, notice.reason) == (EARLIER, "a bad deploy")
+        assert not drawn(replace(DATABASE, pauses=pauses), staff=False).notices
+
+
+def test_falling_behind_and_waiting_for_the_relay_are_told_apart() -> None:
+    slower = replace(behind("orders", events=9), alarms=((AlarmCause.FALLING_BEHIND, EARLIER),))
+    unsent = replace(behind("loyalty"), unpublished=18.0)
+    picture = drawn(replace(DATABASE, lags=lagging(orders=slower, loyalty=unsent)))
+    assert (stage(picture, "orders").state, stage(picture, "orders").word) == ("warn", "falling behind")
+    assert (stage(picture, "loyalty").state, stage(picture, "loyalty").word) == (
+        "warn",
+        "waits for the relay",
+    )
+    assert figure(stage(picture, "loyalty"), "delay") == "18 s"
+
+
+def test_parts_lead_to_their_pages_and_merchants_to_their_own_alone() -> None:
+    picture = drawn()
+    assert [each.address for each in picture.stages] == ["/payments/", "/events/", "/alerts/", "/topics/"]
+    assert stage(picture, "loyalty").address == "/consumers/loyalty/"
+    merchants = drawn(staff=False)
+    assert [each.address for each in (*merchants.stages, *merchants.lanes) if each.address] == ["/payments/"]
 
 
 def test_what_was_late_is_late_no_more_once_nothing_is_left() -> None:

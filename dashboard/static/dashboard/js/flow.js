@@ -23,11 +23,17 @@ function draw(kind, name, stage) {
   box.dataset.state = stage.state;
   box.querySelector("h3").dataset.state = stage.state;
   box.querySelector("[data-word]").textContent = stage.word;
+  const remedy = box.querySelector("[data-remedy]");
+  if (remedy.dataset.told !== stage.remedy) {
+    remedy.innerHTML = stage.remedy;
+    remedy.dataset.told = stage.remedy;
+  }
   for (const [key, figure] of Object.entries(stage.figures)) {
     const cell = box.querySelector(`[data-figure="${CSS.escape(key)}"]`);
     cell.children[0].textContent = figure.value;
     cell.children[1].textContent = figure.unit;
     cell.dataset.unknown = String(!figure.known);
+    cell.dataset.beyond = String(figure.beyond);
     cell.title = figure.known ? "" : "unknown";
   }
   const curve = box.querySelector(".spark");
