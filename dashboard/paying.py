@@ -1,5 +1,6 @@
 """Making a payment from the page, and watching what follows from it."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from uuid import UUID
 
@@ -12,10 +13,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 from uuid_utils.compat import uuid7
 
+from contracts.fields import Line
+from contracts.money import Money
 from dashboard.commands import may_act
 from dashboard.following import follow
 from dashboard.forms import PaymentForm
 from dashboard.payment_list import payment_list
+from dashboard.tour.place import place_in
 from dashboard.views import signed_in
 from outbox import clock
 from outbox.context import caused_by, current_cause
@@ -45,17 +49,18 @@ def pay(request: HttpRequest) -> HttpResponse:
     payment = _pay(form, validate=validate)
     if not validate:
         return _elsewhere(request, reverse("payment", args=[payment.id]))
-    address = f"{reverse('flow')}?payment={payment.id}"
+    place = place_in(request.POST, now=clock.now())
+    address = f"{place.address}&payment={payment.id}" if place else f"{reverse('flow')}?payment={payment.id}"
     if "HX-Request" not in request.headers:
         return redirect(address)
-    page = {"form": form, "may_pay": True, "following": follow(payment)}
+    page = {"form": form, "may_pay": True, "following": follow(payment), "place": place}
     response = render(request, "dashboard/parts/pay.html", page)
     response["HX-Push-Url"] = address
     return response
 
 
 def _refused(request: HttpRequest, form: PaymentForm) -> HttpResponse:
-    page = {"form": form, "may_pay": True}
+    page = {"form": form, "may_pay": True, "place": place_in(request.POST, now=clock.now())}
     template = "parts/pay.html" if "HX-Request" in request.headers else "pay_alone.html"
     return render(request, f"dashboard/{template}", page, status=422)
 
@@ -89,18 +94,31 @@ def _pay(form: PaymentForm, *, validate: bool) -> Payment:
 
 
 def _make(form: PaymentForm, *, validate: bool) -> Payment:
+    return make_payment(
+        merchant_id=form.merchant_id,
+        customer_id=form.cleaned_data["customer_id"],
+        money=form.money,
+        lines=form.cleaned_data["lines"],
+        validate=validate,
+    )
+
+
+def make_payment(
+    *, merchant_id: UUID, customer_id: str, money: Money, validate: bool, lines: Sequence[Line] = ()
+) -> Payment:
+    """Request a payment and, if told to, validate it at once: two commands of one story."""
     cause = current_cause()
     story = cause.correlation_id or uuid7()
     with caused_by(correlation_id=story, traceparent=cause.traceparent):
         payment, _ = request_payment(
-            merchant_id=form.merchant_id,
-            customer_id=form.cleaned_data["customer_id"],
-            money=form.money,
-            lines=form.cleaned_data["lines"],
+            merchant_id=merchant_id,
+            customer_id=customer_id,
+            money=money,
+            lines=lines,
             at=clock.now(),
         )
         if validate:
-            payment, _ = validate_payment(payment_id=payment.id, merchant_id=form.merchant_id, at=clock.now())
+            payment, _ = validate_payment(payment_id=payment.id, merchant_id=merchant_id, at=clock.now())
     return payment
 
 

@@ -117,6 +117,7 @@ def _payments(database: Reading[DatabaseSample]) -> Stage:
         word,
         (Figure("rate", "rate", formats.rate(per_second)),),
         address=reverse("payments"),
+        panel=remedies.breaking("web"),
         remedy=_for_trouble(state),
         moved=sample.written.fresh.get("payments", 0) if sample else 0,
     )
@@ -140,6 +141,7 @@ def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> S
         word,
         _outbox_figures(sample),
         address=reverse("events"),
+        panel=remedies.breaking("postgres"),
         remedy=remedy or _for_trouble(state),
         moved=_sent(kafka),
     )

@@ -63,7 +63,7 @@ def _said(
         return "dead", f"{letters}, {_keys(parked)}" if parked else letters, remedies.repair(name)
     if parked:
         return "warn", _keys(parked), remedies.repair(name)
-    if any(cause is AlarmCause.FALLING_BEHIND for cause, _ in lag.alarms):
+    if lag.events and any(cause is AlarmCause.FALLING_BEHIND for cause, _ in lag.alarms):
         return "warn", "falling behind", remedies.see_why(name)
     # What was late a while ago is late no more, once there is nothing left and nothing comes.
     slow = done.per_second > 0 and done.delays.p50 is not None and done.delays.p50 > limit

@@ -13,6 +13,7 @@ urlpatterns = [
     path("dead-letters/", include("dashboard.letters.urls")),
     path("topics/", include("dashboard.topics.urls")),
     path("alerts/", include("dashboard.alerts.urls")),
+    path("tour/", include("dashboard.tour.urls")),
     path("chaos/", include("dashboard.chaos.urls")),
     path("payments/", paying.payments, name="payments"),
     path("payments/<uuid:payment_id>/", payment_page.payment, name="payment"),

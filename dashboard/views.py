@@ -8,12 +8,18 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from accounts.models import User
+from dashboard.chaos.channel import in_demo
 from dashboard.commands import may_act
 from dashboard.following import follow
 from dashboard.forms import PaymentForm
 from dashboard.latest import latest_events
+from dashboard.operators import may_act as may_operate
 from dashboard.pipeline import pipeline
 from dashboard.story import story_of
+from dashboard.tour.place import COOKIE, COOKIE_SECONDS, Place, place_in
+from dashboard.tour.steps import step_at
+from dashboard.tour.words import WORDS
+from outbox import clock
 from outbox.envelope import headers_of
 from outbox.ids import time_of
 from outbox.models import DeadLetter, LetterState
@@ -57,7 +63,24 @@ def flow(request: HttpRequest) -> HttpResponse:
         "form": PaymentForm(user=user),
         "following": following,
     }
-    return render(request, "dashboard/flow.html", page)
+    at = clock.now()
+    place = place_in(request.GET, now=at) if audience is None else None
+    first = Place(1, at)
+    page |= {
+        "place": place,
+        "step": step_at(place, now=at) if place else None,
+        "first_step": first,
+        "tour_steps": [(first.at(number, now=at), said.title) for number, said in enumerate(WORDS, start=1)],
+        "offer_tour": audience is None
+        and in_demo()
+        and COOKIE not in request.COOKIES
+        and "tour" not in request.GET,
+        "may_act": may_operate(user),
+    }
+    response = render(request, "dashboard/flow.html", page)
+    if request.GET.get("tour"):
+        response.set_cookie(COOKIE, "seen", max_age=COOKIE_SECONDS, samesite="Lax", httponly=True)
+    return response
 
 
 @login_required

@@ -20,6 +20,7 @@ TITLES = {
     Verb.THAW: "Thaw",
     Verb.KILL: "Kill",
 }
+_ORDER = ("relay", "kafka", "consumer", "worker", "beat")
 _OFFERED = {
     PartState.RUNNING: (Verb.STOP, Verb.FREEZE, Verb.KILL),
     PartState.FROZEN: (Verb.THAW, Verb.STOP, Verb.KILL),
@@ -90,7 +91,11 @@ class ShownPart:
 
 def shown_parts(parts: list[DemoPart]) -> list[ShownPart]:
     """In the order of the pipeline, those that cannot be steered last."""
-    return sorted((_shown(part) for part in parts), key=lambda part: bool(part.spared))
+    return [_shown(part) for part in sorted(parts, key=_place)]
+
+
+def _place(part: DemoPart) -> tuple[bool, int]:
+    return bool(part.spared), _ORDER.index(kind_of(part.name))
 
 
 def _shown(part: DemoPart) -> ShownPart:

@@ -110,10 +110,11 @@ def _read(questions: Collection[bool]) -> Mapping[bool, Regions]:
 live_panel: LivePage[bool] = LivePage("chaos", _read)
 
 
-@only_in_demo
 @require_safe
 async def stream(request: HttpRequest) -> HttpResponseBase:
     """The parts, live."""
+    if not in_demo():
+        raise Http404("Only a demo has this page.")
     return await live_stream(request, live_panel, _question)
 
 

@@ -1,0 +1,52 @@
+"""Where somebody is in the tour. It stands in the address, so that it can be sent and needs no script."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+STEPS = 5
+# A step that was begun longer ago is begun anew.
+LONGEST = timedelta(days=1)
+# A cookie: whoever has begun or declined the tour is not offered it again.
+COOKIE = "tour"
+COOKIE_SECONDS = 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A step, and since when: what happened before does not count for it."""
+
+    number: int
+    since: datetime
+
+    @property
+    def milliseconds(self) -> int:
+        """`since` as it stands in the address."""
+        return round(self.since.timestamp() * 1000)
+
+    @property
+    def address(self) -> str:
+        """The flow with this step open."""
+        return f"{reverse('flow')}?{urlencode({'tour': self.number, 'from': self.milliseconds})}"
+
+    def at(self, number: int, *, now: datetime) -> "Place":
+        """Another step, from now on."""
+        return replace(self, number=number, since=now)
+
+
+def place_in(fields: Mapping[str, str], *, now: datetime) -> Place | None:
+    """The place that an address or a form names as `tour` and `from`; None for none, and for nonsense."""
+    number = fields.get("tour", "")
+    if number not in {str(step) for step in range(1, STEPS + 1)}:
+        return None
+    return Place(int(number), _time(fields.get("from", ""), now=now))
+
+
+def _time(text: str, *, now: datetime) -> datetime:
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        return now
+    since = datetime.fromtimestamp(int(text) / 1000, UTC)
+    return since if now - LONGEST <= since <= now else now

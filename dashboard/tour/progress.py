@@ -1,0 +1,142 @@
+"""How far the system has come since a step began: told by its own tables, whoever did what and how."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from contracts.payments import PaymentValidated
+from dashboard import formats
+from dashboard.chaos.poison import CONSUMER as POISONED
+from dashboard.tour.place import Place
+from outbox.ids import lowest_id
+from outbox.lag import Lag, lags
+from outbox.models import DeadLetter, LetterState, OutboxEvent
+from outbox.registry import get_consumer
+from outbox.repair.letters import waiting_behind
+from outbox.selectors import PENDING, Reception, Trace, traces
+
+# The service that the tour stops.
+STOPPED = "loyalty"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Something that is to be seen in a step, and whether it has been."""
+
+    text: str
+    done: bool
+    detail: str = ""
+
+
+def goals_of(place: Place) -> list[Goal]:
+    """The goals of a step as they are now."""
+    return {1: _paid, 2: _stopped, 3: _late, 4: _caught_up, 5: _repaired}[place.number](place)
+
+
+def letter_of(place: Place) -> DeadLetter | None:
+    """The latest event that was poisoned since the step began."""
+    letters = DeadLetter.objects.filter(consumer=POISONED, died_at__gte=place.since)
+    return letters.order_by("-died_at").first()
+
+
+def _paid(place: Place) -> list[Goal]:
+    trace = _latest_payment(place)
+    received = _received(trace)
+    done = [one for one in received if one.status != PENDING]
+    return [
+        Goal("A payment is made and validated", trace is not None),
+        Goal("Its event is in Kafka", bool(trace and trace.publications)),
+        Goal(
+            f"{_listed([one.consumer for one in received])} have processed it"
+            if received
+            else "Every service has processed it",
+            bool(received) and len(done) == len(received),
+            f"{len(done)} of {len(received)}" if received else "",
+        ),
+    ]
+
+
+def _stopped(place: Place) -> list[Goal]:
+    lag, trace = _lag(), _latest_payment(place)
+    statuses = {one.consumer: one.status for one in _received(trace)}
+    waits = statuses.get(STOPPED) == PENDING
+    return [
+        Goal(f"{STOPPED} is stopped", not lag.members),
+        Goal("Another payment is made", trace is not None),
+        Goal("Its order is there", statuses.get("orders", PENDING) != PENDING),
+        Goal(
+            f"{STOPPED} has its event waiting",
+            waits and not lag.members,
+            f"{lag.events} left" if waits else "",
+        ),
+    ]
+
+
+def _late(place: Place) -> list[Goal]:
+    lag = _lag()
+    seconds = formats.delay(timedelta(seconds=lag.seconds))
+    told = f"{seconds}, limit {formats.limit(lag.consumer.sync_delay_limit)}"
+    others = [
+        other.consumer.name
+        for other in lags([get_consumer("orders"), get_consumer("analytics")], using=lag.consumer.using)
+        if other.seconds <= other.sync_delay_limit
+    ]
+    return [
+        Goal(
+            f"{STOPPED} is later than its limit",
+            lag.seconds > lag.sync_delay_limit,
+            told,
+        ),
+        Goal("The others are on time", len(others) == 2, _listed(others)),
+    ]
+
+
+def _caught_up(place: Place) -> list[Goal]:
+    lag = _lag()
+    running = bool(lag.members)
+    return [
+        Goal(f"{STOPPED} runs", running),
+        Goal("All that waited has been processed", running and not lag.events, f"{lag.events} left"),
+    ]
+
+
+def _repaired(place: Place) -> list[Goal]:
+    letter = letter_of(place)
+    waiting = waiting_behind(letter) if letter else 0
+    is_open = letter is not None and letter.state == LetterState.OPEN
+    settled = letter is not None and not is_open and not waiting
+    return [
+        Goal(
+            f"{POISONED} has set the poisoned event aside",
+            letter is not None,
+            f"{waiting} behind it" if is_open else "",
+        ),
+        Goal(
+            "It is corrected and replayed, and what waited has run",
+            settled,
+        ),
+    ]
+
+
+def _latest_payment(place: Place) -> Trace | None:
+    """The latest payment that was validated since the step began."""
+    events = OutboxEvent.objects.filter(
+        id__gte=lowest_id(place.since), topic=PaymentValidated.topic.name, type=PaymentValidated.type
+    )
+    found = traces(events.defer("payload").order_by("-id")[:1])
+    return found[0] if found else None
+
+
+def _received(trace: Trace | None) -> list[Reception]:
+    """By those consumers that act on a validated payment."""
+    every = trace.consumers if trace else []
+    return [one for one in every if PaymentValidated.type in get_consumer(one.consumer).routes]
+
+
+def _lag() -> Lag:
+    consumer = get_consumer(STOPPED)
+    [lag] = lags([consumer], using=consumer.using)
+    return lag
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
