@@ -7,17 +7,14 @@ LIMIT; none counts a table. They stay cheap beside ten million rows and at thous
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from dashboard.formats import Bounded
+from outbox import state
 from outbox.consumer_models import ConsumerState
 from outbox.ids import lowest_id, time_of
 from outbox.pausing import Pause
-from outbox.registry import all_consumers
-from outbox.window import Snapshot
 
 RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
@@ -93,40 +90,9 @@ def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) ->
 
 
 def backlog(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, timedelta | None]:
-    """Events that no relay has moved past yet, and for how long the first of them has waited.
-
-    Read from the relays' cursors as outbox.window does; shards that share a cursor are read together.
-    """
-    limit = COUNT_LIMIT + 1
-    found: list[UUID] = []
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            "SELECT previous::text, position, array_agg(shard) FROM outbox_shard GROUP BY 1, 2 ORDER BY 1, 2"
-        )
-        for previous, position, shards in cursor.fetchall():
-            cursor.execute(*_behind(Snapshot(previous), position, shards, limit=limit - len(found)))
-            found += [event_id for (event_id,) in cursor.fetchall()]
-    return Bounded.upto(COUNT_LIMIT, len(found)), now - time_of(min(found)) if found else None
-
-
-def _behind(seen: Snapshot, position: int, shards: list[int], *, limit: int) -> tuple[str, list[Any]]:
-    """The query for the events behind one cursor. Between windows (position 0) what is new is found by
-    transaction, within a window by position: either range is the backlog itself, at any size of the table.
-    """
-    by = "position" if position else "txid"
-    new = (
-        f"(SELECT id FROM outbox_event WHERE txid >= %s::xid8 AND position > %s AND shard = ANY(%s)"  # noqa: S608
-        f" ORDER BY {by} LIMIT %s)"
-    )
-    late = (
-        "(SELECT id FROM outbox_event WHERE txid = ANY(%s::xid8[]) AND position > %s AND shard = ANY(%s)"
-        " LIMIT %s)"
-    )
-    parameters: list[Any] = [seen.xmax, position, shards, limit]
-    if not seen.in_progress:
-        return new, parameters
-    parameters += [seen.in_progress, position, shards, limit, limit]
-    return f"SELECT id FROM ({new} UNION ALL {late}) behind LIMIT %s", parameters  # noqa: S608
+    """Events that no relay has moved past yet, and for how long the first of them has waited."""
+    waiting, oldest = state.backlog(now=now, limit=COUNT_LIMIT + 1, using=using)
+    return Bounded.upto(COUNT_LIMIT, waiting), oldest
 
 
 def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
@@ -197,36 +163,18 @@ def _span(now: datetime, oldest: datetime, *, cut: bool) -> float:
 
 def standing_aside(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, tuple[Bounded, Bounded]]:
     """For each consumer the parked keys and the dead letters."""
-    names = [consumer.name for consumer in all_consumers()]
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT name,
-                (SELECT count(*) FROM (
-                    SELECT FROM outbox_parked_key WHERE consumer = name AND generation = live
-                    LIMIT %(limit)s) parked),
-                (SELECT count(*) FROM (
-                    SELECT FROM outbox_dead_letter
-                    WHERE consumer = name AND generation = live AND state = 'open' LIMIT %(limit)s) dead)
-            FROM (
-                SELECT name, coalesce((SELECT generation FROM outbox_generation
-                    WHERE consumer = name AND state = 'live'), 1) AS live
-                FROM unnest(%(names)s::text[]) name
-            ) consumer
-            """,
-            {"names": names, "limit": COUNT_LIMIT + 1},
+    return {
+        name: (
+            Bounded.upto(COUNT_LIMIT, sum(aside.parked.values())),
+            Bounded.upto(COUNT_LIMIT, aside.dead),
         )
-        return {
-            name: (Bounded.upto(COUNT_LIMIT, parked), Bounded.upto(COUNT_LIMIT, dead))
-            for name, parked, dead in cursor.fetchall()
-        }
+        for name, aside in state.set_aside(limit=COUNT_LIMIT + 1, using=using).items()
+    }
 
 
 def refused(*, using: str = DEFAULT_DB_ALIAS) -> Bounded:
     """Events that Kafka refused, and those held behind them."""
-    with connections[using].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM (SELECT FROM outbox_refusal LIMIT %s) held", [COUNT_LIMIT + 1])
-        return Bounded.upto(COUNT_LIMIT, cursor.fetchone()[0])
+    return Bounded.upto(COUNT_LIMIT, state.refused(limit=COUNT_LIMIT + 1, using=using))
 
 
 def pauses(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Pause]:

@@ -6,6 +6,7 @@ import traceback
 
 from outbox import clock
 from outbox.consumer_models import DiscardedEvent
+from outbox.context import within
 from outbox.ids import new_id
 from outbox.inbox import Inbox, Key
 from outbox.inserting import insert
@@ -59,7 +60,8 @@ class Aside:
                 **item.copy(),
             )
         )
-        logger.error("%s: dead letter, %s", self._inbox.consumer, _said(item, error))
+        with within(item.cause):
+            logger.error("%s: dead letter, %s", self._inbox.consumer, _said(item, error))
 
     def discard(self, item: Item, error: Exception, *, reason: str) -> None:
         """List the event as passed over for this reason, and say so in the log."""
@@ -79,7 +81,8 @@ class Aside:
                 discarded_at=clock.now(using=self._using),
             )
         )
-        logger.warning("%s: discarded (%s), %s", self._inbox.consumer, reason, _said(item, error))
+        with within(item.cause):
+            logger.warning("%s: discarded (%s), %s", self._inbox.consumer, reason, _said(item, error))
 
     def flush(self) -> None:
         """Write what has been set aside since the last call."""

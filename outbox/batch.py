@@ -23,8 +23,10 @@ from outbox.inbox import Claim, Inbox, Key
 from outbox.item import Item, read_item, stored_record
 from outbox.kafka import Header, Record
 from outbox.models import Outcome, ParkCause, WaitingEvent
+from outbox.outcomes import Outcomes
 from outbox.policies import Discard, Park, declared_for, ending
 from outbox.registry import Consumer, Route
+from outbox.tracing import processing
 
 Watch = Callable[[Route], AbstractContextManager[object]]
 
@@ -66,6 +68,7 @@ class Batch:
         self._gathered: dict[Callable[[Any], None], tuple[Route, list[Delivery[Any]]]] = {}
         self._gatherers: dict[Key, Callable[[Any], None]] = {}
         self._alone = False
+        self.outcomes = Outcomes(consumer)
         self.is_due = False
         self.handling: UUID | None = None
 
@@ -80,6 +83,9 @@ class Batch:
         self.begin({item.key for item in items if item.key is not None}, generation)
         known = self._inbox.known([item.inbox_id for item in items])
         new = [item for item in items if item.inbox_id not in known]
+        for item in items if known else ():
+            if item.inbox_id in known:
+                self.outcomes.repeat(item.type)
         left = None
         for item in self._as_decided(mark_forgotten(new, inbox=self._inbox)):
             if self._is_over():
@@ -143,6 +149,7 @@ class Batch:
 
     def _claim(self, item: Item, outcome: Outcome) -> None:
         self._claims[item.inbox_id] = item.claim(outcome)
+        self.outcomes.add(item.type, outcome, item.occurred_at)
 
     def _continues(self, item: Item) -> bool:
         """Whether this is the very next event of its key."""
@@ -204,12 +211,12 @@ class Batch:
                 self._gatherers[item.key] = route.handler
             return
         self.handling = item.inbox_id
-        with self._guarded(route):
+        with self._guarded(route, [delivery]) as deliveries:
             if route.batched:  # by itself, so that a failure has one to blame, also of those a gap releases
-                route.handler([delivery])
+                route.handler(deliveries)
             else:
-                with following(delivery):
-                    route.handler(delivery)
+                with following(deliveries[0]):
+                    route.handler(deliveries[0])
         self.handling = None
 
     def _hand_over(self) -> None:
@@ -217,14 +224,18 @@ class Batch:
         gathered, self._gathered = self._gathered, {}
         self._gatherers.clear()
         for route, deliveries in gathered.values():
-            with self._guarded(route):
-                route.handler(deliveries)
+            with self._guarded(route, deliveries) as traced:
+                route.handler(traced)
 
     @contextmanager
-    def _guarded(self, route: Route) -> Iterator[None]:
-        """A handler's call: within the transaction, and within its limit."""
-        with fenced(using=self._consumer.using), self._watch(route):
-            yield
+    def _guarded(self, route: Route, deliveries: list[Delivery[Any]]) -> Iterator[list[Delivery[Any]]]:
+        """A handler's call: within the transaction, within its limit, and traced."""
+        with (
+            fenced(using=self._consumer.using),
+            self._watch(route),
+            processing(self._consumer.name, deliveries) as traced,
+        ):
+            yield traced
 
     def _fault_of(self, item: Item) -> Verdict | None:
         """What keeps the event from any handler."""
@@ -290,6 +301,7 @@ class Batch:
             self._claim(item, outcome)
         else:
             self._inbox.settle(item.inbox_id, outcome)
+            self.outcomes.add(item.type, outcome, item.occurred_at)
         return outcome
 
     def _unpark(self, key: Key) -> None:

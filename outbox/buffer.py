@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from outbox import wake
-
 if TYPE_CHECKING:
     from outbox.publishing import OutboxRow
 
@@ -30,8 +28,10 @@ class Pending:
     def add(self, row: "OutboxRow") -> None:
         """Keep an event; it wakes the relay when it has been committed."""
 
+        from outbox.publishing import committed as tell
+
         def committed() -> None:
-            wake.wake(using=self._using)
+            tell(row, using=self._using)
 
         self.connection.on_commit(committed, robust=True)
         self._rows.append((committed, row))

@@ -34,6 +34,8 @@ class Config:
     failing_keys     so many keys that fail with one fingerprint within `failing_within` pause their consumer
     gap_alarm        for how long the events of a key may be waited for before that is alarming
     alerts           who is told of alarms, and when: see outbox/alerts/options.py
+    metrics_address  host:port at which a relay or consumer tells its metrics; instances take the next ports
+    tracing          whether spans are made, with the OpenTelemetry provider that the project has set
     """
 
     kafka: dict[str, str] = field(default_factory=lambda: {"bootstrap.servers": "localhost:9092"})
@@ -55,6 +57,8 @@ class Config:
     failing_within: float = 60.0
     gap_alarm: float = 60.0
     alerts: dict[str, Any] = field(default_factory=dict, repr=False)
+    metrics_address: str = ""
+    tracing: bool = False
 
     def source_of(self, using: str) -> str:
         """How `source` begins for events of a database: other than `default` it has its alias behind it."""

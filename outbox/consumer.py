@@ -10,8 +10,10 @@ from datetime import timedelta
 from django.db import Error as DjangoDatabaseError
 from django.db import connections
 
+from outbox import metrics
 from outbox.aside import fingerprint
 from outbox.config import Config, config
+from outbox.context import consuming
 from outbox.kafka import GroupReader, Placement, Record
 from outbox.losses import Losses
 from outbox.pausing import Gate
@@ -97,7 +99,7 @@ class ConsumerWorker:
         """Consume until stopped, then leave the group. Raises BrokerError when Kafka shuts it out."""
         logger.info("consumer %s reads %s", self.group, ", ".join(self._consumer.topics))
         try:
-            with self._watchdog, self._suspects, self._reporter or nullcontext():
+            with consuming(self.group), self._watchdog, self._suspects, self._reporter or nullcontext():
                 while not self._stop.is_set():
                     self._turn()
         finally:
@@ -205,6 +207,7 @@ class ConsumerWorker:
     def _must_wait(self, batch: list[Record], error: Exception) -> bool:
         """Decide what a failed batch needs: False when it can be run again at once, in another way."""
         family = family_of(error)
+        metrics.retried(self._consumer.name, family.value)
         if family is Family.RECOVERABLE:
             return self._wait(error)
         if family is Family.FATAL:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +21,20 @@ def is_traceparent(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """correlation_id joins all that followed from one beginning; causation_id names the parent event."""
+    """correlation_id joins all that followed from one beginning; causation_id names the parent event.
+
+    key  the parent event's, for the log
+    """
 
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
     traceparent: str | None = None
+    key: str | None = None
 
 
 _NOTHING = Cause()
 _cause: ContextVar[Cause] = ContextVar("outbox_cause", default=_NOTHING)
+_consumer: ContextVar[str | None] = ContextVar("outbox_consumer", default=None)
 _building: ContextVar[bool] = ContextVar("outbox_building", default=False)
 
 
@@ -39,29 +44,42 @@ def current_cause() -> Cause:
 
 
 @contextmanager
-def caused_by(
-    *, correlation_id: UUID | None = None, causation_id: UUID | None = None, traceparent: str | None = None
-) -> Iterator[None]:
-    """Events published inside inherit these."""
-    token = _cause.set(Cause(correlation_id, causation_id, traceparent))
+def within(cause: Cause) -> Iterator[None]:
+    """Events published inside follow from this, and entries of the log are about it."""
+    token = _cause.set(cause)
     try:
         yield
     finally:
         _cause.reset(token)
 
 
-@contextmanager
-def following(delivery: Delivery[Any] | None) -> Iterator[None]:
+def caused_by(
+    *, correlation_id: UUID | None = None, causation_id: UUID | None = None, traceparent: str | None = None
+) -> AbstractContextManager[None]:
+    """Events published inside inherit these."""
+    return within(Cause(correlation_id, causation_id, traceparent))
+
+
+def following(delivery: Delivery[Any] | None) -> AbstractContextManager[None]:
     """Events published inside name this one as their cause, and continue its story. None changes nothing."""
     if delivery is None:
+        return nullcontext()
+    return within(Cause(delivery.correlation_id, delivery.id, delivery.traceparent, delivery.key))
+
+
+def current_consumer() -> str | None:
+    """The consumer that is at work here and now."""
+    return _consumer.get()
+
+
+@contextmanager
+def consuming(consumer: str) -> Iterator[None]:
+    """Entries of the log inside name this consumer."""
+    token = _consumer.set(consumer)
+    try:
         yield
-        return
-    with caused_by(
-        correlation_id=delivery.correlation_id,
-        causation_id=delivery.id,
-        traceparent=delivery.traceparent,
-    ):
-        yield
+    finally:
+        _consumer.reset(token)
 
 
 def is_building() -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from outbox.context import Cause
 from outbox.delivery import Delivery
 from outbox.envelope import Envelope, key_text, read_envelope, record_id
 from outbox.errors import MalformedRecord, NonRecoverable
@@ -54,6 +55,14 @@ class Item:
         if self.envelope is not None:
             return self.envelope.occurred_at
         return self.record.timestamp or self.received_at
+
+    @property
+    def cause(self) -> Cause:
+        """What is said about it in the log, as far as it could be read."""
+        key = None if self.key is None else self.key[1]
+        if self.envelope is None:
+            return Cause(causation_id=self.inbox_id, key=key)
+        return Cause(self.envelope.correlation_id, self.inbox_id, self.envelope.traceparent, key)
 
     def claim(self, outcome: Outcome) -> Claim:
         """Its inbox row."""

@@ -32,6 +32,7 @@ class Page:
     left     records of which nothing is known yet
     offsets  of each record that Kafka took
     refused  records that are held, and why
+    made_at  nanoseconds since 1970, when it was about to be sent
     """
 
     records: list[OutboxRecord]
@@ -42,6 +43,7 @@ class Page:
     left: int = 0
     offsets: list[int | None] = field(default_factory=list)
     refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)
+    made_at: int = field(default_factory=time.time_ns)
 
     def __post_init__(self) -> None:
         self.left = len(self.records)

@@ -10,7 +10,7 @@ from uuid import UUID
 from outbox import clock
 from outbox.batch import Batch, Verdict, Watch
 from outbox.buffer import atomic
-from outbox.context import building
+from outbox.context import building, consuming
 from outbox.generations import Held, hold, live_generation
 from outbox.item import Item, read_item, stored_record
 from outbox.kafka import Placement, Record
@@ -92,7 +92,7 @@ class Processor:
         self._suspect = suspect
         batch = Batch(self.consumer, self._condemned, self._watch, until=until)
         try:
-            with atomic(using=self.consumer.using), self._publishing():
+            with consuming(self.consumer.name), atomic(using=self.consumer.using), self._publishing():
                 end_when_idle(after=self._idle_limit, using=self.consumer.using)
                 yield batch, hold(self.consumer, building=self._building)
         except BaseException:
@@ -100,6 +100,8 @@ class Processor:
             self._suspect = batch.handling or self._suspect
             raise
         self.pardon()
+        if self._building is None:
+            batch.outcomes.count()
 
     def _publishing(self) -> AbstractContextManager[None]:
         return nullcontext() if self._building is None else building()

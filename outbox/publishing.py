@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from outbox import buffer, clock, wake
+from outbox import buffer, clock, metrics, wake
 from outbox.config import config
 from outbox.context import current_cause, is_building
 from outbox.envelope import FUTURE_LIMIT, LONGEST_KEY, is_text
@@ -21,6 +21,7 @@ from outbox.events import Event
 from outbox.ids import new_id
 from outbox.keys import hash_of, shard_of
 from outbox.partitions import partition_needed
+from outbox.tracing import created
 
 # What the CloudEvents headers of one record take at most, besides the type and the key.
 HEADERS_SIZE = 800
@@ -72,10 +73,16 @@ def publish(
     pending = buffer.pending(using)
     if pending is None:
         write([row], using=using)
-        connection.on_commit(lambda: wake.wake(using=using), robust=True)
+        connection.on_commit(lambda: committed(row, using=using), robust=True)
     else:
         pending.add(row)
     return row.id
+
+
+def committed(row: OutboxRow, *, using: str) -> None:
+    """An event is there for good: wake the relays, and count it."""
+    wake.wake(using=using)
+    metrics.published(row.topic, row.type)
 
 
 def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) -> OutboxRow:
@@ -89,6 +96,7 @@ def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) ->
             "carry a reference instead of the data."
         )
     event_id, cause = new_id(now), current_cause()
+    traceparent = created(event_id, event.type, event.topic.name) or cause.traceparent
     return OutboxRow(
         id=event_id,
         shard=shard_of(key),
@@ -101,7 +109,7 @@ def _row(event: Event, *, at: datetime | None, owner: str | None, using: str) ->
         occurred_at=occurred_at,
         correlation_id=cause.correlation_id or event_id,
         causation_id=cause.causation_id,
-        traceparent=cause.traceparent,
+        traceparent=traceparent,
         content_type="application/json",
         payload=payload,
         owner=owner,

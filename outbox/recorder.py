@@ -5,11 +5,15 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
+from uuid import UUID
 
 from django.db import connections, transaction
 
+from outbox import clock, metrics
+from outbox.ids import time_of
 from outbox.lease import Leases
 from outbox.pages import Page
+from outbox.tracing import sent
 from outbox.window import Cursor
 
 logger = logging.getLogger(__name__)
@@ -75,6 +79,7 @@ class Recorder:
             while pages := self._next():
                 record(pages, self._leases)
                 self._told(len(pages))
+                tell(pages, using=self._leases.using)
         except Exception as error:  # noqa: BLE001  (raised by the relay's thread)
             self._failure = error
             self._told(0)
@@ -127,3 +132,17 @@ def record(pages: Sequence[Page], leases: Leases) -> None:
             leases.store(cursor, shards)
     for row, cause in refused:
         logger.error("%s is held: %s", row, cause)
+
+
+def tell(pages: Sequence[Page], *, using: str) -> None:
+    """Count and trace what has been recorded."""
+    full = [page for page in pages if page.records]
+    now = clock.now(using=using)
+    for page in full:
+        refused = [row.topic for row, _ in page.refused]
+        taken = [
+            row.topic for row, offset in zip(page.records, page.offsets, strict=True) if offset is not None
+        ]
+        waited = now - time_of(UUID(page.records[0].id.decode()))
+        metrics.relayed(taken, refused, events=len(page.records), waited=waited.total_seconds())
+        sent(page)

@@ -26,7 +26,7 @@ from outbox.opening import Opener
 from outbox.pages import BatchRefused, Key, Page
 from outbox.placing import Placing
 from outbox.reading import PageReader
-from outbox.recorder import Recorder
+from outbox.recorder import Recorder, tell
 from outbox.recovery import Family, backoff, family_of
 from outbox.sending import Sending
 from outbox.window import Cursor, WindowPage, snapshot
@@ -218,6 +218,7 @@ class Relay:
             mending.refused_again(one, alone, leases=self._leases)
             return False
         mending.sent(one, alone, leases=self._leases)
+        tell([alone], using=self._using)
         if one.key is not None and mending.still_held(one.key, leases=self._leases):
             self._held.add(one.key)
         return True

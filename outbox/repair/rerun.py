@@ -16,6 +16,7 @@ from outbox.batch import Batch, Verdict
 from outbox.buffer import atomic
 from outbox.config import config
 from outbox.context import building as while_building
+from outbox.context import consuming
 from outbox.errors import RepairRefused
 from outbox.generations import Held, hold
 from outbox.inbox import Key
@@ -157,6 +158,7 @@ class Rerun(Batch):
         letter.settled_at = clock.now(using=self._consumer.using)
         letter.save(using=self._consumer.using, update_fields=["state", "settled_at", "correction"])
         self._inbox.settle(letter.event_id, outcome)
+        self.outcomes.add(letter.type, outcome, letter.occurred_at)
 
     def _row(self, key: Key) -> QuerySet[ParkedKey]:
         return ParkedKey.objects.using(self._consumer.using).filter(
@@ -196,7 +198,8 @@ def carry_out(
         try:
             with atomic(using=consumer.using), nullcontext() if building is None else while_building():
                 batch = Rerun(consumer, condemned, hold(consumer, building=building), most=most)
-                return work(batch)
+                with consuming(consumer.name):
+                    done = work(batch)
         except RepairRefused:
             raise
         except Exception as error:
@@ -215,3 +218,7 @@ def carry_out(
             else:
                 before = attempts if guilty == begun[0] else 0
                 condemned[guilty] = Verdict(error, before + tries[guilty], ending(policy))
+        else:
+            if building is None:
+                batch.outcomes.count()
+            return done
