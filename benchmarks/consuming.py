@@ -145,7 +145,7 @@ def main() -> None:
 
         Reporter._report = Reporter._sample = nothing  # type: ignore[method-assign,assignment]
 
-    def work(stop: threading.Event) -> None:
+    def work(stop: threading.Event, _: int) -> None:
         if consumer is None:
             ceiling(name, topic, stop)
         else:

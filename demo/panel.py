@@ -1,5 +1,7 @@
 """What a visitor needs once the demo is ready."""
 
+from collections.abc import Mapping
+
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -8,7 +10,9 @@ from rich.text import Text
 from demo.accounts import Accounts
 
 
-def show(console: Console, *, url: str, accounts: Accounts, seconds: float) -> None:
+def show(
+    console: Console, *, url: str, accounts: Accounts, metrics: Mapping[str, int | None], seconds: float
+) -> None:
     """The address, who can sign in, and how to go on."""
     users = Table.grid(padding=(0, 3))
     rows = [
@@ -21,6 +25,8 @@ def show(console: Console, *, url: str, accounts: Accounts, seconds: float) -> N
     pages = Table.grid(padding=(0, 3))
     for name, path in [("the pipeline", "/"), ("administration", "/admin/"), ("the API", "/api/docs/")]:
         pages.add_row(name, Text(f"{url}{path}", style="bold"))
+    ports = ", ".join(f"{name} {port}" for name, port in metrics.items())
+    pages.add_row("metrics", Text(f"/metrics at the ports of {ports}", style="dim"))
     further = Text(
         "In another terminal: .venv/bin/python manage.py generate_load --rate 50 --seconds 60\n"
         "Ctrl-C ends everything; data and passwords are kept.",

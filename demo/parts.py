@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from devstack.leftovers import marker
-from devstack.ports import HOST
+from devstack.ports import HOST, find_port
 
 # Clients keep connections for some seconds; a server that hung up first would fail their next request.
 KEEP_ALIVE = 60
@@ -14,17 +14,20 @@ KEEP_ALIVE = 60
 LAST_REQUESTS = 2
 # Seconds for which a request may wait for a row that another holds.
 LONGEST_LOCK = 3
+# The first of those at which metrics are told, if they are free.
+METRICS_PORT = 9_101
 # Celery workers speak to one another through the broker; ours is alone.
 NO_PEERS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One process: its name in the log and in demo.json, and how it is started."""
+    """One process: its name in the log and in demo.json, how it is started, where it tells its metrics."""
 
     name: str
     command: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    metrics_port: int | None = None
 
 
 def preparation(folder: Path) -> Part:
@@ -35,7 +38,22 @@ def preparation(folder: Path) -> Part:
 def parts(
     folder: Path, *, port: int, consumers: Sequence[str], control: Path | None = None
 ) -> Iterator[Part]:
-    """Every process that is kept running. Only the web server is told where the control channel is."""
+    """Every process that is kept running, each with a port for its metrics; the site's are at its own.
+
+    Only the web server is told where the control channel is.
+    """
+    taken = {port}
+    for number, part in enumerate(_parts(folder, port=port, consumers=consumers, control=control)):
+        if part.name == "web":
+            yield replace(part, metrics_port=port)
+            continue
+        own = find_port(preferred=METRICS_PORT + number, avoid=taken)
+        taken.add(own)
+        environment = {**part.environment, "METRICS_ADDRESS": f"{HOST}:{own}"}
+        yield replace(part, metrics_port=own, environment=environment)
+
+
+def _parts(folder: Path, *, port: int, consumers: Sequence[str], control: Path | None) -> Iterator[Part]:
     python = _python(folder)
     # The relay's statements are planned anew: a plan made during a backlog would be a bad one without.
     yield Part(name="relay-1", command=[*python, "manage.py", "run_relay"])

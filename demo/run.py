@@ -95,9 +95,11 @@ class Demo:
         """Run until a signal asks to end. Raises DemoError when the demo does not get ready."""
         names = [consumer.name for consumer in self._consumers]
         control = socket_path(self._stack.folder)
-        started = parts.parts(self._stack.folder, port=self._port, consumers=names, control=control)
+        self._parts = list(
+            parts.parts(self._stack.folder, port=self._port, consumers=names, control=control)
+        )
         supervisor = Supervisor(
-            children=[self._child(part) for part in started],
+            children=[self._child(part) for part in self._parts],
             stack=self._stack,
             output=self._output,
         )
@@ -135,7 +137,8 @@ class Demo:
         )
         supervisor.announce(file.write)
         seconds = time.monotonic() - self._began
-        panel.show(self._console, url=self._url, accounts=accounts, seconds=seconds)
+        ports = {part.name: part.metrics_port for part in self._parts}
+        panel.show(self._console, url=self._url, accounts=accounts, metrics=ports, seconds=seconds)
         if self._traffic:
             tokens = [merchant.token for merchant in accounts.merchants]
             await play(url=self._url, tokens=tokens, say=partial(self._output.say, name="traffic"))

@@ -20,7 +20,7 @@ from eventsite.bodies import Disconnected, TooLarge, read_body, too_large, with_
 # connections of a pool; whoever waits for a turn costs nothing.
 CONCURRENT = 8
 # Whoever looks after the process is answered while all others wait: turns for these alone.
-HEALTH = frozenset({"healthz", "readyz"})
+HEALTH = frozenset({"healthz", "readyz", "metrics"})
 CONCURRENT_HEALTH = 4
 ASYNCHRONOUS = "eventsite.asynchronous"
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from outbox.context import current_cause
+from outbox.context import current_cause, current_consumer
 
 TASK_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
 
@@ -24,7 +24,7 @@ def logging_settings(*, style: str, level: str) -> dict[str, Any]:
     if style not in {"json", "text"}:
         raise ValueError(f"LOG_FORMAT is json or text, not {style!r}.")
     renderers: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        [add_context, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
         if style == "json"
         else [TextRenderer(colours=_wants_colours())]
     )
@@ -68,6 +68,18 @@ def add_correlation(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
     correlation = current_cause().correlation_id
     if correlation is not None:
         entry.setdefault("correlation_id", str(correlation))
+    return entry
+
+
+def add_context(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
+    """Name the event being handled, its key and its consumer, and the span that this happened in."""
+    cause = current_cause()
+    about = {"consumer": current_consumer(), "event_id": cause.causation_id, "key": cause.key}
+    if cause.traceparent is not None:
+        _, about["trace_id"], about["span_id"], _ = cause.traceparent.split("-")
+    for name, value in about.items():
+        if value is not None:
+            entry.setdefault(name, str(value))
     return entry
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import environ
 
 import devstack.state
-from eventsite import backoffice, broker, logs
+from eventsite import backoffice, broker, logs, tracing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVSTACK_DIR = BASE_DIR / ".devstack"
@@ -52,6 +52,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "eventsite.observing.CommandsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "dashboard.middleware.ContentSecurityPolicyMiddleware",
     "eventsite.static_files.StaticFiles",
@@ -173,6 +174,9 @@ OUTBOX = {
         "HOLD": env.float("ALERT_HOLD", default=30.0),
         "REMIND": env.float("ALERT_REMIND", default=14_400.0),
     },
+    "METRICS_ADDRESS": env.str("METRICS_ADDRESS", default="")
+    or (f":{env.int('METRICS_PORT')}" if env.str("METRICS_PORT", default="") else ""),
+    "TRACING": tracing.is_wanted(env.ENVIRON),
 }
 # How mail leaves, like smtp+tls://user:password@server:587; alerts alone send any.
 vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))
@@ -281,7 +285,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},
 }
-# Who may ask /healthz and /readyz besides this machine, like 10.0.0.0/8.
+# Who may ask /healthz, /readyz and /metrics besides this machine, like 10.0.0.0/8.
 HEALTH_ALLOWED_ADDRESSES = env.list("HEALTH_ALLOWED_ADDRESSES", default=[])
 
 UNFOLD = backoffice.UNFOLD

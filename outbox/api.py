@@ -8,12 +8,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
 from rest_framework import generics
 from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,6 +29,8 @@ from rest_framework.views import APIView
 
 from outbox import health, selectors
 from outbox.config import config
+from outbox.examples import METRICS
+from outbox.exposition import CONTENT_TYPE, page
 from outbox.filters import EventFilter
 from outbox.models import OutboxEvent
 from outbox.serializers import EventOutput, HealthOutput, ReadinessOutput
@@ -148,6 +157,33 @@ class Healthz(HealthView):
         return Response({"status": "ok"})
 
 
+class WhateverIsAccepted(BaseContentNegotiation):
+    """Answers in the only form there is."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Nothing is read."""
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        """Of errors: problems."""
+        return renderers[0], renderers[0].media_type
+
+
+class Metrics(HealthView):
+    """For Prometheus."""
+
+    content_negotiation_class = WhateverIsAccepted
+
+    @extend_schema(
+        summary="Metrics, in Prometheus's text format",
+        responses={(200, "text/plain"): OpenApiResponse(str, examples=[OpenApiExample("A gauge", METRICS)])},
+        tags=["health"],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Of this process, and of the system as its database knows it, at most a second old."""
+        return HttpResponse(page(system=True), content_type=CONTENT_TYPE)
+
+
 class Readyz(HealthView):
     """Readiness."""
 
@@ -157,7 +193,7 @@ class Readyz(HealthView):
         tags=["health"],
     )
     def get(self, request: Request) -> Response:
-        """Database, migrations, outbox partitions, Kafka. 503 when unready; degraded (Kafka away) is 200."""
+        """503 without database, migrations, partitions; degraded (200) without Kafka, relay, consumers."""
         parts = health.readiness()
         status = health.summary(parts)
         shown = {name: {"ok": part.ok, "detail": part.detail} for name, part in parts.items()}

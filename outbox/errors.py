@@ -140,6 +140,10 @@ class GenerationEnded(OutboxError):
     """The generation that was being built has become live, or was abandoned."""
 
 
+class MetricsAddressInUse(OutboxError):
+    """The address at which this process is to tell its metrics is taken, or not the machine's."""
+
+
 class RepairRefused(OutboxError):
     """This cannot be done about what was set aside: nothing was changed."""
 

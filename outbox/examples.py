@@ -32,9 +32,16 @@ READY: dict[str, Any] = {
         "database": {"ok": True, "detail": "answers"},
         "migrations": {"ok": True, "detail": "applied"},
         "partitions": {"ok": True, "detail": "20 days ahead"},
+        "relay": {"ok": True, "detail": "all 8 shards have a relay; there are 2"},
+        "consumers": {"ok": True, "detail": "each has an instance, and none is paused"},
         "kafka": {"ok": True, "detail": "answers"},
     },
 }
+METRICS = """\
+# HELP outbox_backlog_events Events that no relay has sent yet, counted up to 10000.
+# TYPE outbox_backlog_events gauge
+outbox_backlog_events 3.0
+"""
 
 REPORT: dict[str, Any] = {
     "result": "replayed",

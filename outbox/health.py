@@ -3,15 +3,22 @@
 import ipaddress
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from outbox import clock, state
 from outbox.config import config
+from outbox.consumer_models import ConsumerState
 from outbox.kafka import BrokerError, Cluster
+from outbox.lag import PRESENT
 from outbox.partitions import days_ahead
+from outbox.pausing import ITSELF
+from outbox.positions import Member
+from outbox.registry import all_consumers
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +26,9 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 STATES = ["ready", "degraded", "unready"]
 KAFKA_TIMEOUT = 2.0
 DAYS_AHEAD = 1.0
+# Longer than a relay takes for anything but what is wrong; of a backlog so many events are looked at.
+STUCK = timedelta(seconds=30)
+STUCK_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,8 @@ def readiness(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Part]:
             "database": _database(using),
             "migrations": _migrations(using),
             "partitions": _partitions(using),
+            "relay": _relay(using),
+            "consumers": _consumers(using),
         }
     except Error as error:
         logger.warning("readiness: %s", error)
@@ -59,8 +71,8 @@ def readiness(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Part]:
 def summary(parts: dict[str, Part]) -> str:
     """ready, degraded or unready.
 
-    Kafka away is degraded, not unready: payments are accepted all the same, into the outbox, and a
-    balancer that took the site away for it would turn a delay into an outage.
+    Kafka, the relay or a consumer away is degraded, not unready: payments are accepted all the same, into
+    the outbox, and a balancer that took the site away for it would turn a delay into an outage.
     """
     if any(part.required and not part.ok for part in parts.values()):
         return "unready"
@@ -91,6 +103,36 @@ def _migrations(using: str) -> Part:
 def _partitions(using: str) -> Part:
     days = days_ahead(using=using)
     return Part(ok=days >= DAYS_AHEAD, detail=f"{days:.0f} days ahead")
+
+
+def _relay(using: str) -> Part:
+    relays, leased, shards = state.leases(using=using)
+    if not leased:
+        detail = "No relay runs: what is published waits in the outbox. Start manage.py run_relay."
+    elif leased < shards:
+        detail = f"{shards - leased} of {shards} shards have no relay; others take them over in some seconds."
+    else:
+        _, oldest = state.backlog(now=clock.now(using=using), limit=STUCK_ROWS, using=using)
+        if oldest is None or oldest < STUCK:
+            return Part(True, f"all {shards} shards have a relay; there are {relays}", required=False)
+        detail = f"An event has waited for {oldest.total_seconds():.0f} s: see the relay's log."
+    return Part(ok=False, detail=detail, required=False)
+
+
+def _consumers(using: str) -> Part:
+    names = [consumer.name for consumer in all_consumers() if consumer.using == using]
+    present = Member.objects.using(using).filter(seen_at__gt=clock.now(using=using) - PRESENT)
+    there = set(present.values_list("consumer", flat=True))
+    paused = ConsumerState.objects.using(using).exclude(paused_at=None)
+    by = dict(paused.values_list("name", "paused_by"))
+    wrong = [f"{name}: no instance runs" for name in names if name not in there]
+    wrong += [
+        f"{name}: paused by {'itself' if by[name] == ITSELF else 'an operator'}"
+        for name in names
+        if name in there and name in by
+    ]
+    detail = "; ".join(wrong) or "each has an instance, and none is paused"
+    return Part(ok=not wrong, detail=detail, required=False)
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from django.db import connections
 from outbox.errors import OutboxError
 from outbox.recovery import backoff
 from outbox.stopping import stop_on_signals
+from outbox.tracing import flush
 
 WATCH = 0.1
 # An instance that lived so long was well: it is started again at once.
@@ -29,7 +30,8 @@ ORPHAN_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[threading.Event], None]
+# With the event that ends it, and the place of the instance among its like, from 0.
+Work = Callable[[threading.Event, int], None]
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Instances:
                 one.started_at = time.monotonic()
                 one.pid = os.fork()
                 if not one.pid:
-                    os._exit(self._live())
+                    os._exit(self._live(one.number))
 
     def _collect(self) -> None:
         """Take note of those that have ended, and of when they are to be started again."""
@@ -119,7 +121,7 @@ class Instances:
             if one.pid:
                 os.kill(one.pid, signal.SIGTERM)
 
-    def _live(self) -> int:
+    def _live(self, number: int) -> int:
         """The whole life of an instance; its exit status."""
         os.close(self._writing)
         stop = stop_on_signals()
@@ -127,7 +129,7 @@ class Instances:
             stop.set()  # the signal came between the fork and the line above
         threading.Thread(target=_follow_parent, args=(self._reading, stop), daemon=True).start()
         try:
-            self._work(stop)
+            self._work(stop, number - 1)
         except OutboxError as error:
             logger.error("%s: %s", self._name, error)
             return 1
@@ -135,6 +137,7 @@ class Instances:
             logger.exception("%s: an instance failed", self._name)
             return 1
         finally:
+            flush()
             sys.stdout.flush()
             sys.stderr.flush()
         return 0

@@ -121,6 +121,14 @@ BATCH_SECONDS = Spread(
 )
 
 
+def serve(*, system: bool = False, instance: int = 0) -> None:
+    """Tell the metrics at OUTBOX["METRICS_ADDRESS"], if there is one: see outbox.exposition.serve()."""
+    if address := config().metrics_address:
+        from outbox import exposition
+
+        exposition.serve(address, system=system, instance=instance)
+
+
 @cache
 def _types() -> frozenset[str]:
     """The types of all events that are declared by now, which is when all handlers are loaded."""

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 from outbox.context import caused_by, is_traceparent
+from outbox.tracing import current_traceparent
 
 
 def _cause_of(request: HttpRequest) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def _cause_of(request: HttpRequest) -> dict[str, Any]:
         correlation_id = None
     return {
         "correlation_id": correlation_id,
-        "traceparent": traceparent if is_traceparent(traceparent) else None,
+        "traceparent": current_traceparent() or (traceparent if is_traceparent(traceparent) else None),
     }
 
 
@@ -27,7 +28,10 @@ def _cause_of(request: HttpRequest) -> dict[str, Any]:
 def CorrelationMiddleware(  # noqa: N802  (named in settings like the class it stands for)
     get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
 ) -> Callable[[HttpRequest], Any]:
-    """Events published in a request inherit its `traceparent` and `X-Correlation-Id`, when well-formed."""
+    """Events published in a request inherit its `traceparent` and `X-Correlation-Id`, when well-formed.
+
+    Where requests are traced it comes after what begins their spans: events go below those.
+    """
     if iscoroutinefunction(get_response):
 
         async def middleware_async(request: HttpRequest) -> Any:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from outbox.api import EventDetail, EventList, Healthz, Readyz
+from outbox.api import EventDetail, EventList, Healthz, Metrics, Readyz
 from outbox.consumer_api import ConsumerDetail, ConsumerList, ConsumerPause, ConsumerResume
 from outbox.repair.api import (
     LetterDetail,
@@ -25,5 +25,6 @@ urlpatterns = [
     path("api/consumers/", ConsumerList.as_view(), name="consumer-list"),
     path("api/consumers/<str:name>/", ConsumerDetail.as_view(), name="consumer-detail"),
     path("healthz", Healthz.as_view(), name="healthz"),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("readyz", Readyz.as_view(), name="readyz"),
 ]

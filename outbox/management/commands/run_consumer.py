@@ -1,11 +1,12 @@
 """manage.py run_consumer NAME [--instances N]"""
 
+from functools import partial
 from threading import Event
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from outbox import pausing
+from outbox import metrics, pausing
 from outbox.consumer import ConsumerWorker
 from outbox.errors import OutboxError
 from outbox.garbage import collect_seldom
@@ -37,11 +38,15 @@ class Command(BaseCommand):
             if options["resume"]:
                 pausing.resume(consumer=consumer, by="run_consumer --resume", via=Via.COMMAND)
             if options["instances"] is None:
-                ConsumerWorker(consumer, stop=stop_on_signals()).run()
+                self._work(consumer, stop_on_signals(), 0)
             else:
                 self._run_several(consumer, options["instances"])
         except OutboxError as error:
             raise CommandError(str(error)) from error
+
+    def _work(self, consumer: Consumer, stop: Event, instance: int) -> None:
+        metrics.serve(instance=instance)
+        ConsumerWorker(consumer, stop=stop).run()
 
     def _run_several(self, consumer: Consumer, count: int) -> None:
         if count < 1:
@@ -52,9 +57,7 @@ class Command(BaseCommand):
                 f" {count - consumer.partitions} of {count} instances will be idle."
             )
 
-        def work(stop: Event) -> None:
-            ConsumerWorker(consumer, stop=stop).run()
-
+        work = partial(self._work, consumer)
         failed = Instances(f"consumer {consumer.name}", work, count=count).run()
         if failed:
             raise CommandError(f"{failed} of {count} instances did not end in order: see the log.")

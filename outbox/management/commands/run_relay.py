@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
+from outbox import metrics
 from outbox.config import config
 from outbox.errors import OutboxError
 from outbox.garbage import collect_seldom
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         collect_seldom()
         stop, using = stop_on_signals(), options["database"]
         try:
+            metrics.serve(system=True)
             # What guarantees rest on is looked at once; a Kafka that is away keeps nothing waiting for long.
             warn(config().declared_topics(), cluster=Cluster(config().kafka, timeout=2.0), using=using)
             Relay(stop=stop, using=using).run()

@@ -78,6 +78,7 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "api-docs": {"GET": (OPEN, None)},
     "healthz": {"GET": (OPEN, None)},
     "readyz": {"GET": (OPEN, None)},
+    "metrics": {"GET": (OPEN, None)},
     "flow": {"GET": (PAGE, None)},
     "flow-stream": {"HEAD": ("401 200 200 200 200 200 200 200", None)},
     "find": {"GET": ("302 302 404 404 302 302 302 302", None)},
