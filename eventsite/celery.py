@@ -6,9 +6,11 @@ from typing import Any
 from celery import Celery
 from celery.signals import beat_init, setup_logging, worker_init
 
+from eventsite.tasking import ObservedTask
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "eventsite.settings")
 
-app = Celery("eventsite", task_cls="eventsite.tasking:ObservedTask")
+app = Celery("eventsite", task_cls=ObservedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

@@ -68,9 +68,6 @@ def _bound(bound: float) -> str:
 class Gauges(Collector):
     """How the system stands."""
 
-    def __init__(self) -> None:
-        self._system = System()
-
     def describe(self) -> Iterable[Metric]:
         """Nothing: the database is not asked to say what there is."""
         return ()
@@ -80,19 +77,20 @@ class Gauges(Collector):
         families = {
             name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in GAUGES.items()
         }
-        for sample in self._system.samples():
+        for sample in SYSTEM.samples():
             families[sample.name].add_metric(sample.labels, float(sample.value))
         yield from families.values()
 
 
+SYSTEM = System()
+_gauges = CollectorRegistry()
+_gauges.register(Gauges())
 REGISTRY.register(Instruments())
-_system = CollectorRegistry()
-_system.register(Gauges())
 
 
 def page(*, system: bool) -> bytes:
     """The text for Prometheus; `system` has the database asked how all stands."""
-    return generate_latest(REGISTRY) + (generate_latest(_system) if system else b"")
+    return generate_latest(REGISTRY) + (generate_latest(_gauges) if system else b"")
 
 
 def serve(address: str, *, system: bool = False, instance: int = 0) -> ThreadingHTTPServer:

@@ -86,6 +86,10 @@ class System:
                 self._read_at = time.monotonic()
             return self._samples
 
+    def forget(self) -> None:
+        """Read anew when asked next."""
+        self._read_at = -FRESH_SECONDS
+
     def _read(self) -> list[Sample]:
         try:
             # What one of these transactions is denied, a table or its time, is not the scraper's doing.

@@ -52,25 +52,27 @@ class Relays:
         command = [sys.executable, "manage.py", *arguments]
         subprocess.run(command, cwd=PROJECT, env=self._environment, check=True)
 
-    def said(self, *arguments: str) -> str:
+    def said(self, *arguments: str, **environment: str) -> str:
         """What a command that fails says."""
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=PROJECT, env=self._environment, capture_output=True, text=True)
+        settings = {**self._environment, **environment}
+        done = subprocess.run(command, cwd=PROJECT, env=settings, capture_output=True, text=True)
         assert done.returncode == 1, done
         return done.stderr
 
-    def start(self, name: str, *command: str) -> None:
-        """Start a relay, or the process of another command."""
-        self._start(name, command or ("manage.py", "run_relay"), stdin=subprocess.DEVNULL)
+    def start(self, name: str, *command: str, **environment: str) -> None:
+        """Start a relay, or the process of another command; with these variables besides."""
+        relay = ("manage.py", "run_relay")
+        self._start(name, command or relay, stdin=subprocess.DEVNULL, **environment)
 
     def start_load(self, module: str = "tests.acceptance.publishing") -> None:
         self._start("load", ("-m", module), stdin=subprocess.PIPE)
 
-    def _start(self, name: str, command: tuple[str, ...], *, stdin: int) -> None:
+    def _start(self, name: str, command: tuple[str, ...], *, stdin: int, **environment: str) -> None:
         self.processes[name] = subprocess.Popen(
             [sys.executable, *command],
             cwd=PROJECT,
-            env=self._environment,
+            env={**self._environment, **environment},
             stdin=stdin,
             stdout=self._log,
             stderr=self._log,
