@@ -95,9 +95,7 @@ class Demo:
         """Run until a signal asks to end. Raises DemoError when the demo does not get ready."""
         names = [consumer.name for consumer in self._consumers]
         control = socket_path(self._stack.folder)
-        self._parts = list(
-            parts.parts(self._stack.folder, port=self._port, consumers=names, control=control)
-        )
+        self._parts = list(parts.parts(self._stack.folder, port=self._port, consumers=names, control=control))
         supervisor = Supervisor(
             children=[self._child(part) for part in self._parts],
             stack=self._stack,

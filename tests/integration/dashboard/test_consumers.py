@@ -16,10 +16,11 @@ from dashboard.consumers.history import WINDOWS, history_of
 from dashboard.consumers.regions import Asked, read_list, read_one
 from dashboard.consumers.selectors import standings
 from outbox import clock
+from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState, RebuildRequest
 from outbox.generations import generations_of
 from outbox.pausing import ITSELF, pause_of
-from outbox.positions import Alarm, LagSample, Member, PartitionEnd, Position
+from outbox.positions import LagSample, Member, PartitionEnd, Position
 from outbox.rebuild_requests import give_up
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Act, Operator
@@ -269,7 +270,7 @@ def test_what_stands_out_most_is_its_word(
     if paused:
         ConsumerState.objects.create(name="orders", paused_at=clock.now(), paused_by=paused)
     if alarm:
-        Alarm.objects.create(consumer="orders", cause=alarm)
+        Alarm.objects.create(subject="orders", cause=alarm)
     [standing] = standings([orders])
     assert standing.word == word
     said = " ".join(why.text for why in standing.reasons())
