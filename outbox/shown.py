@@ -15,7 +15,7 @@ def payload_text(payload: bytes | memoryview | None, content_type: str = "applic
     """
     data = bytes(payload or b"")
     if content_type == "application/json":
-        with suppress(msgspec.DecodeError):
+        with suppress(msgspec.DecodeError, RecursionError):
             data = msgspec.json.format(data, indent=2)
     text = data.decode(errors="replace")
     if len(text) > MOST_TEXT:
