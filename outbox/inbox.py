@@ -21,9 +21,10 @@ Key = tuple[str, str]  # topic, key
 
 _CLAIM = (
     'INSERT INTO outbox_inbox (event_id, topic, partition, "offset", key, number, type, outcome,'
-    " occurred_at, consumer, generation)"
+    " occurred_at, received_at, consumer, generation)"
     " SELECT *, %s, %s FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[],"
-    " %s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[]) AS claim (event_id)"
+    " %s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])"
+    " AS claim (event_id)"
     " ORDER BY event_id ON CONFLICT DO NOTHING"
 )
 
@@ -40,6 +41,7 @@ class Claim(NamedTuple):
     type: str
     outcome: str
     occurred_at: datetime
+    received_at: datetime
 
 
 class Inbox:

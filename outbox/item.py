@@ -77,6 +77,7 @@ class Item:
             type=self.type,
             outcome=outcome.value,
             occurred_at=self.occurred_at,
+            received_at=self.received_at,
         )
 
     def delivery(self, *, generation: int) -> Delivery[Any]:

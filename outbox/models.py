@@ -193,6 +193,8 @@ class InboxEntry(models.Model):
     """What a consumer has already moved past; written in the transaction of its effect.
 
     Range-partitioned by `event_id`. Foreign events and malformed records get a derived, stable id.
+
+    received_at  when the consumer had read the record; null in rows older than this column
     """
 
     pk = models.CompositePrimaryKey("event_id", "consumer", "generation")
@@ -207,6 +209,7 @@ class InboxEntry(models.Model):
     type = models.TextField()
     outcome = models.TextField(choices=Outcome)
     occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField(null=True)
     processed_at = models.DateTimeField()
 
     class Meta:

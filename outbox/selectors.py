@@ -24,12 +24,16 @@ class Reception:
 
     status         pending, processed, unhandled, parked, dead or discarded
     delay_seconds  from the event's occurred_at to its effect; None unless processed
+    received_at    when it had read the record; None before that, and where it was not written down
+    moved_at       when it moved past the event, whatever became of it; None while pending
     """
 
     consumer: str
     status: str
     delay_seconds: float | None = None
     processed_at: datetime | None = None
+    received_at: datetime | None = None
+    moved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ def _reception(consumer: str, entry: InboxEntry | None) -> Reception:
         status=entry.outcome,
         delay_seconds=round(delay, 3) if done else None,
         processed_at=entry.processed_at if done else None,
+        received_at=entry.received_at,
+        moved_at=entry.processed_at,
     )
 
 
