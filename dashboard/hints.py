@@ -131,4 +131,13 @@ HINTS = {
         "An event that a consumer cannot process however often it tries. It is set aside as a dead letter; "
         "later events with its key wait in order behind it, and all other keys go on."
     ),
+    "written": (
+        "When the event was written to the outbox, as its id says: by this it is looked for. The fact itself "
+        "may be older; its event's page says both."
+    ),
+    "waits": (
+        "Where the event's time went: in the outbox until the relay had sent it, in Kafka until the service "
+        "read it, in the service until its effect stood. The whole is the sync delay, which should stay "
+        "below the service's limit."
+    ),
 }

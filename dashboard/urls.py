@@ -6,8 +6,6 @@ from dashboard import acting, paying, payment_page, stream, views, volumes_page,
 urlpatterns = [
     path("", views.flow, name="flow"),
     path("flow/stream/", stream.flow_stream, name="flow-stream"),
-    path("events/find/", views.find, name="find"),
-    path("events/<uuid:event_id>/", views.event, name="event"),
     path("events/", include("dashboard.events.urls")),
     path("consumers/", include("dashboard.consumers.urls")),
     path("dead-letters/", include("dashboard.letters.urls")),

@@ -1,10 +1,10 @@
-"""The pages: the flow, one event, and where to find one."""
+"""The flow's page, and who is looking at a page."""
 
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from accounts.models import User
@@ -15,17 +15,11 @@ from dashboard.forms import PaymentForm
 from dashboard.latest import latest_events
 from dashboard.operators import may_act as may_operate
 from dashboard.pipeline import pipeline
-from dashboard.story import story_of
 from dashboard.tour.place import COOKIE, COOKIE_SECONDS, Place, place_in
 from dashboard.tour.steps import step_at
 from dashboard.tour.words import WORDS
 from outbox import clock
-from outbox.envelope import headers_of
-from outbox.ids import time_of
-from outbox.models import DeadLetter, LetterState
 from outbox.registry import all_consumers
-from outbox.selectors import events_seen_by, get_trace
-from outbox.shown import headers_text, payload_text
 from payments.errors import PaymentNotFound
 from payments.selectors import get_payment
 
@@ -81,46 +75,3 @@ def flow(request: HttpRequest) -> HttpResponse:
     if request.GET.get("tour"):
         response.set_cookie(COOKIE, "seen", max_age=COOKIE_SECONDS, samesite="Lax", httponly=True)
     return response
-
-
-@login_required
-@require_GET
-def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
-    """All that is known about one event. Another merchant's is not found."""
-    user = signed_in(request)
-    trace = get_trace(event_id=event_id, owner=owner_of(user))
-    if trace is None:
-        raise Http404("There is no such event, or it is another merchant's.")
-    told = trace.event
-    letters = DeadLetter.objects.filter(event_id=event_id, state=LetterState.OPEN)
-    page = {
-        "trace": trace,
-        "event": told,
-        "written_at": time_of(told.id),
-        "headers": headers_text(headers_of(told)),
-        "payload": payload_text(told.payload, told.content_type),
-        "story": story_of(told, owner=owner_of(user)),
-        "dead_letters": letters if user.is_staff else [],
-        "staff": user.is_staff,
-    }
-    return render(request, "dashboard/event.html", page)
-
-
-@login_required
-@require_GET
-def find(request: HttpRequest) -> HttpResponse:
-    """Go to the event of an id, or to the latest of a key or a correlation id."""
-    wanted = request.GET.get("q", "").strip()
-    events = events_seen_by(owner=owner_of(signed_in(request))).only("id")
-    found = None
-    try:
-        as_id = UUID(wanted)
-        found = events.filter(id=as_id).first() or events.filter(correlation_id=as_id).first()
-    except ValueError:
-        pass
-    if found is None and wanted and "\x00" not in wanted:
-        # By time within the key's own index, not backwards through every event.
-        found = events.filter(key=wanted).order_by("topic", "number").last()
-    if found is not None:
-        return redirect("event", event_id=found.id)
-    return render(request, "dashboard/nothing.html", {"wanted": wanted}, status=404)

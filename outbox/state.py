@@ -29,7 +29,13 @@ class SetAside:
 
 
 def backlog(*, now: datetime, limit: int, using: str = DEFAULT_DB_ALIAS) -> tuple[int, timedelta | None]:
-    """How many events no relay has moved past yet, up to `limit`, and for how long the first has waited.
+    """How many events no relay has moved past yet, up to `limit`, and for how long the first has waited."""
+    found = not_relayed(limit=limit, using=using)
+    return len(found), now - time_of(min(found)) if found else None
+
+
+def not_relayed(*, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[UUID]:
+    """Up to so many events that no relay has moved past yet.
 
     Read from the relays' cursors as outbox.window does; shards that share a cursor are read together.
     """
@@ -41,7 +47,7 @@ def backlog(*, now: datetime, limit: int, using: str = DEFAULT_DB_ALIAS) -> tupl
         for previous, position, shards in cursor.fetchall():
             cursor.execute(*_behind(Snapshot(previous), position, shards, limit=limit - len(found)))
             found += [event_id for (event_id,) in cursor.fetchall()]
-    return len(found), now - time_of(min(found)) if found else None
+    return found
 
 
 def _behind(seen: Snapshot, position: int, shards: list[int], *, limit: int) -> tuple[str, list[Any]]:

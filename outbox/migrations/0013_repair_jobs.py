@@ -83,7 +83,7 @@ DROP TABLE outbox_repair_job;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0011_dashboard")]
+    dependencies = [("outbox", "0012_received")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

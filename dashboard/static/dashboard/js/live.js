@@ -1,6 +1,8 @@
 // A page whose regions come from the server's event stream, each by the id of its element. The page has
 // data-stream on its body, #live for the stream's state, and #notices. A region in which somebody types, or that
-// has data-hold and is pointed at, is left alone until they are done. After a change the region gets "live:changed".
+// has data-hold and is pointed at or focused, is left alone until they are done (data-hold="always": until
+// "live:release"), and with it the one that names it in data-held-with. The region gets "live:held" with what waits,
+// and "live:changed" after a change.
 import { cutNotice } from "./notices.js";
 import { replaceRows } from "./rows.js";
 import { listen } from "./stream.js";
@@ -17,8 +19,9 @@ function say(state, word) {
 }
 
 function busy(region) {
+  if (region.dataset.heldWith) return busy(document.getElementById(region.dataset.heldWith));
   const typing = document.activeElement?.matches("input, textarea, select") && region.contains(document.activeElement);
-  return typing || Boolean(region.querySelector("details[open]")) || (region.matches("[data-hold]") && region.matches(":hover"));
+  return typing || Boolean(region.querySelector("details[open]")) || region.dataset.hold === "always" || (region.matches("[data-hold]") && region.matches(":hover, :focus-within"));
 }
 
 function replace(id, html) {
@@ -27,6 +30,7 @@ function replace(id, html) {
   if (busy(region)) {
     held.set(id, html);
     region.dataset.held = "true";
+    region.dispatchEvent(new CustomEvent("live:held", { bubbles: true, detail: html }));
     return;
   }
   held.delete(id);
@@ -46,6 +50,7 @@ function release() {
 document.addEventListener("pointerout", () => setTimeout(release));
 document.addEventListener("focusout", () => setTimeout(release));
 document.addEventListener("toggle", () => setTimeout(release), true);
+document.addEventListener("live:release", release);
 
 function stale(is) {
   for (const region of document.querySelectorAll("[data-region]")) region.dataset.stale = String(is);

@@ -1,0 +1,150 @@
+"""The filters of the events, as the address has them."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django import forms
+
+from analytics.errors import UnknownZone
+from analytics.slots import EARLIEST, LATEST, zone_named
+from dashboard.events.question import (
+    AT_A_CONSUMER,
+    AT_ANY_CONSUMER,
+    REFUSED,
+    WAITING,
+    Question,
+    declared_topics,
+    declared_types,
+)
+from dashboard.forms import merchant_field
+from dashboard.receptions import word_of
+from outbox.envelope import LONGEST_KEY
+from outbox.registry import all_consumers
+
+ANY = ("", "any")
+
+
+class EventsFilter(forms.Form):
+    """What the address may ask for.
+
+    `from` and `to` are times at which events were written, in the zone `tz`; `before` and `after` are the ids
+    of events between which a page lies. A type that is no longer declared can be asked for, too.
+    """
+
+    q = forms.CharField(required=False, max_length=LONGEST_KEY)
+    type = forms.CharField(required=False, max_length=255)
+    topic = forms.ChoiceField(required=False)
+    state = forms.ChoiceField(required=False)
+    to = forms.CharField(required=False, max_length=40)
+    tz = forms.CharField(required=False, max_length=64)
+    before = forms.UUIDField(required=False)
+    after = forms.UUIDField(required=False)
+
+    def __init__(self, data: Mapping[str, Any], *, zone: str) -> None:
+        # Its labels hold their fields.
+        super().__init__(data, auto_id=False)
+        self.zone = zone
+        # A word that no attribute can have.
+        self.fields["from"] = forms.CharField(required=False, max_length=40)
+        self.fields["merchant"] = merchant_field(required=False)
+        topic, state = self.fields["topic"], self.fields["state"]
+        assert isinstance(topic, forms.ChoiceField)  # noqa: S101
+        assert isinstance(state, forms.ChoiceField)  # noqa: S101
+        topic.choices = [ANY, *((name, name) for name in declared_topics())]
+        state.choices = [ANY, *_states()]
+        given = str(data.get("type", ""))
+        types = declared_types()
+        self.fields["type"].widget = forms.Select(
+            choices=[ANY, *((name, name) for name in sorted({*types, given} - {""}))]
+        )
+
+    def clean_tz(self) -> str:
+        """The viewer's zone when nothing is said."""
+        name: str = self.cleaned_data["tz"] or self.zone
+        try:
+            return zone_named(name).key
+        except UnknownZone as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def clean(self) -> dict[str, Any]:
+        """With both times as moments."""
+        data: dict[str, Any] = super().clean() or {}
+        for name in ("from", "to"):
+            if data.get(name) and "tz" in data:
+                try:
+                    data[name] = _moment(data[name], zone=data["tz"])
+                except ValueError:
+                    self.add_error(name, "Not a time like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.")
+        if not self.errors and data["from"] and data["to"] and data["from"] >= data["to"]:
+            self.add_error("to", "The time must begin before it ends.")
+        return data
+
+    @property
+    def question(self) -> Question:
+        """What is asked."""
+        data = self.cleaned_data
+        consumer, _, status = data["state"].rpartition(":")
+        return Question(
+            text=data["q"],
+            type=data["type"],
+            topic=data["topic"],
+            status=status,
+            consumer=consumer,
+            owner=data["merchant"],
+            since=data["from"] or None,
+            until=data["to"] or None,
+        )
+
+    @property
+    def place(self) -> tuple[UUID | None, UUID | None]:
+        """Before which event and after which one the page lies."""
+        return self.cleaned_data["before"], self.cleaned_data["after"]
+
+    @property
+    def is_first_page_of_now(self) -> bool:
+        """Whether what is written next may belong on this page."""
+        return self.is_valid() and not any(self.place) and not self.cleaned_data["to"]
+
+    @property
+    def start(self) -> str:
+        """What stands in the field `from`: as it was given where it is no time."""
+        return self._shown("from")
+
+    @property
+    def end(self) -> str:
+        """What stands in the field `to`."""
+        return self._shown("to")
+
+    def _shown(self, name: str) -> str:
+        moment = getattr(self, "cleaned_data", {}).get(name)
+        if isinstance(moment, datetime):
+            return _in_zone(moment, self.cleaned_data["tz"])
+        return str(self.data.get(name, ""))
+
+
+def _states() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    yield "relay", [(WAITING, "waits for the relay"), (REFUSED, "refused by Kafka")]
+    yield "any consumer", [(f":{status}", f"{word_of(status)} anywhere") for status in AT_ANY_CONSUMER]
+    for consumer in all_consumers():
+        name = consumer.name
+        yield name, [(f"{name}:{status}", f"{word_of(status)} in {name}") for status in AT_A_CONSUMER]
+
+
+def _moment(text: str, *, zone: str) -> datetime:
+    """Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone_named(zone))
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(text) from error
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError(text)
+    return moment
+
+
+def _in_zone(moment: datetime, zone: str) -> str:
+    return moment.astimezone(zone_named(zone)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,256 @@
+"""One event's page: where its time went, what it followed from, and nothing of what it holds as markup."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.urls import reverse
+
+from accounts.models import User
+from dashboard.events.search import FEW
+from dashboard.events.story import LONGEST_STORY, story_of
+from dashboard.events.waits import waits_of
+from outbox.models import DeadLetter, OutboxEvent, ParkedKey
+from outbox.registry import get_consumer
+from outbox.selectors import Trace, get_trace
+from tests.integration.dashboard.conftest import Pay, browser_of
+from tests.integration.dashboard.outbox_rows import publish_event, receive, refuse, write_event
+
+pytestmark = pytest.mark.django_db
+PLANTED = "<script>owned=1</script>\"'><img src=x onerror=owned=1>"
+# Of whole milliseconds, as ids are; and in a week that has partitions.
+NOW = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+
+
+def after(milliseconds: int) -> datetime:
+    return NOW + timedelta(milliseconds=milliseconds)
+
+
+def trace_of(event_id: UUID) -> Trace:
+    trace = get_trace(event_id=event_id, owner=None)
+    assert trace is not None
+    return trace
+
+
+def split(event_id: UUID, consumer: str, *, now: datetime) -> dict[str, float]:
+    [wait] = [one for one in waits_of(trace_of(event_id), now=now) if one.reception.consumer == consumer]
+    assert sum((part.span for part in wait.parts), timedelta(0)) == wait.total
+    return {part.kind: part.span.total_seconds() * 1000 for part in wait.parts}
+
+
+def test_the_time_is_split_at_what_was_measured() -> None:
+    event_id = write_event(at=NOW)
+    assert split(event_id, "orders", now=after(50)) == {"outbox": 50}
+    publish_event(event_id, at=after(4))
+    assert split(event_id, "orders", now=after(60)) == {"outbox": 4, "broker": 56}
+    receive(event_id, "orders", received=after(7), at=after(12))
+    receive(event_id, "loyalty", at=after(20))
+    receive(event_id, "analytics", "parked", received=after(9), at=after(10))
+    assert split(event_id, "orders", now=after(99)) == {"outbox": 4, "broker": 3, "consumer": 5}
+    # Where it was not written down when the consumer had read it, no time is made up for that.
+    assert split(event_id, "loyalty", now=after(99)) == {"outbox": 4, "broker": 16}
+    assert split(event_id, "analytics", now=after(99)) == {"outbox": 4, "broker": 5, "consumer": 90}
+
+
+def test_no_span_is_less_than_nothing() -> None:
+    """A consumer reads a record before the relay has written down that Kafka took it."""
+    event_id = write_event(at=NOW, happened=after(-3_000))
+    publish_event(event_id, at=after(9))
+    receive(event_id, "orders", received=after(6), at=after(8))
+    assert split(event_id, "orders", now=after(99)) == {
+        "before": 3_000,
+        "outbox": 6,
+        "broker": 0,
+        "consumer": 2,
+    }
+
+
+def test_a_wait_beyond_the_limit_is_said(viewer: User) -> None:
+    event_id = write_event(at=NOW)
+    publish_event(event_id, at=after(1))
+    limit = get_consumer("orders").sync_delay_limit
+    receive(event_id, "orders", received=after(2), at=NOW + 3 * limit)
+    [late] = [one for one in waits_of(trace_of(event_id), now=NOW) if one.late]
+    assert late.reception.consumer == "orders"
+    assert late.mark == pytest.approx(1_000 / 3, abs=1)
+    page = browser_of(viewer).get(reverse("event", args=[event_id])).content.decode()
+    assert "beyond its limit" in page
+    assert 'class="limit"' in page
+
+
+def test_the_consumer_writes_down_when_it_has_read(first: User, pay: Pay) -> None:
+    from outbox.inbox import Inbox
+    from outbox.item import read_item
+    from outbox.models import InboxEntry, Outcome
+    from tests.engine import Noted, record_of
+
+    item = read_item(record_of(Noted(about="a")), consumer=get_consumer("orders"), now=NOW)
+    Inbox(consumer="orders", generation=1, using="default").claim([item.claim(Outcome.PROCESSED)])
+    assert InboxEntry.objects.get().received_at == NOW
+
+
+def told(event_id: UUID, owner: str | None = None) -> list[tuple[str, int]]:
+    """The story's types by depth, in the order of reading."""
+    story = story_of(OutboxEvent.objects.get(id=event_id), owner=owner)
+    depth, lines = 0, []
+    for chapter in story.chapters:
+        depth += chapter.opens
+        lines.append((chapter.trace.event.type, depth))
+        depth -= len(chapter.closes)
+    assert depth == 0
+    return lines
+
+
+def test_the_tree_is_of_causes() -> None:
+    root = write_event(type="root")
+    left = write_event(type="left", causation_id=root, correlation_id=root)
+    write_event(type="right", causation_id=root, correlation_id=root)
+    below = write_event(type="below", causation_id=left, correlation_id=root)
+    write_event(type="elsewhere")
+    tree = [("root", 0), ("left", 1), ("below", 2), ("right", 1)]
+    for event_id in (root, left, below):
+        assert told(event_id) == tree
+    # What was caused under another correlation id still has its cause above it.
+    stranger = write_event(type="stranger", causation_id=below)
+    assert told(stranger) == [("root", 0), ("left", 1), ("below", 2), ("stranger", 3)]
+
+
+def test_causes_that_are_gone_and_causes_in_a_circle() -> None:
+    gone = uuid4()
+    orphan = write_event(type="orphan", causation_id=gone)
+    assert story_of(OutboxEvent.objects.get(id=orphan), owner=None).unknown == gone
+    circle, (one, other, itself) = uuid4(), (UUID(int=orphan.int + step) for step in (1, 2, 3))
+    write_event(event_id=one, type="one", causation_id=other, correlation_id=circle)
+    write_event(event_id=other, type="other", causation_id=one, correlation_id=circle)
+    write_event(event_id=itself, type="itself", causation_id=itself)
+    assert told(one) == [("one", 0), ("other", 1)]
+    assert told(other) == [("one", 0), ("other", 1)]
+    assert told(itself) == [("itself", 0)]
+
+
+def test_a_long_chain_and_a_large_correlation_keep_the_line(
+    monkeypatch: pytest.MonkeyPatch, viewer: User
+) -> None:
+    shared = uuid4()
+    chain: list[UUID] = []
+    for number in range(150):
+        chain.append(
+            write_event(type=f"t{number}", causation_id=chain[-1] if chain else None, correlation_id=shared)
+        )
+    for size in (FEW, 20):
+        monkeypatch.setattr("dashboard.events.story.FEW", size)
+        lines = [kind for kind, _ in told(chain[40])]
+        # What it followed from, as far back as is followed, and what followed from it.
+        assert lines[lines.index("t40") - 5 : lines.index("t40") + 6] == [
+            f"t{number}" for number in range(35, 46)
+        ]
+        assert len(lines) == LONGEST_STORY
+        assert story_of(OutboxEvent.objects.get(id=chain[40]), owner=None).more
+    page = browser_of(viewer).get(reverse("event", args=[chain[40]]))
+    assert page.status_code == 200
+    assert "There is more of the story" in page.content.decode()
+
+
+def test_another_merchants_cause_is_not_told(first: User, second: User) -> None:
+    root = write_event(owner=str(second.id), type="payments.Private.v1")
+    mine = write_event(owner=str(first.id), causation_id=root, correlation_id=root)
+    page = browser_of(first).get(reverse("event", args=[mine])).content.decode()
+    assert "Private" not in page
+    assert "no longer there, or another merchant" in page
+
+
+def test_a_dead_letter_and_what_waits_behind_it_lead_on(viewer: User, first: User) -> None:
+    dead = write_event(owner=str(first.id))
+    waits = write_event(owner=str(first.id))
+    for event_id, outcome in ((dead, "dead"), (waits, "parked")):
+        publish_event(event_id)
+        receive(event_id, "loyalty", outcome)
+    ParkedKey.objects.create(
+        consumer="loyalty",
+        generation=1,
+        topic="payments",
+        key="k-1",
+        cause="dead_letter",
+        event_id=dead,
+        parked_at=NOW,
+    )
+    letter = DeadLetter.objects.get()
+    page = browser_of(viewer).get(reverse("event", args=[dead])).content.decode()
+    assert f'href="/dead-letters/{letter.id}/"' in page
+    behind = browser_of(viewer).get(reverse("event", args=[waits])).content.decode()
+    assert "Parked in loyalty" in behind
+    assert f'href="{reverse("event", args=[dead])}"' in behind
+    # A merchant learns how its event stands, and nothing of errors or of what operators do.
+    own = browser_of(first).get(reverse("event", args=[dead])).content.decode()
+    assert "it does not fit" not in own
+    assert "dead-letters" not in own
+    assert "?q=" not in own
+
+
+def test_a_refused_event_says_so(viewer: User) -> None:
+    event_id = write_event()
+    refuse(event_id, cause=PLANTED)
+    page = browser_of(viewer).get(reverse("event", args=[event_id])).content.decode()
+    assert "Kafka has not got it" in page
+    assert "<script>owned" not in page
+
+
+def test_it_leads_to_its_payment_for_those_who_may_see_that(
+    first: User, second: User, viewer: User, pay: Pay
+) -> None:
+    event = OutboxEvent.objects.get(id=pay(first))
+    payment = reverse("payment", args=[event.key])
+    for user in (first, viewer):
+        assert f'href="{payment}"' in browser_of(user).get(reverse("event", args=[event.id])).content.decode()
+    forged = write_event(owner=str(second.id), payload=f'{{"payment_id": "{event.key}"}}'.encode())
+    assert payment not in browser_of(second).get(reverse("event", args=[forged])).content.decode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        f'{{"note": "{PLANTED}", "payment_id": "{PLANTED}"}}'.encode(),
+        b"\xff\xfe\x00 not text",
+        b"[" * 10_000,
+        b'{"payment_id": 5}',
+        b"",
+        b'{"filler": "' + b"x" * 200_000 + b'"}',
+    ],
+)
+def test_no_payload_is_markup_or_a_failure(viewer: User, payload: bytes) -> None:
+    event_id = write_event(payload=payload)
+    answer = browser_of(viewer).get(reverse("event", args=[event_id]))
+    assert answer.status_code == 200
+    assert "<script>owned" not in answer.content.decode()
+    assert "<img src=x" not in answer.content.decode()
+
+
+def test_hostile_text_in_every_field_stays_text(viewer: User) -> None:
+    cause = write_event(type=f"a.{PLANTED}.v1", source=PLANTED, key=PLANTED)
+    event_id = write_event(
+        type=f"a.{PLANTED}.v1",
+        source=PLANTED,
+        key=PLANTED,
+        owner=PLANTED,
+        content_type=PLANTED,
+        traceparent=PLANTED,
+        causation_id=cause,
+        correlation_id=cause,
+        payload=PLANTED.encode(),
+    )
+    publish_event(event_id)
+    receive(event_id, "orders", "dead")
+    DeadLetter.objects.update(error=PLANTED, traceback=PLANTED, cause=PLANTED, key=PLANTED)
+    page = browser_of(viewer).get(reverse("event", args=[event_id])).content.decode()
+    assert page.count("&lt;script&gt;owned") >= 12
+    for part in ("<script>owned", "<img src=x", "\"'><img"):
+        assert part not in page
+
+
+def test_find_leads_to_the_latest_of_a_key_or_a_correlation(viewer: User) -> None:
+    shared = uuid4()
+    events = [write_event(at=after(number), key="k-7", correlation_id=shared) for number in range(3)]
+    client = browser_of(viewer)
+    for wanted in ("k-7", str(shared), str(events[-1])):
+        answer = client.get(reverse("find"), {"q": wanted})
+        assert answer.headers["Location"] == reverse("event", args=[events[-1]])
