@@ -1,6 +1,7 @@
 """Monitoring by real processes: one trace through all of them, their metrics, their logs, and deploy/."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -19,7 +20,8 @@ from outbox.kafka import RecordProducer
 from tests.acceptance.receiver import Received, Receiver
 from tests.acceptance.relays import Relays, running_relays
 from tests.engine import NOW, flush, until
-from tests.scraped import figure, figures, scrape
+from tests.monitoring import OWN_LABELS, OWN_METRICS, asked, expressions
+from tests.scraped import families, figure, figures, scrape
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 POISONED_TRACE = "1bf7651916cd43dd8448eb211c80319d"
@@ -206,6 +208,25 @@ def test_every_process_tells_what_it_did(site: Site) -> None:
     send_task(site, traceparent=f"00-{uuid4().hex}-00f067aa0ba902b7-01")
     task = {"command": "outbox.make_partitions", "via": "task", "result": "done"}
     until(lambda: done("worker", "eventsite_command_seconds_count", **task), seconds=60)
+
+
+def test_rules_and_board_ask_for_what_processes_really_tell(site: Site) -> None:
+    site.pay(trace=uuid4().hex)
+    pages = [site.page(name) for name in ("web", "relay", "orders", "worker")]
+    metrics, samples = set(OWN_METRICS), defaultdict[str, set[str]](set)
+    for page in pages:
+        for family in families(page).values():
+            assert family.documentation, family.name
+            endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+            metrics |= {family.name + ending for ending in endings.get(family.type, ("",))}
+            for sample in family.samples:
+                samples[sample.name] |= set(sample.labels)
+    for where, expression in expressions():
+        for metric, labels in asked(expression).items():
+            assert metric in metrics, f"{where}: {metric}"
+            if metric in samples:  # nothing was refused, say, of which labels could be seen
+                assert labels <= samples[metric] | OWN_LABELS, f"{where}: {metric}"
+    assert samples.keys() >= {"outbox_consumer_lag_seconds", "outbox_sync_delay_seconds_bucket"}
 
 
 def test_a_port_that_is_taken_is_said_and_nothing_else_is_done(site: Site) -> None:

@@ -1,12 +1,23 @@
 """Health, for those who look after the process."""
 
+import re
+from datetime import timedelta
+from uuid import uuid4
+
 import pytest
 from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from outbox import health
+from contracts.money import Money
+from outbox import clock, health, pausing
+from outbox.ids import new_id
 from outbox.kafka import Cluster
+from outbox.positions import Member
+from outbox.registry import all_consumers
+from outbox.relay import Relay
+from payments.services import request_payment
+from tests.engine import Running, until
 from tests.integration.api.answers import problem_of
 
 
@@ -24,7 +35,7 @@ def test_the_process_answers_without_asking_anyone(client: Client) -> None:
 
 def test_every_part_is_asked(client: Client, db: None) -> None:
     answer = client.get("/readyz").json()
-    assert set(answer["parts"]) == {"database", "migrations", "partitions", "kafka"}
+    assert set(answer["parts"]) == {*("database", "migrations", "partitions", "relay", "consumers", "kafka")}
     assert all(answer["parts"][name]["ok"] for name in ("database", "migrations", "partitions"))
 
 
@@ -46,7 +57,61 @@ def test_missing_partitions_are_unready(client: Client, db: None, kafka_away: No
     assert not answer.json()["parts"]["partitions"]["ok"]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def parts(client: Client) -> dict[str, dict[str, object]]:
+    answer = client.get("/readyz")
+    # Payments are taken all the same.
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    found: dict[str, dict[str, object]] = answer.json()["parts"]
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_relay_that_is_missing_is_named(client: Client, kafka_away: None) -> None:
+    assert parts(client)["relay"] == {
+        "ok": False,
+        "detail": "No relay runs: what is published waits in the outbox. Start manage.py run_relay.",
+    }
+    with Running(lambda stop: Relay(stop=stop)):
+        until(lambda: parts(client)["relay"]["ok"])
+        assert parts(client)["relay"]["detail"] == "all 8 shards have a relay; there are 1"
+
+
+def test_shards_and_events_that_a_relay_leaves_are_named(client: Client, db: None, kafka_away: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE outbox_shard SET owner = 'one', expires_at = now() + interval '1 hour'")
+        cursor.execute("UPDATE outbox_shard SET expires_at = now() - interval '1 hour' WHERE shard > 4")
+        assert str(parts(client)["relay"]["detail"]).startswith("3 of 8 shards have no relay")
+        cursor.execute("UPDATE outbox_shard SET expires_at = now() + interval '1 hour'")
+        money = Money(1250, "EUR")
+        request_payment(merchant_id=uuid4(), customer_id="c-1", money=money, at=clock.now())
+        assert parts(client)["relay"]["ok"]
+        # Written two minutes ago, as its id says.
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        old = new_id(clock.now() - timedelta(minutes=2))
+        cursor.execute("UPDATE outbox_event SET id = %s", [old])
+    told = parts(client)["relay"]
+    assert not told["ok"]
+    assert re.match(r"An event has waited for 12\d s: see the relay's log", str(told["detail"]))
+
+
+def test_a_consumer_that_is_missing_or_paused_is_named(client: Client, db: None, kafka_away: None) -> None:
+    first, second, third, *_ = all_consumers()
+    for consumer in all_consumers()[1:]:
+        Member.objects.create(consumer=consumer.name, name="host:1", partitions=[])
+    pausing.pause(consumer=second, by="olga")
+    pausing.pause(consumer=third, by=pausing.ITSELF, reason="a secret")
+    assert parts(client)["consumers"] == {
+        "ok": False,
+        "detail": f"{first.name}: no instance runs; {second.name}: paused by an operator;"
+        f" {third.name}: paused by itself",
+    }
+    Member.objects.create(consumer=first.name, name="host:1", partitions=[])
+    for consumer in (second, third):
+        pausing.resume(consumer=consumer, by="olga")
+    assert parts(client)["consumers"]["ok"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 @pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::1", "", "unix"])
 def test_strangers_are_told_nothing(client: Client, path: str, address: str) -> None:
     problem_of(client.get(path, REMOTE_ADDR=address), 403)

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from eventsite.logs import Seldom, logging_settings
-from outbox.context import caused_by
+from outbox.context import Cause, caused_by, consuming, within
 
 CORRELATION = UUID("0198c0de-0000-7000-8000-000000000001")
 
@@ -81,6 +81,23 @@ def test_json_holds_all_of_an_entry_in_one_line(
     )
     assert entry["correlation_id"] == str(CORRELATION)
     assert "LookupError: no\nsuch thing" in entry["exception"]
+
+
+def test_json_names_the_event_its_key_its_consumer_and_its_span(log: Log) -> None:
+    event_id, trace, span = UUID(int=7), "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    about = Cause(CORRELATION, event_id, f"00-{trace}-{span}-01", key="k-1")
+    logger, stream = log("json")
+    with consuming("orders"), within(about):
+        logger.info("instantiated")
+        logger.info("about another", extra={"event_id": "given"})
+    logger.info("outside")
+    inside, given, outside = map(json.loads, stream.getvalue().splitlines())
+    names = ("consumer", "event_id", "key", "trace_id", "span_id", "correlation_id")
+    assert [inside[name] for name in names] == [
+        *("orders", str(event_id), "k-1", trace, span, str(CORRELATION)),
+    ]
+    assert given["event_id"] == "given"
+    assert not set(names) & outside.keys()
 
 
 def test_what_differs_in_figures_alone_is_said_seldom() -> None:
