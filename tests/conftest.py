@@ -7,12 +7,17 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management.commands import flush
 from django.db import connections
+from hypothesis import settings as hypothesis
 from pytest_django import DjangoDbBlocker, Settings
 
 from outbox import clock, wake
 from outbox.config import config
 from outbox.partitions import make_partitions
 from outbox.waiting import watcher
+
+# How long an example takes says something about the machine.
+hypothesis.register_profile("no deadline", deadline=None)
+hypothesis.load_profile("no deadline")
 
 # What migrate fills: Django would make most of it anew after each flush, in a fifth of a second.
 KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "outbox_shard")

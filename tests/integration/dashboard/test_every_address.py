@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from django.db import transaction
 from django.test import Client
+from pytest_django import Settings
 
 from accounts.models import User
 from dashboard.middleware import STRICT
@@ -28,6 +30,12 @@ def things() -> dict[str, str]:
 def _streams_leave_the_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream gives its thread's connection back, which here is the test's own."""
     monkeypatch.setattr("dashboard.stream.connections.close_all", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_demo(settings: Settings, tmp_path: Path) -> None:
+    """Where the chaos panel is; nobody listens at its channel."""
+    settings.DEMO_CONTROL = str(tmp_path / "control.sock")
 
 
 def ask(client: Client, method: str, address: str) -> int:
