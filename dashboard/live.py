@@ -14,7 +14,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import Error, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.models import User
@@ -66,11 +66,18 @@ class LivePage(Watched[Q, Told[Q]]):
         try:
             while True:
                 due = loop.time() + self._interval
-                await part.ask(partial(self._read, frozenset(self._viewers)), patience=self._interval)
+                await part.ask(partial(self._answers, frozenset(self._viewers)), patience=self._interval)
                 self._publish(Told(datetime.now(UTC), part.reading.value or {}, part.reading.away_since))
                 await asyncio.sleep(due - loop.time())
         finally:
             part.stop(connections.close_all)
+
+    def _answers(self, questions: Collection[Q]) -> Mapping[Q, Regions]:
+        try:
+            return self._read(questions)
+        except Error:
+            connections.close_all()  # one that broke would stay broken
+            raise
 
 
 async def live_stream(
