@@ -22,10 +22,10 @@ $(shell rm -f $(VENV)/installed $(VENV)/installed-dev)
 endif
 endif
 
-.PHONY: help demo test fuzz bench check lock clean chromium pgbouncer
+.PHONY: help demo test fuzz bench screenshots check lock clean chromium pgbouncer
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/installed ## The whole system in this terminal; ARGS=--traffic plays payments, ARGS=--help says more
 	@exec $(RUN) manage.py demo $(ARGS)
@@ -40,6 +40,9 @@ fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 m
 
 bench: $(VENV)/installed-dev ## How fast a backlog reaches Kafka, against a ceiling measured beside it; BENCH=publish is another
 	$(RUN) -m benchmarks.$(BENCH) $(ARGS)
+
+screenshots: $(VENV)/installed-dev chromium ## The pictures of docs/screenshots/, of a demo with traffic; ARGS="--only flow" takes one
+	$(RUN) -m tests.screenshots $(ARGS)
 
 check: $(VENV)/installed-dev ## Format, lint, layers, types, migrations, deployment settings
 	$(RUN) -m ruff format --check .
