@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from outbox import clock, registry
@@ -170,3 +172,18 @@ def test_the_moment_of_the_last_look_is_known(world: World) -> None:
     assert checked is not None
     assert abs(checked - clock.now()) < timedelta(seconds=30)
     assert checked > datetime.now(UTC)  # by the database's clock, which is days ahead here
+
+
+def test_a_terminal_says_what_is_wrong_and_ends_with_1(world: World) -> None:
+    out = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("alerts", "--send", stdout=out)
+    assert ended.value.code == 1
+    assert "CRITICAL since" in out.getvalue()
+    assert "Start one: manage.py run_relay" in out.getvalue()
+    assert "0 notices sent." in out.getvalue()
+    world.relay_is(there=True)
+    world.after(seconds=10)
+    out = StringIO()
+    call_command("alerts", stdout=out)
+    assert out.getvalue().startswith("Nothing is wrong")
