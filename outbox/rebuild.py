@@ -83,8 +83,7 @@ class Rebuild:
         self._report = report
         self._tell = tell
         self._told: set[str] = set()
-        # What one that was cut short had read; it is not read again.
-        self._before: dict[Placement, int] | None = None
+        self._before: dict[Placement, int] | None = None  # what one that was cut short had read
         self._drop_history = drop_history
         self._operator = operator or Operator(getuser())
         self._generation = generation

@@ -4,10 +4,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from threading import Timer
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from outbox import Consumer, Delivery, handles, registry
 from outbox.config import config
@@ -16,9 +18,10 @@ from outbox.errors import SeekRefused
 from outbox.kafka import Cluster, Record
 from outbox.lag import lags
 from outbox.models import InboxEntry, ParkedKey
+from outbox.positions import PartitionEnd
 from outbox.repair.acts import acts_of
 from outbox.seeking import preview, seek
-from tests.engine import Noted, Running, new_topic, noted_on, record_of, send, until
+from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
 from tests.integration.at_once import at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -195,7 +198,34 @@ def test_one_move_asked_for_twice_at_the_same_time_is_written_down_once(reader: 
     moment = later()
     send(*reader.notes("a", 1, 2))
     reader.run_until("a1", "a2")
-    at_once(*[lambda: seek(reader.consumer, by="anna", to=moment, reason="once more")] * 2)
+    until(lambda: PartitionEnd.objects.filter(topic=reader.topic.name).exists())
+    with Writer() as other:
+        # Both have moved it in Kafka, and neither has told so, before the first can.
+        other.begin()
+        other.execute(f"SELECT FROM outbox_partition_end WHERE topic = '{reader.topic.name}' FOR UPDATE")
+        release = Timer(0, lambda: release_both(other))
+        release.start()
+        at_once(*[lambda: seek(reader.consumer, by="anna", to=moment, reason="once more")] * 2)
+        release.join()
     [moved] = acts_of(reader.consumer.name, using="default")
     assert (moved.result, moved.why) == ("moved", "once more")
     assert reader.committed() == 0
+
+
+def release_both(other: Writer) -> None:
+    """Once two wait for it, or for one another."""
+    until(lambda: waiting_for_locks() == 2)
+    other.end()
+
+
+def waiting_for_locks() -> int:
+    """How many sessions of this database wait for another one."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return int(cursor.fetchone()[0])
+    finally:
+        connection.close()

@@ -16,7 +16,7 @@ function span(seconds) {
 }
 
 const charts = {
-  events: { curves: [["events", "quiet"]], say: (value) => `${count.format(value)} events` },
+  events: { curves: [["events", "quiet"]], say: (value) => `${count.format(value)} events`, whole: true },
   seconds: { curves: [["seconds", "quiet"]], say: span, limited: true },
   rates: { curves: [["into", "quiet", [4, 3]], ["out", "text"]], say: (value) => `${rate.format(value)}/s`, names: ["in", "out"] },
   delay: { curves: [["delay", "quiet"]], say: span, limited: true },
@@ -61,7 +61,7 @@ function options(box, chart, near, ink, on) {
       { stroke: ink.quiet, font, size: 24, space: 70, grid: { show: false }, ticks: { show: false },
         values: (_, marks) => marks.map((mark) => new Date(mark * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
       { stroke: ink.quiet, font, size: 58, space: 32, grid: { stroke: ink.line, width: 1 }, ticks: { show: false },
-        values: (_, marks) => marks.map((mark) => chart.say(mark).replace(" events", "")) },
+        values: (_, marks) => marks.map((mark) => (chart.whole && !Number.isInteger(mark) ? "" : chart.say(mark).replace(" events", ""))) },
     ],
     hooks: { setCursor: [(plot) => on(plot.cursor.idx)] },
   };
