@@ -7,13 +7,11 @@ from datetime import datetime, timedelta
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from dashboard import selectors
+from dashboard.behind import Behind, all_behind
 from dashboard.formats import Bounded
 from dashboard.latest import Audience, latest_events
 from outbox.config import config
 from outbox.kafka import BrokerError, Cluster
-from outbox.lag import Lag, lags
-from outbox.pausing import Pause
-from outbox.registry import all_consumers
 from outbox.selectors import Trace
 
 STATEMENT_TIMEOUT_MS = 3_000
@@ -22,7 +20,7 @@ KAFKA_TIMEOUT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSample:
-    """What the tables said at one moment. `lags` and `pauses` are by consumer; one that runs has no pause."""
+    """What the tables said at one moment. `behind` is by consumer."""
 
     at: datetime
     written: selectors.Written
@@ -32,8 +30,7 @@ class DatabaseSample:
     relay: selectors.RelayState
     processed: Mapping[str, selectors.Processed]
     aside: Mapping[str, tuple[Bounded, Bounded]]
-    lags: Mapping[str, Lag]
-    pauses: Mapping[str, Pause]
+    behind: Mapping[str, Behind]
     events: Mapping[Audience, tuple[Trace, ...]]
 
 
@@ -64,18 +61,17 @@ class DatabaseProbe:
                 cursor.execute(
                     "SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)]
                 )
-            waiting, oldest_waiting = selectors.backlog(now=now, using=using)
+            waiting, unsent = selectors.backlog(using=using)
             return DatabaseSample(
                 at=now,
                 written=selectors.written(now=now, since=since, using=using),
                 waiting=waiting,
-                oldest_waiting=oldest_waiting,
+                oldest_waiting=now - min(unsent.values()) if unsent else None,
                 refused=selectors.refused(using=using),
                 relay=selectors.relay_state(now=now, using=using),
                 processed=selectors.processed(now=now, since=since, using=using),
                 aside=selectors.standing_aside(using=using),
-                lags={lag.consumer.name: lag for lag in lags(all_consumers(), using=using)},
-                pauses=selectors.pauses(using=using),
+                behind=all_behind(now=now, unsent=unsent, using=using),
                 events=latest_events(audiences),
             )
 

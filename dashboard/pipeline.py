@@ -298,7 +298,8 @@ def _notices(
             else "Events are not being sent on at the moment; they wait in the outbox.",
         )
     if staff and not database.away_since and database.value:
-        for name, pause in sorted(database.value.pauses.items()):
+        paused = {name: one.pause for name, one in database.value.behind.items() if one.pause}
+        for name, pause in sorted(paused.items()):
             itself = pause.by == ITSELF
             yield Notice(
                 "bad" if itself else "warn",

@@ -12,9 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from dashboard.formats import Bounded
 from outbox import state
-from outbox.consumer_models import ConsumerState
 from outbox.ids import lowest_id, time_of
-from outbox.pausing import Pause
 
 RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
@@ -89,10 +87,13 @@ def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) ->
     return Written({row[0]: row[1] / span for row in rows}, {row[0]: row[2] for row in rows})
 
 
-def backlog(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, timedelta | None]:
-    """Events that no relay has moved past yet, and for how long the first of them has waited."""
-    waiting, oldest = state.backlog(now=now, limit=COUNT_LIMIT + 1, using=using)
-    return Bounded.upto(COUNT_LIMIT, waiting), oldest
+def backlog(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, dict[str, datetime]]:
+    """Events that no relay has moved past yet, and when the first of them was written in each topic."""
+    found = state.not_relayed(limit=COUNT_LIMIT + 1, using=using)
+    oldest: dict[str, UUID] = {}
+    for event_id, topic in found:
+        oldest[topic] = min(oldest.get(topic, event_id), event_id)
+    return Bounded.upto(COUNT_LIMIT, len(found)), {topic: time_of(first) for topic, first in oldest.items()}
 
 
 def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
@@ -175,9 +176,3 @@ def standing_aside(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, tuple[Bounded,
 def refused(*, using: str = DEFAULT_DB_ALIAS) -> Bounded:
     """Events that Kafka refused, and those held behind them."""
     return Bounded.upto(COUNT_LIMIT, state.refused(limit=COUNT_LIMIT + 1, using=using))
-
-
-def pauses(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Pause]:
-    """The consumers that are paused."""
-    paused = ConsumerState.objects.using(using).filter(paused_at__isnull=False)
-    return {one.name: Pause(one.paused_at, one.paused_by, one.reason) for one in paused if one.paused_at}

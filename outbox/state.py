@@ -30,23 +30,23 @@ class SetAside:
 
 def backlog(*, now: datetime, limit: int, using: str = DEFAULT_DB_ALIAS) -> tuple[int, timedelta | None]:
     """How many events no relay has moved past yet, up to `limit`, and for how long the first has waited."""
-    found = not_relayed(limit=limit, using=using)
+    found = [event_id for event_id, _ in not_relayed(limit=limit, using=using)]
     return len(found), now - time_of(min(found)) if found else None
 
 
-def not_relayed(*, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[UUID]:
-    """Up to so many events that no relay has moved past yet.
+def not_relayed(*, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[tuple[UUID, str]]:
+    """Up to so many events that no relay has moved past yet, each with its topic.
 
     Read from the relays' cursors as outbox.window does; shards that share a cursor are read together.
     """
-    found: list[UUID] = []
+    found: list[tuple[UUID, str]] = []
     with connections[using].cursor() as cursor:
         cursor.execute(
             "SELECT previous::text, position, array_agg(shard) FROM outbox_shard GROUP BY 1, 2 ORDER BY 1, 2"
         )
         for previous, position, shards in cursor.fetchall():
             cursor.execute(*_behind(Snapshot(previous), position, shards, limit=limit - len(found)))
-            found += [event_id for (event_id,) in cursor.fetchall()]
+            found += cursor.fetchall()
     return found
 
 
@@ -56,18 +56,18 @@ def _behind(seen: Snapshot, position: int, shards: list[int], *, limit: int) -> 
     """
     by = "position" if position else "txid"
     new = (
-        f"(SELECT id FROM outbox_event WHERE txid >= %s::xid8 AND position > %s AND shard = ANY(%s)"  # noqa: S608
+        f"(SELECT id, topic FROM outbox_event WHERE txid >= %s::xid8 AND position > %s AND shard = ANY(%s)"  # noqa: S608
         f" ORDER BY {by} LIMIT %s)"
     )
     late = (
-        "(SELECT id FROM outbox_event WHERE txid = ANY(%s::xid8[]) AND position > %s AND shard = ANY(%s)"
-        " LIMIT %s)"
+        "(SELECT id, topic FROM outbox_event WHERE txid = ANY(%s::xid8[]) AND position > %s"
+        " AND shard = ANY(%s) LIMIT %s)"
     )
     parameters: list[Any] = [seen.xmax, position, shards, limit]
     if not seen.in_progress:
         return new, parameters
     parameters += [seen.in_progress, position, shards, limit, limit]
-    return f"SELECT id FROM ({new} UNION ALL {late}) behind LIMIT %s", parameters  # noqa: S608
+    return f"SELECT id, topic FROM ({new} UNION ALL {late}) behind LIMIT %s", parameters  # noqa: S608
 
 
 def refused(*, limit: int, using: str = DEFAULT_DB_ALIAS) -> int:

@@ -202,7 +202,7 @@ def _route(question: Question) -> _Route:
     if question.text:
         return _route_to(question.text)
     if question.status == WAITING and len(behind := not_relayed(limit=FEW + 1)) <= FEW:
-        return _Route(FewEvents(tuple(behind)))
+        return _Route(FewEvents(tuple(event_id for event_id, _ in behind)))
     if question.status == REFUSED:
         return _Route(HeldEvents())
     if table := _ASIDE.get(question.status):

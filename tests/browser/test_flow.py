@@ -233,7 +233,7 @@ def test_a_dead_database_is_shown_and_found_again(site: Site, open_page: OpenPag
     expect(page.locator('[data-stage="payments"]')).to_have_attribute("data-state", "ok")
 
 
-def test_a_stopped_consumer_stands_still_and_catches_up(site: Site, open_page: OpenPage) -> None:
+def test_a_stopped_consumer_is_shown_as_such_and_catches_up(site: Site, open_page: OpenPage) -> None:
     page = open_page("staff")
     live(page)
     assert site.end("loyalty") == 0
@@ -241,7 +241,8 @@ def test_a_stopped_consumer_stands_still_and_catches_up(site: Site, open_page: O
         pay(page, customer="c-still")
         lane = page.locator('[data-lane="loyalty"]')
         expect(lane.locator('[data-figure="lag"]')).to_contain_text("2", timeout=LONG)
-        expect(lane).to_contain_text("standing still", timeout=LONG)
+        expect(lane).to_contain_text("not running", timeout=LONG)
+        expect(lane.locator("[data-remedy]")).to_have_text("manage.py run_consumer loyalty")
         expect(lane).to_have_attribute("data-state", "bad")
         expect(page.locator('[data-lane="orders"]')).to_have_attribute("data-state", "ok")
     finally:

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 from pytest_django import Settings
 
+from dashboard.behind import Behind
 from dashboard.formats import Bounded
 from dashboard.measure import DatabaseSample, KafkaSample
 from dashboard.pipeline import Pipeline, Stage, pipeline
 from dashboard.sampler import Flow, Reading
 from dashboard.selectors import Delays, Processed, RelayState, Written
-from outbox.lag import Instance, Lag, PartitionLag
 from outbox.pausing import ITSELF, Pause
 from outbox.positions import AlarmCause
-from outbox.registry import all_consumers, get_consumer
+from outbox.registry import all_consumers
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=3)
@@ -21,17 +21,11 @@ MOMENT = timedelta(milliseconds=8)
 WELL = Processed(per_second=12.0, fresh=12, delays=Delays(MOMENT, 2 * MOMENT))
 NONE = (Bounded(0), Bounded(0))
 
-INSTANCE = Instance("host:7", EARLIER, NOW, (("payments", 0),))
+LEVEL = Behind(members=1)
 
 
-def behind(name: str, *, events: int = 0, seconds: float = 0.0) -> Lag:
-    """A consumer with one instance and one partition."""
-    part = PartitionLag("payments", 0, "host:7", 100, 100 + events, seconds, None, None)
-    return Lag(get_consumer(name), NOW, (part,), (INSTANCE,), 0.0, None, ())
-
-
-def lagging(**lags: Lag) -> dict[str, Lag]:
-    return {**DATABASE.lags, **lags}
+def lagging(**behind: Behind) -> dict[str, Behind]:
+    return {**DATABASE.behind, **behind}
 
 
 DATABASE = DatabaseSample(
@@ -43,8 +37,7 @@ DATABASE = DatabaseSample(
     relay=RelayState(8, 8, Delays(MOMENT, MOMENT), per_second=3.0),
     processed={"orders": WELL, "loyalty": WELL},
     aside={"orders": NONE, "loyalty": NONE},
-    lags={consumer.name: behind(consumer.name) for consumer in all_consumers()},
-    pauses={},
+    behind={consumer.name: LEVEL for consumer in all_consumers()},
     events={None: ()},
 )
 KAFKA = KafkaSample(at=NOW, topics=4, partitions=13, records=900, per_second=18.0, fresh=18)
@@ -110,22 +103,22 @@ def test_no_relay_is_said_with_what_to_do() -> None:
 
 
 def test_a_consumer_beyond_its_limit_is_late_and_one_that_does_nothing_stands_still() -> None:
-    waiting = lagging(orders=behind("orders", events=214, seconds=18))
-    slow = drawn(replace(DATABASE, lags=waiting))
+    waiting = lagging(orders=replace(LEVEL, events=214, seconds=18.0))
+    slow = drawn(replace(DATABASE, behind=waiting))
     assert (stage(slow, "orders").state, stage(slow, "orders").word) == ("warn", "late")
     assert (figure(stage(slow, "orders"), "lag"), figure(stage(slow, "orders"), "delay")) == ("214", "18 s")
     assert beyond(stage(slow, "orders"))
     assert not beyond(stage(slow, "loyalty"))
     idle = {"orders": Processed(), "loyalty": WELL}
-    still = drawn(replace(DATABASE, lags=waiting, processed=idle))
+    still = drawn(replace(DATABASE, behind=waiting, processed=idle))
     assert (stage(still, "orders").state, stage(still, "orders").word) == ("bad", "standing still")
     assert stage(still, "loyalty").state == "ok"
 
 
 def test_a_consumer_that_is_not_there_is_said_before_all_else_with_how_to_start_it() -> None:
     letters = {"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}
-    gone = replace(behind("orders", events=3, seconds=18), members=())
-    lane = stage(drawn(replace(DATABASE, lags=lagging(orders=gone), aside=letters)), "orders")
+    gone = replace(LEVEL, events=3, seconds=18.0, members=0)
+    lane = stage(drawn(replace(DATABASE, behind=lagging(orders=gone), aside=letters)), "orders")
     assert (lane.state, lane.word) == ("bad", "not running")
     assert lane.remedy is not None
     assert lane.remedy.command == "manage.py run_consumer orders"
@@ -133,9 +126,9 @@ def test_a_consumer_that_is_not_there_is_said_before_all_else_with_how_to_start_
 
 def test_in_a_demo_what_is_broken_is_mended_in_the_chaos_panel(settings: Settings) -> None:
     settings.DEMO_CONTROL = "/somewhere/control.sock"
-    gone = replace(behind("orders"), members=())
+    gone = replace(LEVEL, members=0)
     picture = drawn(
-        replace(DATABASE, lags=lagging(orders=gone), relay=RelayState(0, 8, Delays(), 0.0)),
+        replace(DATABASE, behind=lagging(orders=gone), relay=RelayState(0, 8, Delays(), 0.0)),
         kafka_away=EARLIER,
     )
     for name, part in (("orders", "orders-1"), ("relay", "relay-1"), ("kafka", "kafka")):
@@ -147,21 +140,21 @@ def test_in_a_demo_what_is_broken_is_mended_in_the_chaos_panel(settings: Setting
 
 def test_a_pause_is_said_with_who_since_when_and_why() -> None:
     for by, state, word in (("an operator", "warn", "paused"), (ITSELF, "bad", "paused itself")):
-        pauses = {"orders": Pause(EARLIER, by, "a bad deploy")}
-        picture = drawn(replace(DATABASE, pauses=pauses))
+        paused = lagging(orders=replace(LEVEL, pause=Pause(EARLIER, by, "a bad deploy")))
+        picture = drawn(replace(DATABASE, behind=paused))
         lane = stage(picture, "orders")
         assert (lane.state, lane.word) == (state, word)
         assert lane.remedy is not None
         assert lane.remedy.address == "/consumers/orders/"
         [notice] = picture.notices
         assert (notice.since, notice.reason) == (EARLIER, "a bad deploy")
-        assert not drawn(replace(DATABASE, pauses=pauses), staff=False).notices
+        assert not drawn(replace(DATABASE, behind=paused), staff=False).notices
 
 
 def test_falling_behind_and_waiting_for_the_relay_are_told_apart() -> None:
-    slower = replace(behind("orders", events=9), alarms=((AlarmCause.FALLING_BEHIND, EARLIER),))
-    unsent = replace(behind("loyalty"), unpublished=18.0)
-    picture = drawn(replace(DATABASE, lags=lagging(orders=slower, loyalty=unsent)))
+    slower = replace(LEVEL, events=9, alarms=frozenset({AlarmCause.FALLING_BEHIND}))
+    unsent = replace(LEVEL, unsent=18.0)
+    picture = drawn(replace(DATABASE, behind=lagging(orders=slower, loyalty=unsent)))
     assert (stage(picture, "orders").state, stage(picture, "orders").word) == ("warn", "falling behind")
     assert (stage(picture, "loyalty").state, stage(picture, "loyalty").word) == (
         "warn",
