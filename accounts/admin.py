@@ -1,5 +1,7 @@
 """Users and groups in the admin, in unfold's clothes."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -11,9 +13,25 @@ from rest_framework.authtoken.models import TokenProxy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts.models import User
+from accounts.roles import ROLES
 from outbox.keyset import KeysetLists
 
 admin.site.unregister([Group, TokenProxy])
+
+
+class RoleFilter(admin.SimpleListFilter):
+    """Those of one group: a user is in it once."""
+
+    title = "role"
+    parameter_name = "role"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The roles that there are."""
+        return [(name, name) for name in ROLES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        """Users in the chosen one."""
+        return queryset.filter(groups__name=self.value()) if self.value() else queryset
 
 
 @admin.register(User)
@@ -24,7 +42,7 @@ class UserAdmin(KeysetLists, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "id", "group_names", "is_staff", "is_active", "last_login")
-    list_filter = ("is_staff", "is_superuser", "is_active", "groups")
+    list_filter = (RoleFilter, "is_staff", "is_superuser", "is_active")
     found_by = ("username", "id")
     search_help_text = "A whole user name or id"
     ordering = ("username",)

@@ -51,7 +51,7 @@ _OUTCOMES = {
 class OutboxEventAdmin(ReadOnly[OutboxEvent]):
     """Events as they were published, and what became of each."""
 
-    list_display = ("id", "type", "topic", "key", "number", "occurred_at")
+    list_display = ("id", "type", "topic", "short_key", "number", "occurred_at")
     list_filter = (LatelyFilter,)
     found_by = ("id", "key", "correlation_id")
     search_help_text = "A whole event id, key or correlation id"
@@ -123,7 +123,7 @@ class InboxAdmin(ListingRows[InboxListing]):
         "generation",
         "type",
         "shown_outcome",
-        "key",
+        "short_key",
         "partition",
         "offset",
         "processed_at",
@@ -143,7 +143,7 @@ class InboxAdmin(ListingRows[InboxListing]):
 class WaitingEventAdmin(EventRows[WaitingEvent]):
     """Events behind a parked key, in the order in which they will run."""
 
-    list_display = ("event", "type", "key", "topic", "consumer", "generation", "number", "received_at")
+    list_display = ("event", "type", "short_key", "topic", "consumer", "generation", "number", "received_at")
     list_filter = (ConsumerFilter,)
     found_by = ("key", "event_id")
     search_help_text = "A whole key or event id"
@@ -161,7 +161,7 @@ class WaitingEventAdmin(EventRows[WaitingEvent]):
 class RefusalAdmin(Operated[Refusal], EventRows[Refusal]):
     """Events that Kafka refused, and those held behind them; operators send them again, or give them up."""
 
-    list_display = ("event", "topic", "key", "cause", "refused_at", "requested_at", "discarded")
+    list_display = ("event", "topic", "short_key", "cause", "refused_at", "requested_at", "discarded")
     actions = ("resend", "discard")
     found_by = ("event_id", "key")
     search_help_text = "A whole event id or key"

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from unfold.decorators import display
 
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
 from outbox.operated import Asked, Operated
@@ -18,7 +19,7 @@ from outbox.repair.acts import Operator
 class ConsumerStateAdmin(Operated[ConsumerState]):
     """Which consumers are paused, by whom and why; operators pause them, and have them go on."""
 
-    list_display = ("name", "is_paused", "paused_at", "paused_by", "reason", "resumed_at")
+    list_display = ("name", "shown_state", "paused_at", "paused_by", "reason", "resumed_at")
     actions = ("pause", "resume")
     found_by = ("name",)
     search_help_text = "A whole name"
@@ -34,10 +35,10 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
         queryset: QuerySet[ConsumerState] = super().get_queryset(request)
         return queryset.filter(name__in=names)
 
-    @admin.display(description="paused", boolean=True)
-    def is_paused(self, state: ConsumerState) -> bool:
+    @display(description="state", label={"paused": "warning", "not paused": "success"})
+    def shown_state(self, state: ConsumerState) -> str:
         """Whether its instances process nothing."""
-        return state.paused_at is not None
+        return "paused" if state.paused_at else "not paused"
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
         """Whether the user may pause consumers, and have them go on."""
@@ -91,7 +92,7 @@ def _resume(state: Any, operator: Operator) -> str:
 class DiscardedEventAdmin(EventRows[DiscardedEvent]):
     """Events that consumers passed over by their declared policy."""
 
-    list_display = ("event", "consumer", "generation", "type", "key", "cause", "reason", "discarded_at")
+    list_display = ("event", "consumer", "generation", "type", "short_key", "cause", "reason", "discarded_at")
     list_filter = (ConsumerFilter,)
     found_by = ("event_id",)
     search_help_text = "A whole event id"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -58,7 +58,8 @@ class KeysetChangeList(ChangeList):
             self._address(ABOVE, fields, shown[0]) if shown and has_previous else "",
             self._address(BEYOND, fields, shown[-1]) if shown and has_next else "",
         )
-        self.full_result_count, self.show_full_result_count = None, False
+        # What is on the page is all that is said about how many there are.
+        self.full_result_count, self.show_full_result_count = self.result_count, False
         self.can_show_all = self.multi_page = False
         self.show_admin_actions = True
 
@@ -108,6 +109,9 @@ class KeysetLists(ModelAdmin):
     show_full_result_count = False
     sortable_by: tuple[str, ...] = ()
     list_fullwidth = True
+
+    class Media:
+        css: ClassVar = {"all": ["outbox/admin.css"]}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Pages by place."""

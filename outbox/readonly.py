@@ -25,6 +25,11 @@ class ReadOnly(KeysetLists, Generic[M]):
 
     actions: tuple[str, ...] | None = None
 
+    @admin.display(description="key")
+    def short_key(self, row: Any) -> SafeString:
+        """The key, shortened in the middle; the whole one on hover."""
+        return shortened(row.key) if row.key is not None else SafeString("none")
+
     def has_add_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """Rows come from the engine alone."""
         return False
@@ -78,10 +83,17 @@ class ConsumerFilter(admin.SimpleListFilter):
         return queryset.filter(consumer=self.value()) if self.value() else queryset
 
 
-def event_link(event_id: UUID) -> SafeString:
+def shortened(whole: object, *, most: int = 14) -> SafeString:
+    """A text cut in the middle, where it is longer than that; the whole one on hover."""
+    text = str(whole)
+    cut = text if len(text) <= most else f"{text[:4]}…{text[-(most - 6) :]}"
+    return format_html('<span class="outbox-short" title="{}">{}</span>', text, cut)
+
+
+def event_link(event_id: UUID, *, short: bool = False) -> SafeString:
     """To the event's page."""
     address = reverse("admin:outbox_outboxevent_change", args=[event_id])
-    return format_html('<a href="{}">{}</a>', address, event_id)
+    return format_html('<a href="{}">{}</a>', address, shortened(event_id) if short else event_id)
 
 
 class EventRows(ReadOnly[M]):
@@ -92,7 +104,7 @@ class EventRows(ReadOnly[M]):
     @admin.display(description="event", ordering="event_id")
     def event(self, row: Any) -> SafeString:
         """The event's page."""
-        return event_link(row.event_id)
+        return event_link(row.event_id, short=True)
 
 
 class ListingRows(EventRows[M]):

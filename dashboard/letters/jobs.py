@@ -60,9 +60,13 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
     selection = found.selection
     meant = [
         (name, str(value))
-        for name in ("consumer", "cause", "fingerprint", "type", "key", "since", "until")
+        for name in ("consumer", "cause", "fingerprint", "type", "key")
         if (value := getattr(selection, name)) is not None
     ]
+    if selection.since is not None:
+        meant.append(("died since", f"{selection.since:%F %T} UTC"))
+    if selection.until is not None:
+        meant.append(("died before", f"{selection.until:%F %T} UTC"))
     if selection.ids is not None:
         meant = [("selected", f"{len(selection.ids):,} letters")]
     state = {"running": "wait", "done": "ok", "stopped": "idle"}[found.state]

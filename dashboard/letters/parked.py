@@ -88,11 +88,12 @@ def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
             return redirect("parked-key", parked_id=row.id)
         return redirect(f"{reverse('parked-keys')}?released={row.id}")
     parked = parked_of(row)
+    events = "event" if str(parked.waiting) == "1" else "events"
     missing = parked.missing_text or "what it waits for"
     error = form.errors["reason"][0] if confirmed and form.errors else ""
     context: dict[str, Any] = {
         "title": "Release a parked key",
-        "consequence": f"Gives up {missing}; {parked.waiting} waiting events will then run, in order.",
+        "consequence": f"Gives up {missing}; {parked.waiting} waiting {events} will then run, in order.",
         "details": [
             f"{row.consumer}, {row.topic}, key {row.key}.",
             "Should what is given up arrive later, it becomes a dead letter (LateEvent).",

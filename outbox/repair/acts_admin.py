@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from outbox.operated import Asked, Operated
-from outbox.readonly import ConsumerFilter, EventRows, LatelyFilter, event_link
+from outbox.readonly import ConsumerFilter, EventRows, LatelyFilter, event_link, shortened
 from outbox.repair import jobs
 from outbox.repair.acts import ACTS, Act
 from outbox.repair.jobs import RepairJob
@@ -79,7 +79,7 @@ class ActAdmin(EventRows[Act]):
         "act",
         "why",
         "consumer",
-        "key",
+        "short_key",
         "event",
         "letter",
         "result",
@@ -105,7 +105,7 @@ class ActAdmin(EventRows[Act]):
     @admin.display(description="event")
     def event(self, row: Any) -> SafeString:
         """The event's page; a key released meanwhile names none."""
-        return event_link(row.event_id) if row.event_id else SafeString("none")
+        return event_link(row.event_id, short=True) if row.event_id else SafeString("none")
 
     @admin.display(description="dead letter")
     def letter(self, act: Act) -> SafeString:
@@ -113,7 +113,7 @@ class ActAdmin(EventRows[Act]):
         if act.letter_id is None:
             return SafeString("none")
         address = reverse("admin:outbox_deadletter_change", args=[act.letter_id])
-        return format_html('<a href="{}">{}</a>', address, act.letter_id)
+        return format_html('<a href="{}">{}</a>', address, shortened(act.letter_id))
 
     @admin.display(description="error")
     def shown_error(self, act: Act) -> SafeString:

@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from outbox.item import decode_headers
@@ -50,15 +51,13 @@ class DeadLetterAdmin(Operated[DeadLetter]):
     """What consumers could not process, and why; operators replay and discard what they have selected."""
 
     list_display = (
-        "id",
+        "died_at",
         "consumer",
-        "generation",
-        "type",
+        "short_type",
         "cause",
         "error_line",
+        "short_key",
         "attempts",
-        "key",
-        "died_at",
         "state",
     )
     list_filter = (StateFilter, ConsumerFilter)
@@ -71,8 +70,9 @@ class DeadLetterAdmin(Operated[DeadLetter]):
             None,
             {
                 "fields": (
-                    ("consumer", "generation", "type"),
-                    ("cause", "attempts", "died_at"),
+                    ("consumer", "generation", "attempts"),
+                    "type",
+                    ("cause", "died_at"),
                     ("state", "settled_at", "waiting"),
                     "shown_error",
                     "event",
@@ -102,10 +102,15 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         return queryset.defer("payload", "headers", "raw_key", "traceback", "correction")
 
     @admin.display(description="error")
-    def error_line(self, letter: DeadLetter) -> str:
+    def error_line(self, letter: DeadLetter) -> SafeString:
         """The beginning of what went wrong."""
-        first = letter.error.partition("\n")[0]
-        return first if len(first) <= 100 else f"{first[:99]}…"
+        first = letter.error.partition("\n")[0][:200]
+        return format_html('<span class="outbox-line" title="{}">{}</span>', first, first)
+
+    @admin.display(description="type")
+    def short_type(self, letter: DeadLetter) -> SafeString:
+        """The type, or that it could not be read."""
+        return format_html('<span class="outbox-line">{}</span>', letter.type or "record")
 
     @admin.display(description="error")
     def shown_error(self, letter: DeadLetter) -> SafeString:
@@ -194,7 +199,7 @@ class DeadLetterAdmin(Operated[DeadLetter]):
 class ParkedKeyAdmin(Operated[ParkedKeyListing], EventRows[ParkedKeyListing]):
     """Keys whose events wait; operators release those that wait for a missing event."""
 
-    list_display = ("key", "topic", "consumer", "generation", "cause", "event", "parked_at")
+    list_display = ("short_key", "topic", "consumer", "generation", "cause", "event", "parked_at")
     list_filter = (ConsumerFilter,)
     actions = ("release",)
     found_by = ("key", "event_id")

@@ -120,6 +120,7 @@ def begin(
     Raises NothingSelected, and NothingSaid for a discard without a reason.
     """
     _ACTS[act]  # a KeyError is a mistake in the caller
+    selection.check()
     if act == "discard":
         operator.must_say_why()
     now = clock.now(using=using)

@@ -101,7 +101,7 @@ class Extent:
         """What replaying or discarding them does, in numbers."""
         least = "at least " if self.more else ""
         done = f"{act.capitalize()}s {least}{_many(self.letters, 'event')}"
-        held = f" that hold {_many(self.keys, 'key')}" if self.keys else ""
+        held = f" of {_many(self.keys, 'key')}" if self.keys else ""
         if not self.waiting:
             return f"{done}{held}; no event waits behind them."
         behind = "will then run, in order, up to the next failure"

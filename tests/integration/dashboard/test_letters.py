@@ -222,7 +222,7 @@ def test_a_dry_run_says_what_would_come_of_it_and_keeps_nothing(desk: Client, le
 
 def test_a_discard_is_asked_for_in_numbers_and_says_why(desk: Client, letter: DeadLetter) -> None:
     asked = text_of(desk.get(reverse("letter-discard", args=[letter.id])))
-    assert "Discards 1 event that hold 1 key; 1 waiting event will then run" in asked
+    assert "Discards 1 event of 1 key; 1 waiting event will then run" in asked
     for reason in ("", "   ", "\u200b"):
         refused = act(desk, letter, "discard", confirmed="yes", reason=reason)
         assert refused.status_code == 422
@@ -272,7 +272,7 @@ def test_what_is_ticked_is_asked_about_and_done_by_workers(desk: Client, first: 
     letters = [poison(first.id) for _ in range(3)]
     ticked = {"act": "replay", "letter": [str(letter.id) for letter in letters[:2]]}
     asked = text_of(desk.post(reverse("letters-selected"), ticked))
-    assert "Replays 2 events that hold 2 keys; 2 waiting events will then run" in asked
+    assert "Replays 2 events of 2 keys; 2 waiting events will then run" in asked
     assert not RepairJob.objects.exists()
     hidden = re.findall(r'name="job" value="([^"]+)"', asked)[0]
     for _ in range(2):  # sent twice, it is one job
@@ -295,7 +295,7 @@ def test_all_that_match_are_asked_about_and_done(desk: Client, first: User) -> N
     letters = [poison(first.id) for _ in range(3)]
     address = f"{reverse('letters-matching', args=['discard'])}?key={letters[0].key}"
     asked = text_of(desk.get(address))
-    assert "Discards 1 event that hold 1 key; 1 waiting event will then run" in asked
+    assert "Discards 1 event of 1 key; 1 waiting event will then run" in asked
     assert desk.post(address, {"confirmed": "yes"}).status_code == 422
     desk.post(address, {"confirmed": "yes", "reason": "a test"})
     jobs.work()
@@ -346,7 +346,7 @@ def test_a_parked_key_shows_what_is_missing_and_is_released_for_a_reason(
     asked = text_of(desk.get(reverse("release-parked-key", args=[row.id])))
     for told in (listed, page, asked):
         assert "numbers" in told
-    assert "1 waiting events will then run" in asked
+    assert "1 waiting event will then run" in asked
     address = reverse("release-parked-key", args=[row.id])
     assert desk.post(address, {"confirmed": "yes", "reason": " "}).status_code == 422
     assert desk.post(address, {"confirmed": "yes", "reason": "lost"}).status_code == 302

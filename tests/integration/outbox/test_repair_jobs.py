@@ -1,0 +1,180 @@
+"""Acts on many dead letters by workers: each letter once, whatever is killed, and no further once stopped."""
+
+from collections import Counter
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError
+
+from outbox.errors import NoSuchJob, NothingSaid, NothingSelected
+from outbox.models import DeadLetter, LetterState
+from outbox.repair import jobs, letters
+from outbox.repair.acts import Act, Operator, Via
+from outbox.repair.jobs import RepairJob
+from outbox.repair.matching import Selection, extent
+from tests.integration.at_once import at_once
+from tests.integration.outbox import test_processor as processing
+from tests.integration.outbox.test_processor import Refused, Service, notes
+from tests.integration.outbox.test_replaying import deliver
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+service = processing.service
+ANNA = Operator("anna", "it was the deploy", Via.DASHBOARD)
+ALL = Selection(everything=True)
+
+
+def died(service: Service, *keys: str, waiting: int = 1) -> list[DeadLetter]:
+    """A letter of each key, with events behind it."""
+    for key in keys:
+        service.fails[key] = Refused(f"{key} is refused")
+        deliver(service, *notes(key, key, *(f"{key}{number}" for number in range(waiting))))
+    return list(DeadLetter.objects.order_by("died_at", "id"))
+
+
+def work(job: RepairJob) -> RepairJob:
+    jobs.work()
+    job.refresh_from_db()
+    return job
+
+
+def test_a_job_replays_each_letter_and_what_waits_once(service: Service) -> None:
+    died(service, "a", "b", "c")
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    assert (job.total, job.more, job.state) == (3, False, "running")
+    assert jobs.work() == 3
+    job.refresh_from_db()
+    assert (job.state, job.results, job.ran) == ("done", {"replayed": 3}, 3)
+    assert Counter(service.heard()) == Counter(["a", "a0", "b", "b0", "c", "c0"])
+    assert {(act.who, act.via, act.why) for act in Act.objects.all()} == {
+        ("anna", "dashboard", "it was the deploy")
+    }
+    assert jobs.work() == 0
+    assert Act.objects.count() == 3
+
+
+def test_what_dies_again_or_meanwhile_is_not_acted_on_twice(service: Service) -> None:
+    died(service, "a", "b")
+    del service.fails["b"]
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    died(service, "late")
+    work(job)
+    assert (job.state, job.results) == ("done", {"died": 1, "replayed": 1})
+    assert Act.objects.count() == 2
+    assert {letter.key for letter in DeadLetter.objects.filter(state=LetterState.OPEN)} == {"a", "late"}
+
+
+def test_a_discard_says_why_and_a_selection_says_which(service: Service) -> None:
+    found = died(service, "a", "b", "c")
+    with pytest.raises(NothingSaid):
+        jobs.begin(act="discard", selection=ALL, operator=Operator("anna"))
+    with pytest.raises(NothingSelected):
+        jobs.begin(act="replay", selection=Selection(), operator=ANNA)
+    chosen = Selection(ids=(found[0].id, found[2].id))
+    work(jobs.begin(act="discard", selection=chosen, operator=ANNA))
+    assert [letter.state for letter in DeadLetter.objects.order_by("died_at", "id")] == [
+        "discarded",
+        "open",
+        "discarded",
+    ]
+
+
+def test_a_form_sent_twice_is_one_job(service: Service) -> None:
+    died(service, "a")
+    job_id = uuid4()
+    for _ in range(2):
+        assert jobs.begin(act="replay", selection=ALL, operator=ANNA, job_id=job_id).id == job_id
+    assert RepairJob.objects.count() == 1
+
+
+def test_a_stopped_job_does_nothing_more(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    died(service, "a", "b", "c")
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    assert jobs.work(seconds=0) == 0
+    jobs._step(set(), using="default")  # one letter
+    stopped = jobs.stop(job_id=job.id, operator=Operator("bert"))
+    assert (stopped.state, stopped.ended_by, stopped.results) == ("stopped", "bert", {"replayed": 1})
+    assert jobs.work() == 0
+    assert jobs.stop(job_id=job.id, operator=ANNA).ended_by == "bert"
+    assert DeadLetter.objects.filter(state=LetterState.OPEN).count() == 2
+    with pytest.raises(NoSuchJob):
+        jobs.stop(job_id=uuid4(), operator=ANNA)
+
+
+def test_what_is_cut_short_between_the_act_and_its_progress_is_done_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The act and the job's progress are one transaction: of both, or of neither."""
+    died(service, "a", "b")
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    with monkeypatch.context() as patch:
+
+        def cut(self: RepairJob, **_: object) -> None:
+            raise OperationalError("the server is gone")
+
+        patch.setattr(RepairJob, "save", cut)
+        assert jobs.work() == 0
+    job.refresh_from_db()
+    assert (job.state, job.done, "the server is gone" in job.trouble) == ("running", 0, True)
+    assert not Act.objects.exists()
+    assert service.heard() == []
+    work(job)
+    assert (job.state, job.results, job.trouble) == ("done", {"replayed": 2}, "")
+    assert Act.objects.count() == 2
+
+
+def test_workers_at_the_same_time_act_once(service: Service) -> None:
+    died(service, *"abcdefgh", waiting=0)
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    acted = at_once(jobs.work, jobs.work, jobs.work)
+    job.refresh_from_db()
+    assert (sum(acted), job.state, job.results) == (8, "done", {"replayed": 8})
+    assert Act.objects.count() == 8
+    assert sorted(service.heard()) == list("abcdefgh")
+
+
+def test_one_job_that_cannot_go_on_keeps_no_other_back(service: Service) -> None:
+    first, second = died(service, "a", "b", waiting=0)
+    service.fails.clear()
+    service.fails["a"] = OperationalError("its database is away")
+    one = jobs.begin(act="replay", selection=Selection(ids=(first.id,)), operator=ANNA)
+    two = jobs.begin(act="replay", selection=Selection(ids=(second.id,)), operator=ANNA)
+    work(one)
+    two.refresh_from_db()
+    assert (one.state, one.done, "its database is away" in one.trouble) == ("running", 0, True)
+    assert (two.state, two.results) == ("done", {"replayed": 1})
+    first.refresh_from_db()
+    assert first.attempts == 1
+    service.fails.clear()
+    assert work(one).results == {"replayed": 1}
+
+
+def test_the_extent_counts_letters_keys_and_what_waits(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = died(service, "a", "b", waiting=2)
+    reach = extent(ALL)
+    assert (reach.letters, reach.keys, reach.waiting, reach.more) == (2, 2, 4, False)
+    assert extent(Selection(ids=(found[0].id,))).waiting == 2
+    assert reach.consequence("discard") == (
+        "Discards 2 events of 2 keys; 4 waiting events will then run, in order, up to the next failure."
+    )
+    monkeypatch.setattr("outbox.repair.matching.MOST_COUNTED", 1)
+    assert extent(ALL).more
+    assert extent(ALL).consequence("replay").startswith("Replays at least 1 event of 1 key")
+
+
+def test_a_dry_run_takes_all_of_it_back(service: Service) -> None:
+    (letter,) = died(service, "a", waiting=2)
+    again = letters.replay(letter_id=letter.id, operator=ANNA, dry_run=True)
+    assert (again.result, "a is refused" in again.error) == ("died", True)
+    service.fails.clear()
+    report = letters.replay(letter_id=letter.id, operator=ANNA, dry_run=True)
+    assert report.detail == "It has been processed, and 2 that waited."
+    assert (service.heard(), Act.objects.count(), RepairJob.objects.count()) == ([], 0, 0)
+    fresh = DeadLetter.objects.get()
+    assert (fresh.state, fresh.attempts, fresh.died_at) == ("open", letter.attempts, letter.died_at)
