@@ -68,7 +68,7 @@ class Batch:
         self._gathered: dict[Callable[[Any], None], tuple[Route, list[Delivery[Any]]]] = {}
         self._gatherers: dict[Key, Callable[[Any], None]] = {}
         self._alone = False
-        self.outcomes = Outcomes(consumer)
+        self._outcomes = Outcomes(consumer)
         self.is_due = False
         self.handling: UUID | None = None
 
@@ -85,7 +85,7 @@ class Batch:
         new = [item for item in items if item.inbox_id not in known]
         for item in items if known else ():
             if item.inbox_id in known:
-                self.outcomes.repeat(item.type)
+                self._outcomes.repeat(item.type)
         left = None
         for item in self._as_decided(mark_forgotten(new, inbox=self._inbox)):
             if self._is_over():
@@ -103,6 +103,10 @@ class Batch:
         if self._parked.get(item.key) is ParkCause.GAP:
             self._drain(item.key, item.record.partition)
         self.finish()
+
+    def count(self) -> None:
+        """Tell the metrics what was done: it has been committed."""
+        self._outcomes.count(self._claims.values())
 
     def begin(self, keys: set[Key], generation: Held, *, release: bool = False) -> None:
         """Lock these keys. `release` keeps others from appending to what waits behind them."""
@@ -149,7 +153,6 @@ class Batch:
 
     def _claim(self, item: Item, outcome: Outcome) -> None:
         self._claims[item.inbox_id] = item.claim(outcome)
-        self.outcomes.add(item.type, outcome, item.occurred_at)
 
     def _continues(self, item: Item) -> bool:
         """Whether this is the very next event of its key."""
@@ -301,7 +304,7 @@ class Batch:
             self._claim(item, outcome)
         else:
             self._inbox.settle(item.inbox_id, outcome)
-            self.outcomes.add(item.type, outcome, item.occurred_at)
+            self._outcomes.settle(item.type, outcome, item.occurred_at)
         return outcome
 
     def _unpark(self, key: Key) -> None:

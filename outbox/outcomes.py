@@ -1,15 +1,19 @@
 """What one transaction of a consumer came to, event by event; counted once it has been committed."""
 
 import time
+from collections.abc import Iterable
 from datetime import datetime
 
 from outbox import clock, metrics
+from outbox.inbox import Claim
 from outbox.models import Outcome
 from outbox.registry import Consumer
 
+_PROCESSED = Outcome.PROCESSED.value
+
 
 class Outcomes:
-    """Filled while the transaction runs. Costs an entry in a list for each event."""
+    """Told what becomes of events that it claims no inbox rows for; the rows tell of the others."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
@@ -17,8 +21,8 @@ class Outcomes:
         self._found: list[tuple[str, str]] = []
         self._occurred: list[datetime] = []
 
-    def add(self, event_type: str, outcome: Outcome, occurred_at: datetime | None) -> None:
-        """An event was moved past, or put to wait."""
+    def settle(self, event_type: str, outcome: Outcome, occurred_at: datetime | None) -> None:
+        """An event was moved past that the inbox knew: it had waited, or was a dead letter."""
         self._found.append((event_type, outcome.value))
         if outcome is Outcome.PROCESSED and occurred_at is not None:
             self._occurred.append(occurred_at)
@@ -27,10 +31,13 @@ class Outcomes:
         """An event was known, and dropped."""
         self._found.append((event_type, metrics.REPEATED))
 
-    def count(self) -> None:
-        """The transaction has been committed."""
-        if not self._found:
+    def count(self, claims: Iterable[Claim]) -> None:
+        """The transaction has been committed, with these inbox rows."""
+        claims = list(claims)
+        found = self._found + [(claim.type, claim.outcome) for claim in claims]
+        if not found:
             return
+        occurred = self._occurred + [claim.occurred_at for claim in claims if claim.outcome == _PROCESSED]
         now = clock.now(using=self._consumer.using)
-        metrics.processed(self._consumer.name, self._found, occurred=self._occurred, now=now)
-        metrics.ran(self._consumer.name, events=len(self._found), seconds=time.monotonic() - self._began)
+        metrics.processed(self._consumer.name, found, occurred=occurred, now=now)
+        metrics.ran(self._consumer.name, events=len(found), seconds=time.monotonic() - self._began)

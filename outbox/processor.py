@@ -101,7 +101,7 @@ class Processor:
             raise
         self.pardon()
         if self._building is None:
-            batch.outcomes.count()
+            batch.count()
 
     def _publishing(self) -> AbstractContextManager[None]:
         return nullcontext() if self._building is None else building()

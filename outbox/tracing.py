@@ -3,8 +3,7 @@
 OUTBOX["TRACING"] turns it on; outbox/spans.py makes the spans then, with the provider that the project sets.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -30,16 +29,13 @@ def sent(page: Page) -> None:
         spans.sent(page)
 
 
-@contextmanager
-def processing(consumer: str, deliveries: list[Delivery[Any]]) -> Iterator[list[Delivery[Any]]]:
+def processing(consumer: str, deliveries: list[Delivery[Any]]) -> AbstractContextManager[list[Delivery[Any]]]:
     """A handler's call, given these deliveries: what it does belongs to a span of each one's trace."""
     if not config().tracing:
-        yield deliveries
-        return
+        return nullcontext(deliveries)
     from outbox import spans
 
-    with spans.processing(consumer, deliveries) as traced:
-        yield traced
+    return spans.processing(consumer, deliveries)
 
 
 def current_traceparent() -> str | None:

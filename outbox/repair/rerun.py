@@ -158,7 +158,7 @@ class Rerun(Batch):
         letter.settled_at = clock.now(using=self._consumer.using)
         letter.save(using=self._consumer.using, update_fields=["state", "settled_at", "correction"])
         self._inbox.settle(letter.event_id, outcome)
-        self.outcomes.add(letter.type, outcome, letter.occurred_at)
+        self._outcomes.settle(letter.type, outcome, letter.occurred_at)
 
     def _row(self, key: Key) -> QuerySet[ParkedKey]:
         return ParkedKey.objects.using(self._consumer.using).filter(
@@ -220,5 +220,5 @@ def carry_out(
                 condemned[guilty] = Verdict(error, before + tries[guilty], ending(policy))
         else:
             if building is None:
-                batch.outcomes.count()
+                batch.count()
             return done
