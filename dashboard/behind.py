@@ -67,7 +67,8 @@ WITH asked AS (
 SELECT every.consumer, coalesce(sum(place.events), 0), coalesce(extract(epoch FROM max(place.age)), 0),
     (SELECT count(*) FROM outbox_consumer_member AS member WHERE member.consumer = every.consumer
         AND member.seen_at > clock_timestamp() - make_interval(secs => %(present)s)),
-    ARRAY(SELECT cause FROM outbox_consumer_alarm AS alarm WHERE alarm.consumer = every.consumer),
+    ARRAY(SELECT cause FROM outbox_alarm AS alarm WHERE alarm.subject = every.consumer
+        AND alarm.cause = ANY(%(causes)s) AND alarm.ended_at IS NULL),
     state.paused_at, state.paused_by, state.reason
 FROM unnest(%(names)s::text[]) AS every (consumer) LEFT JOIN place USING (consumer)
     LEFT JOIN outbox_consumer AS state ON state.name = every.consumer
@@ -86,6 +87,7 @@ def all_behind(
             _STANDING,
             {
                 "names": [consumer.name for consumer in consumers],
+                "causes": AlarmCause.values,
                 "consumers": [name for name, _ in pairs],
                 "topics": [topic for _, topic in pairs],
                 "present": PRESENT.total_seconds(),

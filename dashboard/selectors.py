@@ -7,6 +7,7 @@ LIMIT; none counts a table. They stay cheap beside ten million rows and at thous
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 

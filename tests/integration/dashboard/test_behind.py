@@ -8,9 +8,10 @@ from accounts.models import User
 from dashboard.behind import all_behind
 from dashboard.selectors import backlog
 from outbox import clock, pausing
+from outbox.alerts.alarms import Alarm
 from outbox.lag import all_lags
 from outbox.models import OutboxEvent, Publication
-from outbox.positions import Alarm, AlarmCause, Member, PartitionEnd, Position
+from outbox.positions import AlarmCause, Member, PartitionEnd, Position
 from outbox.registry import all_consumers, get_consumer
 from tests.integration.dashboard.conftest import Pay
 
@@ -67,7 +68,7 @@ def test_of_consumers_that_run_are_level_or_never_said_a_word(ends: None) -> Non
     there("orders")
     stands("analytics", reached=9, clear=SECOND)
     there("analytics")
-    Alarm.objects.create(consumer="analytics", cause=AlarmCause.LATE)
+    Alarm.objects.create(subject="analytics", cause=AlarmCause.LATE)
     stands("loyalty", reached=0, clear=None)
     there("loyalty", seen=60 * SECOND)
     compared()
