@@ -81,7 +81,7 @@ def insert_old(connection: psycopg.Connection, count: int) -> None:
     Weeks are filled before they are attached: indexes are then built at once. What was in them is gone.
     """
     [(now,)] = connection.execute("SELECT now()").fetchall()
-    for span, start, share in _weeks(now):
+    for span, start, share in weeks(now):
         _fill(connection, span, start=start, end=min(span.end, now), count=round(count * share))
     connection.execute(
         "UPDATE outbox_shard SET previous = pg_current_snapshot(), current = NULL, position = 0"
@@ -91,7 +91,7 @@ def insert_old(connection: psycopg.Connection, count: int) -> None:
     connection.execute("CHECKPOINT")
 
 
-def _weeks(now: datetime) -> Iterator[tuple[Span, datetime, float]]:
+def weeks(now: datetime) -> Iterator[tuple[Span, datetime, float]]:
     """Each week's part of the last days: its beginning, and its share."""
     for span in spans(since=now - OLD, until=now):
         start = max(span.start, now - OLD)

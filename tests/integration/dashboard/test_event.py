@@ -63,6 +63,10 @@ def test_no_span_is_less_than_nothing() -> None:
         "broker": 0,
         "consumer": 2,
     }
+    # Nor where clocks differ.
+    early = write_event(at=NOW, happened=after(-5))
+    receive(early, "orders", received=after(-3), at=after(-2))
+    assert split(early, "orders", now=after(99)) == {"before": 2, "outbox": 0, "broker": 0, "consumer": 1}
 
 
 def test_a_wait_beyond_the_limit_is_said(viewer: User) -> None:
