@@ -3,9 +3,8 @@
 Merchants see how the system is and how late, but no figure that counts other merchants' events.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from django.urls import reverse
@@ -13,11 +12,11 @@ from django.urls import reverse
 from dashboard import formats, remedies
 from dashboard.formats import Text
 from dashboard.measure import DatabaseSample, KafkaSample
+from dashboard.notices import Notice, notices_of
 from dashboard.remedies import Remedy
 from dashboard.sampler import Flow, Reading
 from dashboard.selectors import Delays
 from dashboard.standing import lane_of
-from outbox.pausing import ITSELF
 from outbox.registry import Consumer, all_consumers
 
 T = TypeVar("T")
@@ -63,16 +62,6 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """Something a reader must know to read the figures right."""
-
-    state: str
-    text: str
-    since: datetime | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Pipeline:
     """The whole picture, left to right."""
 
@@ -94,7 +83,7 @@ def pipeline(flow: Flow | None, *, staff: bool) -> Pipeline:
     )
     if not staff:
         stages, lanes = tuple(map(_for_merchants, stages)), tuple(map(_for_merchants, lanes))
-    return Pipeline(stages, lanes, tuple(_notices(database, kafka, staff=staff)))
+    return Pipeline(stages, lanes, tuple(notices_of(database, kafka, staff=staff)))
 
 
 def _for_merchants(stage: Stage) -> Stage:
@@ -269,44 +258,3 @@ def _standing(reading: Reading[T], state: str, word: str) -> tuple[str, str]:
     if reading.away_since is not None:
         return "bad", "no answer"
     return (state, word) if reading.value is not None else ("none", "asking")
-
-
-def _notices(
-    database: Reading[DatabaseSample], kafka: Reading[KafkaSample], *, staff: bool
-) -> Iterator[Notice]:
-    if database.away_since:
-        yield Notice(
-            "bad",
-            "The database does not answer. Nothing can be written or processed until it does, and nothing is "
-            "lost. The figures are the last it gave. Away since",
-            database.away_since,
-            database.reason if staff else "",
-        )
-    if kafka.away_since:
-        yield Notice(
-            "bad",
-            "Kafka does not answer. Payments go on: their events wait in the outbox and are sent when it is "
-            "back. Lag and rates beyond the outbox are the last it gave. Away since",
-            kafka.away_since,
-            kafka.reason if staff else "",
-        )
-    if not database.away_since and database.value and not database.value.relay.leased:
-        yield Notice(
-            "bad",
-            "No relay is running, so nothing leaves the outbox. Start one: manage.py run_relay"
-            if staff
-            else "Events are not being sent on at the moment; they wait in the outbox.",
-        )
-    if staff and not database.away_since and database.value:
-        paused = {name: one.pause for name, one in database.value.behind.items() if one.pause}
-        for name, pause in sorted(paused.items()):
-            itself = pause.by == ITSELF
-            yield Notice(
-                "bad" if itself else "warn",
-                f"{name} has paused itself: what it could not process is kept, the rest waits. Mend the"
-                " cause, then resume it. Paused since"
-                if itself
-                else f"{name} is paused by {pause.by}: its events wait in Kafka. Since",
-                pause.at,
-                pause.reason,
-            )

@@ -1,0 +1,61 @@
+"""What a reader of the flow must know beside the figures: what is away or paused, and since when."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from dashboard.measure import DatabaseSample, KafkaSample
+from dashboard.sampler import Reading
+from outbox.pausing import ITSELF
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a reader must know to read the figures right."""
+
+    state: str
+    text: str
+    since: datetime | None = None
+    reason: str = ""
+
+
+def notices_of(
+    database: Reading[DatabaseSample], kafka: Reading[KafkaSample], *, staff: bool
+) -> Iterator[Notice]:
+    """The gravest first. Only staff read reasons, which may name hosts."""
+    if database.away_since:
+        yield Notice(
+            "bad",
+            "The database does not answer. Nothing can be written or processed until it does, and nothing is "
+            "lost. The figures are the last it gave. Away since",
+            database.away_since,
+            database.reason if staff else "",
+        )
+    if kafka.away_since:
+        yield Notice(
+            "bad",
+            "Kafka does not answer. Payments go on: their events wait in the outbox and are sent when it is "
+            "back. The figures of its topics are the last it gave. Away since",
+            kafka.away_since,
+            kafka.reason if staff else "",
+        )
+    if not database.away_since and database.value and not database.value.relay.leased:
+        yield Notice(
+            "bad",
+            "No relay is running, so nothing leaves the outbox. Start one: manage.py run_relay"
+            if staff
+            else "Events are not being sent on at the moment; they wait in the outbox.",
+        )
+    if staff and not database.away_since and database.value:
+        paused = {name: one.pause for name, one in database.value.behind.items() if one.pause}
+        for name, pause in sorted(paused.items()):
+            itself = pause.by == ITSELF
+            yield Notice(
+                "bad" if itself else "warn",
+                f"{name} has paused itself: what it could not process is kept, the rest waits. Mend the"
+                " cause, then resume it. Paused since"
+                if itself
+                else f"{name} is paused by {pause.by}: its events wait in Kafka. Since",
+                pause.at,
+                pause.reason,
+            )
