@@ -17,6 +17,7 @@ from tests.servers import PROJECT
 
 PASSWORD = "a-password-for-tests"
 CELERY = ["-W", "ignore:::celery.platforms", "-m", "celery", "--quiet", "--app", "eventsite"]
+ALONE = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
 ACCOUNTS = f"""
 from accounts.services import ensure_token, ensure_user
 for name, staff, groups in [
@@ -63,7 +64,10 @@ class Site:
                 *["--timeout-graceful-shutdown=2"],
             ],
             "relay": ["manage.py", "run_relay"],
-            "worker": [*CELERY, "worker", "--pool=threads", "--concurrency=2", "--hostname=worker@site"],
+            # Not there from the beginning: only some pages need them.
+            "worker": [
+                *[*CELERY, "worker", "--pool=threads", "--concurrency=2", "--hostname=worker@site", *ALONE]
+            ],
             "beat": [*CELERY, "beat", "--scheduler=celery.beat:Scheduler"],
         }
         command = commands.get(name, ["manage.py", "run_consumer", name])
@@ -93,10 +97,10 @@ class Site:
         return process.wait(20)
 
     def kill(self, name: str) -> None:
-        """Have a process end without a word."""
+        """Have a process end at once, without a word."""
         process = self._processes.pop(name)
         process.kill()
-        process.wait()
+        process.wait(20)
 
     def end_all(self) -> None:
         for process in self._processes.values():

@@ -4,14 +4,19 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
+from accounts.roles import ensure_roles
 from accounts.services import ensure_user
 from outbox.ids import new_id
 from outbox.models import DeadLetter, OutboxEvent
+from outbox.pausing import pause_of
+from outbox.registry import get_consumer
 from outbox.repair.acts import Act
 from tests.integration.dashboard.conftest import Pay, browser_of
 
@@ -23,6 +28,10 @@ LISTS = (
     "waitingevent",
     "deadletter",
     "act",
+    "repairjob",
+    "consumerstate",
+    "discardedevent",
+    "loststretch",
     "refusal",
     "shard",
     "topicrecord",
@@ -210,3 +219,77 @@ def test_who_only_looks_is_offered_no_act(event: OutboxEvent) -> None:
     browser.post(address, asked)
     assert DeadLetter.objects.get().state == "open"
     assert not Act.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "permission", "action", "form"),
+    [
+        ("deadletter", "replay_deadletter", "replay", {}),
+        ("deadletter", "discard_deadletter", "discard", {"reason": "r"}),
+        ("parkedkeylisting", "release_parkedkey", "release", {"reason": "r"}),
+        ("consumerstate", "steer_consumer", "pause", {"reason": "r"}),
+        ("refusal", "resend_refusal", "resend", {}),
+        ("refusal", "discard_refusal", "discard", {"reason": "r"}),
+    ],
+)
+def test_each_act_asks_for_its_own_permission(
+    event: OutboxEvent, name: str, permission: str, action: str, form: dict[str, str]
+) -> None:
+    """An operator holds them all; without one that act is not offered, nor done when asked for."""
+    operator = ensure_user(username="anna", password=None, groups=["operator"], is_staff=True)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox_refusal (event_id, position, topic, key, cause, refused_at)"
+            " VALUES (%s, %s, 'payments', %s, 'too large', now())",
+            [event.id, event.position, event.key],
+        )
+        cursor.execute("UPDATE outbox_parked_key SET cause = 'gap', event_id = %s", [uuid4()])
+    held = Permission.objects.get(content_type__app_label="outbox", codename=permission)
+    address = f"/admin/outbox/{name}/"
+    for holds in (False, True):
+        group = Group.objects.get(name="operator")
+        (group.permissions.add if holds else group.permissions.remove)(held)
+        browser = browser_of(operator)
+        page = browser.get(address)
+        chosen = page.context["cl"].result_list[0].pk
+        assert (f'value="{action}"' in page.content.decode()) is holds
+        asked = {"action": action, "_selected_action": str(chosen)}
+        confirm = browser.post(address, asked, follow=True).content.decode()
+        assert ('name="confirmed"' in confirm) is holds
+        browser.post(address, {**asked, "confirmed": "yes", **form})
+        assert Act.objects.filter(via="admin", who="anna").exists() is holds
+    assert Act.objects.get().act == action
+
+
+def test_a_permission_that_was_taken_from_operators_stays_with_whom_it_was_given(db: None) -> None:
+    operators = Group.objects.get(name="operator")
+    held = Permission.objects.get(content_type__app_label="outbox", codename="discard_deadletter")
+    seniors = Group.objects.create(name="seniors")
+    seniors.permissions.add(held)
+    operators.permissions.remove(held)
+    ensure_roles(apps.get_app_config("outbox"), using="default")
+    assert held not in operators.permissions.all()
+    seniors.delete()
+    ensure_roles(apps.get_app_config("outbox"), using="default")
+    assert held in operators.permissions.all()
+
+
+def test_a_consumer_that_was_never_paused_is_paused_and_resumed(admin: Client) -> None:
+    address = "/admin/outbox/consumerstate/"
+    page = admin.get(address)
+    assert [state.name for state in page.context["cl"].result_list] == [
+        "analytics",
+        "loyalty",
+        "orders",
+        "payments",
+    ]
+    asked = {"action": "pause", "_selected_action": "loyalty", "confirmed": "yes", "reason": "wrong rates"}
+    assert "it is paused by root" in admin.post(address, asked, follow=True).content.decode()
+    paused = pause_of(get_consumer("loyalty"))
+    assert paused is not None
+    assert (paused.by, paused.reason) == ("root", "wrong rates")
+    told = admin.post(address, {**asked, "action": "resume"}, follow=True).content.decode()
+    assert "it goes on" in told
+    assert pause_of(get_consumer("loyalty")) is None
+    acts = Act.objects.order_by("id").values_list("act", "via")
+    assert list(acts) == [("pause", "admin"), ("resume", "admin")]

@@ -1,0 +1,227 @@
+"""Dead letters in a real browser: poisoned events appear, are mended or given up, and what waits runs."""
+
+import re
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.site import Site
+from tests.browser.test_flow import LONG, SCREENSHOTS
+from tests.engine import until
+
+POISON = """
+UPDATE outbox_event
+SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '"EUR"', '"E<b>R"'), 'UTF8')
+WHERE type = 'payments.PaymentValidated.v1' AND key = ANY(%s)
+"""
+OPEN = "SELECT count(*) FROM outbox_dead_letter WHERE state = 'open'"
+
+
+def poison(site: Site, *, payments: int, refunds: bool = True) -> list[str]:
+    """Payments whose validation nobody can read, each with a refund behind it; their ids.
+
+    The event is spoilt in the outbox before the relay sends it, past the trigger that refuses that.
+    """
+    before = site.query(OPEN)[0][0]
+    site.end("relay")
+    made = []
+    for number in range(payments):
+        body = {"customer_id": f"c-{number}", "amount": "12.50", "currency": "EUR"}
+        made.append(str(site.post("first", "/api/payments/", body)["id"]))
+        site.post("first", f"/api/payments/{made[-1]}/validate/", {})
+        if refunds:
+            site.post("first", f"/api/payments/{made[-1]}/refund/", {"reason": "wrong size"})
+    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(POISON, [made])
+    site.start("relay")
+    # Three consumers read it.
+    until(lambda: site.query(OPEN)[0][0] == before + 3 * payments, seconds=60)
+    if refunds:
+        behind = "SELECT count(*) FROM outbox_waiting_event WHERE key = ANY(ARRAY['{}'])".format(
+            "','".join(made)
+        )
+        until(lambda: site.query(behind)[0][0] >= 2 * payments, seconds=60)
+    return made
+
+
+@pytest.fixture
+def workers(site: Site) -> Iterator[None]:
+    for name in ("worker", "beat"):
+        site.start(name)
+    yield
+    for name in ("worker", "beat"):
+        site.kill(name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(site: Site) -> Iterator[None]:
+    """Other tests of this site begin without what these have set aside, and with all consumers running."""
+    yield
+    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
+        for table in ("outbox_dead_letter", "outbox_parked_key", "outbox_waiting_event", "outbox_repair_job"):
+            connection.execute(f"DELETE FROM {table}".encode())
+
+
+def letter_of(page: Page, site: Site, consumer: str, payment: str) -> str:
+    [[letter_id]] = site.query(
+        f"SELECT id FROM outbox_dead_letter WHERE consumer = '{consumer}' AND key = '{payment}'"
+    )
+    page.goto(f"/dead-letters/{letter_id}/")
+    return str(letter_id)
+
+
+def test_a_poisoned_event_appears_is_corrected_and_what_waited_runs_in_order(
+    site: Site, open_page: OpenPage
+) -> None:
+    page = open_page("staff", "/dead-letters/")
+    expect(page.get_by_text("No dead letters")).to_be_visible()
+    expect(page.locator("#live")).to_have_attribute("data-state", "ok", timeout=LONG)
+    (payment,) = poison(site, payments=1)
+    # It comes by itself.
+    expect(page.locator("#group-rows tr")).to_have_count(3, timeout=LONG)
+    expect(page.locator("#group-rows")).to_contain_text("ContractViolation")
+    expect(page.locator("#letter-rows tr")).to_have_count(3)
+    expect(page.get_by_text("No dead letters")).to_be_hidden()
+    page.get_by_role("link", name="ContractViolation").first.click()
+    expect(page.locator("#letter-rows tr")).to_have_count(1)
+    page.locator("#letter-rows tr").first.get_by_role("link").click()
+    page.wait_for_url(re.compile(r"/dead-letters/[0-9a-f-]{36}/$"))
+
+    letter_of(page, site, "orders", payment)
+    expect(page.get_by_text("1 event of its key waits in order behind it.")).to_be_visible()
+    expect(page.get_by_role("button", name="Replay, then the 1 behind it")).to_be_visible()
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_role("alert")).to_contain_text("nothing was kept: It died again: ContractViolation")
+    data = page.get_by_label("Data for orders alone")
+    spoilt = data.input_value()
+    data.fill(spoilt.replace("E<b>R", "EUR"))
+    page.get_by_role("button", name="Compare and check").click()
+    expect(page.locator("del", has_text="E<b>R")).to_be_visible()
+    expect(page.locator("ins", has_text='"EUR"')).to_be_visible()
+    expect(page.get_by_text("fits", exact=True)).to_be_visible()
+    assert not site.query(f"SELECT id FROM orders_order WHERE payment_id = '{payment}'")
+    page.get_by_label("Reason").fill("a typing error")
+    page.get_by_role("button", name="Replay with this data").click()
+    expect(page.get_by_role("status")).to_contain_text("It has been processed, and 1 that waited.")
+    # The order arrived, and then its cancellation.
+    [(status, number)] = site.query(
+        "SELECT status, progress.number FROM orders_order JOIN outbox_key_progress AS progress"
+        f" ON progress.key = payment_id::text AND consumer = 'orders' WHERE payment_id = '{payment}'"
+    )
+    assert (status, number) == ("cancelled", 3)
+    page.goto("/dead-letters/?consumer=orders")
+    expect(page.get_by_text("No dead letter is like that")).to_be_visible()
+    [(who, via, why)] = site.query("SELECT who, via, why FROM outbox_act ORDER BY id DESC LIMIT 1")
+    assert (who, via, why) == ("staff", "dashboard", "a typing error")
+
+
+def test_data_against_the_contract_is_said_field_by_field(site: Site, open_page: OpenPage) -> None:
+    (payment,) = poison(site, payments=1, refunds=False)
+    page = open_page("staff", "/dead-letters/", expected=("422",))
+    letter_of(page, site, "loyalty", payment)
+    data = page.get_by_label("Data for loyalty alone")
+    data.fill(data.input_value().replace("1250", '"much"'))
+    page.get_by_role("button", name="Compare and check").click()
+    contract = page.get_by_role("region", name="Contract")
+    expect(contract).to_contain_text("does not fit")
+    expect(contract.locator("dt")).to_have_text(["amount_minor", "currency"])
+    expect(page.get_by_role("button", name="Replay with this data")).to_have_count(0)
+
+
+def test_what_is_ticked_stays_ticked_and_is_discarded_with_a_reason(
+    site: Site, open_page: OpenPage, workers: None
+) -> None:
+    poison(site, payments=2)
+    page = open_page("staff", "/dead-letters/?consumer=loyalty")
+    expect(page.locator("#letter-rows tr")).to_have_count(2)
+    page.locator("#letter-rows input").last.check()
+    kept = page.locator("#letter-rows input").last.get_attribute("value")
+    page.get_by_role("heading", name="Causes").click()  # the box is let go of: rows may be refreshed
+    poison(site, payments=1)
+    expect(page.locator("#letter-rows tr")).to_have_count(3, timeout=LONG)
+    expect(page.locator(f'#letter-rows input[value="{kept}"]')).to_be_checked()
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    page.get_by_role("button", name="Discard selected").click()
+    expect(page.locator(".consequence")).to_have_text(
+        re.compile(r"Discards 1 event of 1 key; 1 waiting event will then run")
+    )
+    page.get_by_label("Reason").fill("the merchant has gone")
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_role("region", name="Progress")).to_contain_text("done", timeout=LONG)
+    expect(page.get_by_role("region", name="Progress")).to_contain_text("1 of 1 letters acted on")
+    [(state,)] = site.query(f"SELECT state FROM outbox_dead_letter WHERE id = '{kept}'")
+    assert state == "discarded"
+
+
+def test_all_that_match_are_replayed_though_worker_and_web_are_killed(
+    site: Site, open_page: OpenPage
+) -> None:
+    payments = poison(site, payments=12)
+    # Mended: the records that were kept can be read now.
+    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE outbox_dead_letter SET payload = convert_to(replace(convert_from(payload, 'UTF8'),"
+            " 'E<b>R', 'EUR'), 'UTF8')"
+        )
+    page = open_page("staff", "/dead-letters/?consumer=orders", expected=("ERR_", "Failed to", "htmx:"))
+    page.get_by_role("link", name="Replay all that match").click()
+    expect(page.locator(".consequence")).to_contain_text("Replays 12 events of 12 keys; 12 waiting events")
+    page.get_by_label("Reason").fill("mended")
+    page.get_by_role("button", name="Replay").click()
+    progress = page.get_by_role("region", name="Progress")
+    expect(progress).to_contain_text("0 of 12 letters acted on")
+    acted = "SELECT count(*) FROM outbox_act WHERE act = 'replay' AND why = 'mended'"
+    site.start("beat")
+    try:
+        site.start("worker")
+        until(lambda: site.query(acted)[0][0] > 0, seconds=60, every=0.01)
+        site.kill("worker")
+        site.kill("web")  # the browser's page has nobody to ask any more
+        site.start("web")
+        site.start("worker")
+        expect(progress).to_contain_text("12 of 12 letters acted on", timeout=60_000)
+        expect(progress).to_contain_text("done", timeout=LONG)
+    finally:
+        site.kill("worker")
+        site.kill("beat")
+    assert site.query(f"{acted} AND result = 'replayed'") == [(12,)]
+    named = "','".join(payments)
+    cancelled = f"SELECT count(*) FROM orders_order WHERE status = 'cancelled' AND payment_id IN ('{named}')"
+    assert site.query(cancelled) == [(12,)]
+    assert not site.query("SELECT id FROM outbox_parked_key WHERE consumer = 'orders'")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+def test_the_pages_fit_and_have_no_errors(site: Site, open_page: OpenPage, width: int, theme: str) -> None:
+    (payment,) = poison(site, payments=1)
+    page = open_page("staff", "/dead-letters/", width=width, theme=theme)
+    [[parked]] = site.query("SELECT id FROM outbox_parked_key WHERE consumer = 'orders'")
+    letter_id = letter_of(page, site, "orders", payment)
+    for name, path in {
+        "letters": "/dead-letters/",
+        "letter": f"/dead-letters/{letter_id}/",
+        "letter-discard": f"/dead-letters/{letter_id}/discard/",
+        "parked-keys": "/dead-letters/parked/",
+        "parked-key": f"/dead-letters/parked/{parked}/",
+        "repair-jobs": "/dead-letters/jobs/",
+    }.items():
+        page.goto(path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        if SCREENSHOTS:
+            page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{theme}.png", full_page=True)
+
+
+def test_without_script_letters_are_ticked_and_replayed(site: Site, open_page: OpenPage) -> None:
+    poison(site, payments=1, refunds=False)
+    page = open_page("staff", "/dead-letters/?consumer=orders")
+    page = open_page("staff", "/dead-letters/?consumer=orders", script=False)
+    page.locator("#letter-rows input").first.check()
+    page.get_by_role("button", name="Replay selected").click()
+    expect(page.locator(".consequence")).to_contain_text("Replays 1 event of 1 key")
+    page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_role("region", name="Progress")).to_contain_text("0 of 1 letters acted on")
