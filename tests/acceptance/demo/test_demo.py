@@ -1,6 +1,7 @@
 """The demo: ready with all it consists of, mends itself, and leaves nothing behind."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from outbox.registry import all_consumers
 from tests.acceptance.demo.running import RunningDemo, environment
 from tests.engine import until
+from tests.scraped import families, scrape
 from tests.servers import PROJECT
 
 CONSUMERS = {f"{consumer.name}-1" for consumer in all_consumers()}
@@ -56,6 +58,16 @@ def test_a_payment_leads_to_an_order_and_points(demo: RunningDemo) -> None:
         assert len(until(orders)) == 1
         until(lambda: merchant.get("/api/loyalty/accounts/first-visitor/").is_success)
         assert other.get(f"/api/payments/{payment['id']}/").status_code == 404
+
+
+def test_every_process_of_its_own_tells_its_metrics_where_it_says(demo: RunningDemo) -> None:
+    said = demo.log.read_text().partition("/metrics at the ports of")[2]
+    ports = dict(re.findall(rf"({'|'.join(sorted(PARTS))})[\s│]+(\d+)", said))
+    assert set(ports) == PARTS - {"kafka", "postgres"}
+    for name, port in ports.items():
+        found = families(scrape(f"http://127.0.0.1:{port}/metrics"))
+        assert "outbox_processed_events" in found, name
+        assert ("outbox_database_up" in found) == (name in {"web", "relay-1"}), name
 
 
 @pytest.mark.parametrize("name", sorted(PARTS))
