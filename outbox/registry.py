@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS
-
 from outbox.delivery import Delivery
 from outbox.errors import ConsumerMisdeclared, UnknownConsumer
 from outbox.events import Event
@@ -166,7 +164,7 @@ def all_consumers() -> list[Consumer]:
 
 def databases() -> list[str]:
     """The aliases of the outbox's own database and of those that consumers keep their inboxes in."""
-    return sorted({DEFAULT_DB_ALIAS} | {consumer.using for consumer in _consumers.values()})
+    return sorted({"default"} | {consumer.using for consumer in _consumers.values()})
 
 
 def subscribers(topic: str) -> list[Consumer]:
