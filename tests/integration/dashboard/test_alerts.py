@@ -74,7 +74,7 @@ def test_the_worst_comes_first_with_since_when_what_to_do_and_where(viewer: User
     raised()
     page = page_of(viewer)
     assert page.index("late by 31.2 s") < page.index("could not process 2 events")
-    assert "critical, since" in page
+    assert "critical, for" in page
     assert "manage.py replay --consumer orders --dry-run" in page
     assert 'href="/dead-letters/"' in page.partition("Wrong now")[2]
     assert "/silence/" not in page

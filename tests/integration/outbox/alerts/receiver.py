@@ -39,6 +39,12 @@ def answers(status: int, **headers: str) -> Answer:
     return answer
 
 
+def slowly(handler: BaseHTTPRequestHandler) -> None:
+    """Long enough for others to come meanwhile."""
+    time.sleep(0.3)
+    answers(200)(handler)
+
+
 def never(handler: BaseHTTPRequestHandler) -> None:
     """Take the request, and say nothing until the other side has gone."""
     handler.rfile.read(1)

@@ -24,9 +24,10 @@ from outbox.config import config
 from outbox.errors import AlertsMisconfigured, NotInTransaction
 from outbox.models import RelayMember
 from tests.database_clock import DatabaseClock
+from tests.engine import until
 from tests.integration.at_once import at_once
 from tests.integration.outbox.alerts.looking import look, present
-from tests.integration.outbox.alerts.receiver import Receiver, answers, never, trickles
+from tests.integration.outbox.alerts.receiver import Receiver, answers, never, slowly, trickles
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -203,9 +204,16 @@ def test_a_claim_from_a_clock_that_was_ahead_holds_nobody_up(receiver: Receiver)
 
 
 def test_those_who_send_at_once_send_each_once(receiver: Receiver) -> None:
-    ids = changes(6)
-    sent = at_once(*[send_notices] * 5)
-    while sum(sent) < 6:
+    ids = changes(4)
+    receiver.answer = slowly
+
+    def come_in_the_middle() -> int:
+        until(lambda: receiver.received)
+        return send_notices()
+
+    sent = at_once(send_notices, *[come_in_the_middle] * 3)
+    assert sorted(sent)[:3] == [0] * 3
+    while sum(sent) < 4:
         sent.append(send_notices())
     assert receiver.ids == ids
 
