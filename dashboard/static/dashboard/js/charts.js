@@ -19,7 +19,8 @@ const charts = {
   events: { curves: [["events", "quiet"]], say: (value) => `${count.format(value)} events`, whole: true },
   seconds: { curves: [["seconds", "quiet"]], say: span, limited: true },
   rates: { curves: [["into", "quiet", [4, 3]], ["out", "text"]], say: (value) => `${rate.format(value)}/s`, names: ["in", "out"] },
-  delay: { curves: [["delay", "quiet"]], say: span, limited: true },
+  // What was processed once in a while has no neighbours to be drawn to.
+  delay: { curves: [["delay", "quiet"]], say: span, limited: true, dots: true },
 };
 
 function colours() {
@@ -50,7 +51,8 @@ function tell(figure, chart, data, index) {
 
 function options(box, chart, near, ink, on) {
   const font = `11px ${getComputedStyle(document.querySelector(".number")).fontFamily}`;
-  const curve = ([, colour, dash]) => ({ stroke: ink[colour], width: 1.5, dash, points: { show: false }, spanGaps: false });
+  const points = (colour) => (chart.dots ? { show: true, size: 3, width: 0, fill: colour, space: 0 } : { show: false });
+  const curve = ([, colour, dash]) => ({ stroke: ink[colour], width: 1.5, dash, points: points(ink[colour]), spanGaps: false });
   const line = near ? [{ stroke: ink.bad, width: 1, dash: [4, 4], points: { show: false } }] : [];
   return {
     width: box.clientWidth, height, legend: { show: false }, padding: [8, 8, 0, 0],
