@@ -103,11 +103,22 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
         "GET": ("302 403 403 403 403 403 200 200", None),
         "POST": ("302 403 403 403 403 403 302 302", {**REASON, "hours": "4"}),
     },
+    # Only a demo has these.
+    "chaos": {"GET": ("404 404 404 404 404 404 404 404", None)},
+    "chaos-stream": {"GET": ("404 404 404 404 404 404 404 404", None)},
+    "chaos-act": {"POST": ("404 404 404 404 404 404 404 404", {"act": "stop relay-1"})},
+    "chaos-poison": {"POST": ("404 404 404 404 404 404 404 404", {})},
+    "tour-pay": {"POST": ("404 404 404 404 404 404 404 404", {})},
+    "tour-repair": {"POST": ("404 404 404 404 404 404 404 404", {})},
+    "tour-now": {"GET": ("302 403 403 403 404 404 404 404", None)},  # no step is named
     "login": {"GET": ("200 302 302 302 302 302 302 302", None)},
     "logout": {"POST": ("302 302 302 302 302 302 302 302", None)},
 }
 # The bodies of these pages are forms, not JSON.
-FORMS = {"payments", "payment-command", "alarm-silence", "logout"}
+FORMS = {
+    *("payments", "payment-command", "alarm-silence", "logout"),
+    *("chaos-act", "chaos-poison", "tour-pay", "tour-repair"),
+}
 ANSWERED_TO_NOBODY = {302, 401, 403, 404, 405}
 
 
