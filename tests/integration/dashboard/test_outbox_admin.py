@@ -261,6 +261,16 @@ def test_each_act_asks_for_its_own_permission(
     assert Act.objects.get().act == action
 
 
+def test_a_permission_makes_nobody_an_operator(event: OutboxEvent) -> None:
+    viewer = ensure_user(username="viewer", password=None, groups=["viewer"], is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(content_type__app_label="outbox"))
+    browser, address = browser_of(viewer), "/admin/outbox/deadletter/"
+    assert "_selected_action" not in browser.get(address).content.decode()
+    asked = {"action": "replay", "_selected_action": str(DeadLetter.objects.get().id), "confirmed": "yes"}
+    browser.post(address, asked)
+    assert not Act.objects.exists()
+
+
 def test_a_permission_that_was_taken_from_operators_stays_with_whom_it_was_given(db: None) -> None:
     operators = Group.objects.get(name="operator")
     held = Permission.objects.get(content_type__app_label="outbox", codename="discard_deadletter")

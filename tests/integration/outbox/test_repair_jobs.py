@@ -65,6 +65,14 @@ def test_what_dies_again_or_meanwhile_is_not_acted_on_twice(service: Service) ->
     assert {letter.key for letter in DeadLetter.objects.filter(state=LetterState.OPEN)} == {"a", "late"}
 
 
+def test_what_is_refused_is_said_to_be_and_passed(service: Service) -> None:
+    died(service, "a", "b", waiting=0)
+    service.fails.clear()
+    DeadLetter.objects.filter(key="a").update(generation=7)
+    job = work(jobs.begin(act="replay", selection=ALL, operator=ANNA))
+    assert (job.state, job.results) == ("done", {"nothing": 1, "replayed": 1})
+
+
 def test_a_discard_says_why_and_a_selection_says_which(service: Service) -> None:
     found = died(service, "a", "b", "c")
     with pytest.raises(NothingSaid):
