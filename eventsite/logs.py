@@ -12,7 +12,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from outbox.context import current_cause, current_consumer
 
-TASK_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+TASK_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "celery.app.trace")
 
 _COLOURS = {"debug": "2", "warning": "33", "error": "31", "critical": "1;31"}
 _FIGURES = re.compile(r"\d+")

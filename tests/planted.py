@@ -29,6 +29,7 @@ def plant() -> dict[str, str]:
     from outbox.positions import Member
     from outbox.publishing import OutboxRow, write
     from outbox.repair.acts import Act
+    from outbox.repair.jobs import RepairJob
     from payments.models import Payment
     from payments.services import reject_payment, request_payment, validate_payment
 
@@ -120,6 +121,10 @@ def plant() -> dict[str, str]:
         key=PLANTED, letter_id=letter.id, event_id=broken.id, result="died", error=PLANTED, detail=PLANTED,
         ran=0, waiting=1,
     )  # fmt: skip
+    job = RepairJob.objects.create(
+        who=PLANTED, via="dashboard", why=PLANTED, act="replay", wanted={"key": PLANTED}, total=2, more=False,
+        state="stopped", results={"died": 1}, trouble=PLANTED, ended_at=now, ended_by=PLANTED,
+    )  # fmt: skip
     told = {"subject": PLANTED, "said": PLANTED, "since": now, "noticed_at": now, "seen_at": now}
     alarm = Alarm.objects.create(
         **told, cause="late", severity="critical", silenced_until=later, silenced_by=PLANTED,
@@ -138,7 +143,10 @@ def plant() -> dict[str, str]:
         "letter_id": str(letter.id),
         "parked_id": str(parked.id),
         "alarm_id": str(alarm.id),
+        "job_id": str(job.id),
+        "act": "replay",
         "name": "orders",
+        "steering": "pause",
         "consumer": "orders",
         "topic": "payments",
         "command": "refund",

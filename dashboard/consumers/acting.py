@@ -62,11 +62,11 @@ class Command:
 
 @require_http_methods(["GET", "POST"])
 @for_those_who_act
-def steer(request: HttpRequest, name: str, command: str) -> HttpResponse:
+def steer(request: HttpRequest, name: str, steering: str) -> HttpResponse:
     """Ask before it, then do it. 422 without a reason; 409 where it is refused, with the refusal's words."""
-    if command not in _COMMANDS:
+    if steering not in _COMMANDS:
         raise Http404("There is no such command.")
-    asked = _COMMANDS[command]
+    asked = _COMMANDS[steering]
     [standing] = standings([declared(name)])
     form = CommandForm(request.POST) if request.method == "POST" else None
     if form is None:

@@ -10,5 +10,5 @@ urlpatterns = [
     path("<str:name>/", views.consumer, name="consumer"),
     path("<str:name>/stream/", views.consumer_stream, name="consumer-stream"),
     path("<str:name>/seek/", moving.seek, name="consumer-seek"),
-    path("<str:name>/<slug:command>/", acting.steer, name="consumer-command"),
+    path("<str:name>/<slug:steering>/", acting.steer, name="consumer-command"),
 ]

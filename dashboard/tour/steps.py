@@ -96,7 +96,7 @@ def _commands(place: Place) -> list[str]:
     run = f"manage.py run_consumer {STOPPED}"
     return {
         1: [],
-        2: [f"pkill -TERM -f '{run}'"],
+        2: [f"Ctrl-C where {run} runs"],
         3: ["manage.py consumers list"],
         4: [run],
         5: ["manage.py replay --help"],

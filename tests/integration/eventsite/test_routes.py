@@ -23,6 +23,9 @@ from outbox.errors import ContractViolation
 from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey
 from outbox.processor import Processor
 from outbox.registry import get_consumer
+from outbox.repair import jobs
+from outbox.repair.acts import Operator, Via
+from outbox.repair.matching import Selection
 from payments.services import request_payment, validate_payment
 from tests.integration.compensation.world import as_record
 from tests.integration.settling import settle
@@ -42,6 +45,9 @@ OPEN = "200 200 200 200 200 200 200 200"
 PAGE = "302 200 200 200 200 200 200 200"
 OWN_PAGE = "302 200 404 404 200 200 200 200"
 OPERATORS_PAGE = "302 403 403 403 200 200 200 200"
+STREAM = "401 403 403 403 200 200 200 200"
+ASKED = "302 403 403 403 403 403 200 200"
+ACTED = "302 403 403 403 403 403 302 302"
 FORM = "302 302 404 403 403 403 302 302"
 
 REASON = {"reason": "Called off."}
@@ -94,15 +100,35 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "volumes": {"GET": (PAGE, None)},
     "volumes-stream": {"HEAD": ("401 200 200 200 200 200 200 200", None)},
     "events": {"GET": (OPERATORS_PAGE, None)},
+    "events-stream": {"HEAD": (STREAM, None)},
     "consumers": {"GET": (OPERATORS_PAGE, None)},
+    "consumers-stream": {"HEAD": (STREAM, None)},
+    "consumer": {"GET": (OPERATORS_PAGE, None)},
+    "consumer-stream": {"HEAD": (STREAM, None)},
+    "consumer-seek": {"GET": (ASKED, None), "POST": (ASKED, {})},  # without a time: asked again
+    "consumer-command": {"GET": (ASKED, None), "POST": (ACTED, REASON)},
     "letters": {"GET": (OPERATORS_PAGE, None)},
+    "letters-stream": {"HEAD": (STREAM, None)},
+    "letters-selected": {"POST": ("302 403 403 403 403 403 409 409", {"act": "replay"})},  # nothing is ticked
+    "letters-matching": {"GET": (ASKED, None), "POST": (ACTED, {**REASON, "confirmed": "yes"})},
+    "repair-jobs": {"GET": (OPERATORS_PAGE, None)},
+    "repair-job": {"GET": (OPERATORS_PAGE, None)},
+    "repair-job-now": {"GET": (OPERATORS_PAGE, None)},
+    "repair-job-stop": {"POST": (ACTED, {})},
+    "parked-keys": {"GET": (OPERATORS_PAGE, None)},
+    "parked-key": {"GET": (OPERATORS_PAGE, None)},
+    "release-parked-key": {"GET": (ASKED, None), "POST": (ASKED, REASON)},  # not confirmed
+    "letter": {"GET": (OPERATORS_PAGE, None)},
+    "letter-replay": {"POST": ("302 403 403 403 403 403 409 409", REASON)},  # of which state is not said
+    "letter-discard": {"GET": (ASKED, None), "POST": (ASKED, REASON)},  # not confirmed
+    "letter-correct": {"POST": ("302 403 403 403 403 403 409 409", {"data": "{}"})},  # against the contract
     "topics": {"GET": (OPERATORS_PAGE, None)},
+    "topics-stream": {"HEAD": (STREAM, None)},
+    "topic": {"GET": (OPERATORS_PAGE, None)},
+    "topic-stream": {"HEAD": (STREAM, None)},
     "alerts": {"GET": (OPERATORS_PAGE, None)},
-    "alerts-stream": {"HEAD": ("401 403 403 403 200 200 200 200", None)},
-    "alarm-silence": {
-        "GET": ("302 403 403 403 403 403 200 200", None),
-        "POST": ("302 403 403 403 403 403 302 302", {**REASON, "hours": "4"}),
-    },
+    "alerts-stream": {"HEAD": (STREAM, None)},
+    "alarm-silence": {"GET": (ASKED, None), "POST": (ACTED, {**REASON, "hours": "4"})},
     # Only a demo has these.
     "chaos": {"GET": ("404 404 404 404 404 404 404 404", None)},
     "chaos-stream": {"GET": ("404 404 404 404 404 404 404 404", None)},
@@ -118,6 +144,8 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
 FORMS = {
     *("payments", "payment-command", "alarm-silence", "logout"),
     *("chaos-act", "chaos-poison", "tour-pay", "tour-repair"),
+    *("consumer-seek", "consumer-command", "letters-selected", "letters-matching", "repair-job-stop"),
+    *("release-parked-key", "letter-replay", "letter-discard", "letter-correct"),
 }
 ANSWERED_TO_NOBODY = {302, 401, 403, 404, 405}
 
@@ -187,6 +215,9 @@ def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
     letter = _died(event_id)
     alarm = Alarm.objects.create(cause="no_relay", said="No relay runs.")
 
+    selection = Selection(consumer="analytics")
+    job = jobs.begin(act="replay", selection=selection, operator=Operator("owner", "asked", Via.PYTHON))
+
     def choose(name: str) -> dict[str, str]:
         needs_validated = name in {"payment-refund", "payment-command"}
         return {
@@ -195,6 +226,9 @@ def things(people: dict[str, User | None]) -> Callable[[str], dict[str, str]]:
             "event_id": str(event_id),
             "customer_id": "c-1",
             "command": "refund",
+            "steering": "pause",
+            "act": "replay",
+            "job_id": str(job.id),
             "name": "orders",
             "letter_id": str(letter.id),
             "parked_id": str(ParkedKey.objects.get().id),
