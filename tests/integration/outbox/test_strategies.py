@@ -12,6 +12,7 @@ from outbox.consumer_models import DiscardedEvent
 from outbox.errors import ContractViolation
 from outbox.kafka import Record
 from outbox.models import DeadLetter, InboxEntry, KeyProgress, ParkedKey
+from outbox.policies import Policy
 from tests.engine import new_topic, send, until
 from tests.integration.outbox.listeners import Listener, instance, notes
 
@@ -150,9 +151,14 @@ def test_resumed_without_being_mended_it_pauses_again_after_as_many_keys(declare
 
 
 @pytest.mark.usefixtures("five_keys")
-@pytest.mark.parametrize("error", [Foreign("no"), KeyError("declared")])
-def test_what_is_declared_or_refused_for_good_pauses_nothing(declare: Declare, error: Exception) -> None:
-    listener = declare(on_error={KeyError: Park()})
+@pytest.mark.parametrize(
+    ("error", "policy"),
+    [(Foreign("no"), Park()), (KeyError("declared"), Park()), (KeyError("declared"), Retry(times=1))],
+)
+def test_what_is_declared_or_refused_for_good_pauses_nothing(
+    declare: Declare, error: Exception, policy: Policy
+) -> None:
+    listener = declare(on_error={KeyError: policy})
     listener.fail = lambda text: error if text == "bad" else None
     with instance(listener):
         send(*(note for number in range(12) for note in notes(listener, f"key-{number}", "bad")))
