@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.demo.running import RunningDemo
+from tests.browser.axe import findings
 from tests.browser.test_flow import SCREENSHOTS, live
 
 LONG = 60_000
@@ -84,10 +85,11 @@ def open_demo(demo: RunningDemo, browser: Browser, cookies: list[Any]) -> Iterat
 
 
 def looked_at(page: Page, name: str, width: int) -> None:
-    """Leaves a screenshot in test-results/ to be looked at."""
+    """Leaves a screenshot in test-results/ to be looked at; nothing on the page keeps anyone out."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not findings(page)
 
 
 def all_seen(page: Page) -> None:

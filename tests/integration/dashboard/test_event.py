@@ -138,9 +138,9 @@ def test_a_long_chain_and_a_large_correlation_keep_the_line(
     shared = uuid4()
     chain: list[UUID] = []
     for number in range(150):
-        chain.append(
-            write_event(type=f"t{number}", causation_id=chain[-1] if chain else None, correlation_id=shared)
-        )
+        at = NOW + timedelta(milliseconds=number)  # ids of one millisecond have no order
+        parent = chain[-1] if chain else None
+        chain.append(write_event(at=at, type=f"t{number}", causation_id=parent, correlation_id=shared))
     for size in (FEW, 20):
         monkeypatch.setattr("dashboard.events.story.FEW", size)
         lines = [kind for kind, _ in told(chain[40])]
