@@ -25,8 +25,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MANY = 200
 # Counters of a session reach the others within a second of its next statement.
 WINDOW = 6.0
-# One more statement a second may fall into one window than into the other.
-NO_MORE = 1.5
+# A busy machine reads less often in one window than in the other; two hundred that read for themselves would
+# ask two hundred times as much.
+NO_MORE, SLACK = 1.5, 5.0
 
 
 @pytest.fixture
@@ -145,6 +146,6 @@ def test_two_hundred_dashboards_cost_the_database_no_more_than_one_and_leave_not
     one = asyncio.run(Dashboards(web, path, cookie).cost(1, cost))
     until(nothing_is_left, seconds=60)
     many = asyncio.run(Dashboards(web, path, cookie).cost(MANY, cost))
-    assert many <= NO_MORE * one, (many, one)
+    assert many <= NO_MORE * one + SLACK, (many, one)
     assert one > 0
     until(nothing_is_left, seconds=60)
