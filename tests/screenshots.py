@@ -78,7 +78,7 @@ def freeze_loyalty(page: Page, demo: Demo) -> None:
 SHOTS = [
     Shot("flow", "/", follow_a_payment, dark=True),
     Shot("payment", "/payments/?status=validated", first_of("#payments")),
-    Shot("event", "/", first_of("#events")),
+    Shot("event", "/events/?type=payments.PaymentValidated.v1", first_of(".events")),
     Shot("volumes", "/volumes/?slot=1m"),
     Shot("events", "/events/"),
     Shot("consumers", "/consumers/"),

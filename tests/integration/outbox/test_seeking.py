@@ -130,6 +130,16 @@ def test_what_is_skipped_is_discarded_and_leaves_no_gap(reader: Reader) -> None:
     assert not ParkedKey.objects.exists()
 
 
+def test_what_was_processed_and_is_skipped_the_second_time_stays_processed(reader: Reader) -> None:
+    beginning = later()
+    send(*reader.notes("a", 1, 2))
+    reader.run_until("a1", "a2")
+    seek(reader.consumer, by="anna", to=beginning)
+    send(*reader.notes("a", 3))
+    seek(reader.consumer, by="anna", to=later(), skip="once is enough")
+    assert reader.outcomes() == ["processed", "processed", "discarded"]
+
+
 def test_what_was_skipped_and_moved_is_written_down_with_who_and_why(reader: Reader) -> None:
     beginning = later()
     send(*reader.notes("a", 1))
