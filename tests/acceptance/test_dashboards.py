@@ -25,9 +25,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MANY = 200
 # Counters of a session reach the others within a second of its next statement.
 WINDOW = 6.0
-# A busy machine reads less often in one window than in the other; two hundred that read for themselves would
-# ask two hundred times as much.
-NO_MORE, SLACK = 1.5, 5.0
+# Transactions a second. PostgreSQL's counters come in lumps, and a busy machine reads less often in one
+# window than in the other; two hundred that read for themselves would ask for hundreds more.
+SLACK = 25.0
 
 
 @pytest.fixture
@@ -147,6 +147,6 @@ def test_two_hundred_dashboards_cost_the_database_no_more_than_one_and_leave_not
     one = asyncio.run(Dashboards(web, path, cookie).cost(1, cost))
     until(nothing_is_left, seconds=60)
     many = asyncio.run(Dashboards(web, path, cookie).cost(MANY, cost))
-    assert many <= NO_MORE * one + SLACK, (many, one)
+    assert many <= one + SLACK, (many, one)
     assert one > 0
     until(nothing_is_left, seconds=60)
