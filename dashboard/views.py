@@ -30,12 +30,6 @@ def signed_in(request: HttpRequest) -> User:
     return request.user
 
 
-def owner_of(user: User) -> str | None:
-    """Whose events this user may see, as the outbox writes owners; None for everyone's."""
-    merchant = user.sees_merchant
-    return None if merchant is None else str(merchant)
-
-
 @login_required
 @require_GET
 def flow(request: HttpRequest) -> HttpResponse:

@@ -12,11 +12,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from accounts.models import User
+from accounts.selectors import owner_of
 from dashboard.events.search import correlated, indexes_alone
 from dashboard.events.story import story_of
 from dashboard.events.waits import waits_of
 from dashboard.operators import may_look
-from dashboard.views import owner_of, signed_in
+from dashboard.views import signed_in
 from outbox import clock
 from outbox.envelope import headers_of
 from outbox.ids import time_of

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from django.db import models
 from django.db.models import QuerySet
@@ -212,8 +211,3 @@ def acts_of(consumer: str, *, using: str) -> QuerySet[Act]:
 def acts_on(letter: DeadLetter, *, using: str) -> QuerySet[Act]:
     """What was done about a dead letter, from the first on."""
     return Act.objects.using(using).filter(letter_id=letter.id).order_by("id")
-
-
-def acts_on_event(event_id: UUID, *, using: str) -> QuerySet[Act]:
-    """What was done about an event in any consumer, from the first on."""
-    return Act.objects.using(using).filter(event_id=event_id).order_by("id")
