@@ -92,6 +92,8 @@ def test_it_is_paused_and_resumed(site: Site, open_page: OpenPage) -> None:
     expect(onlooker.locator("#acts")).to_contain_text("pause: paused")
     # Who may only look finds nothing to press.
     expect(onlooker.locator(".acts .button", has_text=re.compile("Pause|Resume|Seek"))).to_have_count(0)
+    # Said by the act, and by the instance once it has noticed: until then it processes what comes in.
+    until(lambda: site.log().count("consumer orders is paused by staff") == 2)
     pay(site, 2)
     live(page)
     expect(figure(page, "orders", "Lag")).to_have_text("2", timeout=LONG)
