@@ -4,7 +4,7 @@ import queue
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -210,7 +210,7 @@ class Running:
             connections.close_all()
 
 
-def until(condition: Callable[[], T], *, seconds: float = 30.0, every: float = 0.05) -> T:
+def until(condition: Callable[[], T], *, seconds: float = 60.0, every: float = 0.05) -> T:
     """Poll until the condition is true, and return what it gave; fail after `seconds`."""
     end = datetime.now(UTC) + timedelta(seconds=seconds)
     pause = threading.Event()
@@ -219,6 +219,18 @@ def until(condition: Callable[[], T], *, seconds: float = 30.0, every: float = 0
             raise AssertionError(f"not within {seconds} s; last answer: {result!r}")
         pause.wait(every)
     return result
+
+
+def until_none_is_left(left: Callable[[], Sequence[int]], *, seconds: float = 120.0) -> None:
+    """Poll until all of these counts are 0; fail once none of them has changed for so long."""
+    end, before = datetime.now(UTC), None
+    pause = threading.Event()
+    while any(now := left()):
+        if now != before:
+            end, before = datetime.now(UTC) + timedelta(seconds=seconds), now
+        if datetime.now(UTC) > end:
+            raise AssertionError(f"as many have been left for {seconds} s: {now}")
+        pause.wait(0.2)
 
 
 def send(*records: Record) -> None:

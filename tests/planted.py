@@ -67,12 +67,13 @@ def plant() -> dict[str, str]:
             )  # fmt: skip
         return OutboxEvent.objects.get(id=row_id)
 
-    # A type that nobody handles, and one whose contract this breaks: a dead letter wherever it is read.
-    foreign = event(PLANTED, PLANTED)
-    broken = event(f"{PLANTED}2", "payments.PaymentValidated.v1")
+    # Two of a type that nobody handles, and one whose contract this breaks: a dead letter wherever read.
+    # Each has a key of its own: consumers that run meanwhile come upon none of what is planted below.
+    foreign, other_foreign = event(f"{PLANTED}1", PLANTED), event(f"{PLANTED}2", PLANTED)
+    broken = event(f"{PLANTED}3", "payments.PaymentValidated.v1")
     headers = cloudevent_headers(
-        id=broken.id, source=f"/{PLANTED}", type=broken.type, occurred_at=now, key=PLANTED, number=1,
-        correlation_id=broken.id, causation_id=None, traceparent=None, content_type="application/json",
+        id=other_foreign.id, source=f"/{PLANTED}", type=PLANTED, occurred_at=now, key=PLANTED, number=1,
+        correlation_id=other_foreign.id, causation_id=None, traceparent=None, content_type="application/json",
     )  # fmt: skip
     record = {
         "partition": 0, "offset": 7, "number": 1, "type": PLANTED, "raw_key": PLANTED.encode(),
@@ -84,15 +85,15 @@ def plant() -> dict[str, str]:
     }  # fmt: skip
     whose = {"consumer": "orders", "generation": 1, "topic": "payments", "key": PLANTED}
     letter = DeadLetter.objects.create(
-        **record, **whose, event_id=broken.id, occurred_at=now, cause=PLANTED, error=PLANTED,
+        **record, **whose, event_id=other_foreign.id, occurred_at=now, cause=PLANTED, error=PLANTED,
         traceback=PLANTED, fingerprint=PLANTED, attempts=3, died_at=now,
     )  # fmt: skip
     DeadLetter.objects.create(
         **record, **whose, event_id=foreign.id, occurred_at=now, cause="Settled", error=PLANTED,
         traceback=PLANTED, fingerprint=PLANTED, attempts=3, died_at=now, state="discarded", settled_at=now,
     )  # fmt: skip
-    parked = ParkedKey.objects.create(**whose, cause="dead_letter", event_id=broken.id, parked_at=now)
-    gap = {**whose, "key": f"{PLANTED}3"}
+    parked = ParkedKey.objects.create(**whose, cause="dead_letter", event_id=other_foreign.id, parked_at=now)
+    gap = {**whose, "key": f"{PLANTED}4"}
     ParkedKey.objects.create(**gap, cause="gap", event_id=foreign.id, parked_at=now - timedelta(hours=1))
     WaitingEvent.objects.create(**record, **whose, event_id=foreign.id, received_at=now)
     Refusal.objects.create(
@@ -103,8 +104,9 @@ def plant() -> dict[str, str]:
         consumer="orders", generation=1, event_id=foreign.id, topic="payments", partition=0, offset=8,
         key=PLANTED, number=2, type=PLANTED, cause=PLANTED, error=PLANTED, reason=PLANTED, discarded_at=now,
     )  # fmt: skip
+    # It reads no payments' events, of which what is planted consists.
     ConsumerState.objects.update_or_create(
-        name="loyalty", defaults={"paused_at": now, "paused_by": PLANTED, "reason": PLANTED}
+        name="payments", defaults={"paused_at": now, "paused_by": PLANTED, "reason": PLANTED}
     )
     later = now + timedelta(hours=1)
     Member.objects.create(consumer="orders", name=PLANTED, partitions=[], seen_at=later)
@@ -113,13 +115,13 @@ def plant() -> dict[str, str]:
     )
     LostStretch.objects.create(consumer_group="orders", topic="payments", partition=0, first=1, last=2)
     Act.objects.create(
-        who=PLANTED, via="dashboard", act="pause", why=PLANTED, consumer="loyalty", topic="", result="paused",
-        error=PLANTED, detail=PLANTED, ran=0, waiting=0,
+        who=PLANTED, via="dashboard", act="pause", why=PLANTED, consumer="payments", topic="",
+        result="paused", error=PLANTED, detail=PLANTED, ran=0, waiting=0,
     )  # fmt: skip
     Act.objects.create(
         who=PLANTED, via="dashboard", act="replay", why=PLANTED, consumer="orders", topic="payments",
-        key=PLANTED, letter_id=letter.id, event_id=broken.id, result="died", error=PLANTED, detail=PLANTED,
-        ran=0, waiting=1,
+        key=PLANTED, letter_id=letter.id, event_id=other_foreign.id, result="died",
+        error=PLANTED, detail=PLANTED, ran=0, waiting=1,
     )  # fmt: skip
     job = RepairJob.objects.create(
         who=PLANTED, via="dashboard", why=PLANTED, act="replay", wanted={"key": PLANTED}, total=2, more=False,
@@ -138,7 +140,8 @@ def plant() -> dict[str, str]:
     return {
         "payment_id": str(made[0].id),
         "pending_id": str(made[2].id),
-        "event_id": str(broken.id),
+        "event_id": str(other_foreign.id),
+        "broken_event_id": str(broken.id),
         "validated_event_id": str(validated_event),
         "letter_id": str(letter.id),
         "parked_id": str(parked.id),

@@ -189,8 +189,8 @@ class GroupReader:
             committed = []
         self._next |= {(part.topic, part.partition): part.offset for part in committed if part.offset >= 0}
         client.incremental_assign(partitions)
-        if self._held:
-            client.pause(partitions)
+        # One that was lost while held has stayed paused: librdkafka remembers it, whoever read it meanwhile.
+        (client.pause if self._held else client.resume)(partitions)
         self._on_gained({(part.topic, part.partition) for part in partitions})
 
     def _lost(self, client: Client, partitions: list[TopicPartition]) -> None:

@@ -22,7 +22,7 @@ import pytest
 from devstack.stack import Stack
 from outbox.kafka import Cluster, GroupReader, Record
 from tests.acceptance.effects import check_points, check_volumes
-from tests.engine import until
+from tests.engine import until, until_none_is_left
 from tests.prepared import prepare
 from tests.servers import PROJECT
 
@@ -99,7 +99,7 @@ class Site:
     def make_progress(self) -> None:
         """Return when every consumer has moved on by STEP, with more still on its way."""
         goal = self.moved_past() + STEP
-        until(lambda: self.moved_past() >= goal, seconds=90)
+        until(lambda: self.moved_past() >= goal, seconds=180)
         assert self._processes["load"].poll() is None, self.log()
 
 
@@ -152,16 +152,17 @@ def _wait_until_all_is_processed(site: Site) -> None:
     """Events cause events: everything is sent and processed at one and the same moment."""
     unpublished = "outbox_event e WHERE NOT EXISTS (SELECT FROM outbox_publication WHERE event_id = e.id)"
 
-    def done() -> bool:
-        if site.count(unpublished):
-            return False
-        return all(
-            site.count(f"outbox_inbox WHERE consumer = '{consumer}'")
-            == site.count(f"outbox_event WHERE topic = '{topic}'")
-            for consumer, topic in CONSUMERS.items()
-        )
+    def left() -> list[int]:
+        return [
+            site.count(unpublished),
+            *[
+                site.count(f"outbox_event WHERE topic = '{topic}'")
+                - site.count(f"outbox_inbox WHERE consumer = '{consumer}'")
+                for consumer, topic in CONSUMERS.items()
+            ],
+        ]
 
-    until(done, seconds=120)
+    until_none_is_left(left)
 
 
 def _check_effects(site: Site) -> None:

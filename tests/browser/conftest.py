@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from devstack.stack import Stack
 from tests.browser.site import PASSWORD, Site
@@ -22,6 +22,8 @@ FLAGS = [
     *["--disable-background-networking", "--disable-component-update"],
 ]
 OpenPage = Callable[..., Page]
+# A machine that does much else beside still answers.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="package")
@@ -79,7 +81,7 @@ def open_page(site: Site, browser: Browser, signed_in: dict[str | None, Any]) ->
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
 
         def note(text: str) -> None:
             if not any(part in text for part in expected):

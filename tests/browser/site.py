@@ -81,7 +81,7 @@ class Site:
             start_new_session=True,
         )
         if name == "web":
-            until(self._answers, seconds=30)
+            until(self._answers, seconds=90)
 
     def _answers(self) -> bool:
         try:
@@ -94,13 +94,13 @@ class Site:
         """Have a process stop in order; return its exit status."""
         process = self._processes.pop(name)
         process.terminate()
-        return process.wait(20)
+        return process.wait(60)
 
     def kill(self, name: str) -> None:
         """Have a process end at once, without a word."""
         process = self._processes.pop(name)
         process.kill()
-        process.wait(20)
+        process.wait(60)
 
     def end_all(self) -> None:
         for process in self._processes.values():

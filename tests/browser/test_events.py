@@ -23,7 +23,7 @@ def validated(site: Site) -> str:
     payment_id = request_payment(site)
     event_id = site.post("first", f"/api/payments/{payment_id}/validate/", {})["event_id"]
     done = f"SELECT count(*) FROM outbox_inbox WHERE event_id = '{event_id}' AND outcome = 'processed'"
-    until(lambda: site.query(done) == [(3,)], seconds=30)
+    until(lambda: site.query(done) == [(3,)], seconds=60)
     return payment_id
 
 

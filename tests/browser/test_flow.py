@@ -10,7 +10,7 @@ from tests.browser.site import Site
 from tests.engine import until
 from tests.servers import PROJECT
 
-LONG = 20_000
+LONG = 60_000
 SCREENSHOTS = PROJECT / "test-results"
 
 
@@ -287,7 +287,7 @@ def test_a_page_that_is_left_leaves_nothing_open(site: Site, open_page: OpenPage
     [(with_three,)] = site.query(connections)
     for page in pages:
         page.close()
-    until(lambda: site.query(connections)[0][0] < with_three, seconds=20)
+    until(lambda: site.query(connections)[0][0] < with_three, seconds=60)
     [(with_none,)] = site.query(connections)
     # Three viewers cost one connection, and that is given back.
     assert with_three - with_none == 1

@@ -175,7 +175,7 @@ def test_it_works_without_a_script(site: Site, open_page: OpenPage) -> None:
     page.locator("#command-validate button.do").click()
     page.wait_for_url(f"**/payments/{payment_id}/")
     assert page.locator("#payment-status").inner_text() == "validated"
-    until(lambda: site.query(f"SELECT 1 FROM orders_order WHERE payment_id = '{payment_id}'"), seconds=20)
+    until(lambda: site.query(f"SELECT 1 FROM orders_order WHERE payment_id = '{payment_id}'"), seconds=60)
     page.reload()
     form = page.locator("#command-modify")
     form.locator("summary").click()
@@ -246,7 +246,7 @@ def test_volumes_grow_before_the_eyes_and_closed_slots_come_from_kafka(
         expect(page.locator("#live")).to_have_text("live", timeout=LONG)
     pay_in_dinars(site, "first", "1.250")
     pay_in_dinars(site, "second", "2.500")
-    until(lambda: volume(own, "pending") == (1, Decimal("1.250")), seconds=20)
+    until(lambda: volume(own, "pending") == (1, Decimal("1.250")), seconds=60)
     expect(everyone.locator('[data-panel="KWD"] canvas').first).to_be_visible(timeout=LONG)
     expect(everyone.locator('#volumes tr[data-open="true"]').first).to_contain_text("so far")
     # A slot is totalled: what its total says is what is shown, though the table says otherwise.

@@ -111,9 +111,11 @@ class Inferring(Producer):
     new topic's first one: librdkafka then infers that both are there, and knows no offset of the first.
     """
 
-    def produce(self, *record: Any, on_delivery: Callable[..., None], **more: Any) -> None:
+    def produce(  # type: ignore[override]
+        self, topic: str, value: bytes, *, on_delivery: Callable[..., None], **more: Any
+    ) -> None:
         nowhere = SimpleNamespace(offset=lambda: OFFSET_INVALID)
-        super().produce(*record, on_delivery=lambda error, _: on_delivery(error, nowhere), **more)
+        super().produce(topic, value, on_delivery=lambda error, _: on_delivery(error, nowhere), **more)
 
 
 def test_no_record_is_said_to_be_sent_of_which_kafka_does_not_say_where_it_is(
