@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import Error as DjangoDatabaseError
 from django.db import connections
@@ -66,8 +67,8 @@ class ConsumerWorker:
         self.reached: dict[Placement, int] = {}
         self._pending: list[Record] = []
         self._alone = 0  # how many of the pending records are run one at a time, after their batch failed
-        self._attempts = 0  # of the first pending record, when it is run alone
-        self._condemned = False
+        self._attempts = 0  # at the event that the last run failed at, run alone
+        self._guilty: UUID | None = None
         self._may_be_due = False  # whether events may wait whose gap has closed
         self._held = False
         self._paused = False
@@ -184,7 +185,7 @@ class ConsumerWorker:
         paused = self._gate is not None and self._gate.is_closed()
         if paused and not self._paused:
             self._hold()
-            self._attempts, self._condemned, self._retry_at = 0, False, None
+            self._attempts, self._retry_at = 0, None
             self._processor.pardon()
         self._paused = paused
         return paused
@@ -218,14 +219,14 @@ class ConsumerWorker:
         policy = self._policy(error)
         if isinstance(policy, Wait):
             return self._wait(error)
+        if self._guilty != self._processor.guilty:  # of those that a gap releases, each has its own attempts
+            self._guilty, self._attempts = self._processor.guilty, 0
         self._attempts += 1
         limit = policy.times if isinstance(policy, Retry) else 1
-        if self._attempts < limit or self._condemned:
-            # A condemned one fails when not even its dead letter can be written: wait, and skip nothing.
+        if self._attempts < limit or not self._processor.may_condemn:
             return self._wait(error)
         if isinstance(policy, Retry) and self._has_tripped(error):
             return True
-        self._condemned = True
         self._processor.condemn(error, attempts=self._attempts, end=ending(policy))
         return False
 
@@ -272,7 +273,7 @@ class ConsumerWorker:
 
     def _go_on(self) -> None:
         """Nothing is being waited for any more."""
-        self._attempts, self._condemned, self._delays = 0, False, backoff()
+        self._attempts, self._delays = 0, backoff()
         if self._retry_at is not None:
             self._retry_at = None
             logger.info("consumer %s goes on", self._consumer.name)
@@ -290,7 +291,7 @@ class ConsumerWorker:
         self._pending = [record for record in self._pending if (record.topic, record.partition) not in lost]
         for place in lost:
             self.reached.pop(place, None)
-        self._attempts, self._condemned = 0, False
+        self._attempts = 0
         self._processor.pardon()
         self._suspects.release(lost)
         if not self._pending and self._retry_at is not None:

@@ -51,6 +51,20 @@ class Processor:
         self._idle_limit = frozen_after(map(limit_of, consumer.routes.values()))
         self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
+        self._in_handler = False
+
+    @property
+    def guilty(self) -> UUID | None:
+        """The event that the last run, of a single record, failed at."""
+        return self._suspect
+
+    @property
+    def may_condemn(self) -> bool:
+        """Whether that event may be condemned.
+
+        Not when others are, and no handler has failed: then a verdict could not be written down.
+        """
+        return self._in_handler or not self._condemned
 
     def run(self, records: Iterable[Record], *, until: float = math.inf) -> Ran:
         """Move past these records, in one transaction: all of it, or nothing.
@@ -89,7 +103,7 @@ class Processor:
     @contextmanager
     def _batch(self, suspect: UUID | None, *, until: float) -> Iterator[tuple[Batch, Held]]:
         """One transaction. What fails in it is the suspect's doing, unless the batch says whose."""
-        self._suspect = suspect
+        self._suspect, self._in_handler = suspect, False
         batch = Batch(self.consumer, self._condemned, self._watch, until=until)
         try:
             with consuming(self.consumer.name), atomic(using=self.consumer.using), self._publishing():
@@ -97,7 +111,7 @@ class Processor:
                 yield batch, hold(self.consumer, building=self._building)
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.
-            self._suspect = batch.handling or self._suspect
+            self._suspect, self._in_handler = batch.handling or suspect, batch.handling is not None
             raise
         self.pardon()
         if self._building is None:

@@ -159,6 +159,8 @@ class Suspects:
         if place is None or place not in self._marked:
             return
         offset, deaths = self._marked[place]
+        # Also where that cannot be written now: the next mark says how often it has really killed.
+        self._marked[place] = (offset, deaths - 1)
         try:
             self._mark(place, offset, deaths - 1)
         except DatabaseError as error:

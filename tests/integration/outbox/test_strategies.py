@@ -79,6 +79,20 @@ def test_a_discarded_event_is_listed_and_its_key_goes_on(declare: Declare) -> No
     )
 
 
+def test_of_what_a_gap_releases_each_that_fails_has_its_own_end(declare: Declare) -> None:
+    """One that is discarded ends no run: the next of its key may fail in the same one."""
+    listener = declare(on_error={Foreign: Discard("another shop's")})
+    ends = {"discarded": Foreign("shop 7"), "discarded too": Foreign("shop 8"), "dead": ValueError("broken")}
+    listener.fail = lambda text: ends.get(text)
+    first, closing, *waiting = notes(listener, "a", "1", "discarded", "3", "discarded too", "dead", "6")
+    with instance(listener):
+        send(first, *waiting)
+        until(lambda: settled(listener) == {"processed": 1, "parked": 4})
+        send(closing, *notes(listener, "b", "other"))
+        until(lambda: settled(listener) == {"processed": 3, "discarded": 2, "dead": 1, "parked": 1})
+    assert [letter.attempts for letter in DeadLetter.objects.all()] == [3]
+
+
 def test_a_declared_retry_is_followed_and_then_what_it_says(declare: Declare) -> None:
     listener = declare(on_error={NotYetThere: Retry(times=5, then=Discard("never came"))})
     listener.fail = lambda text: NotYetThere() if text == "1" or listener.calls.count(text) < 4 else None

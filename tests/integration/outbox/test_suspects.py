@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from unittest.mock import Mock
 from uuid import uuid4
 
 import psutil
@@ -167,6 +168,22 @@ def test_what_failed_and_came_back_is_no_death(listener: Listener) -> None:
     last.gain({place})
     last.take()
     assert last.begin(record) is not None
+
+
+def test_a_database_that_goes_away_again_and_again_is_no_death(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it cannot be written that the event was not what ended its process."""
+    [record] = notes(listener, "a", "1")
+    another, suspects = [Suspects(listener.consumer.name, width=10, using="default") for _ in range(2)]
+    for one in (another, suspects):
+        one.gain({(record.topic, record.partition)})
+        one.take()
+    for _ in range(DEATHS + 2):
+        assert suspects.begin(record) is None
+        with monkeypatch.context() as away:
+            away.setattr(Suspects, "_mark", Mock(side_effect=OperationalError("away")))
+            suspects.absolve()
 
 
 def test_an_instance_that_freezes_with_a_batch_in_hand_holds_up_nobody(
