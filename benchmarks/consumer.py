@@ -19,7 +19,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from benchmarks.bench import DEADLINE, PAYLOAD, PROJECT, Bench, running
 from benchmarks.consuming import TABLE
@@ -27,6 +27,8 @@ from benchmarks.consuming import TABLE
 KEYS = 1_000
 PARTITIONS = 4
 PARKED = 10
+# An event that comes twice comes again after so many others: its first time has been committed by then.
+BLOCK = 5_000
 POLL = 0.1
 
 
@@ -60,7 +62,7 @@ class Backlogs:
         self.keys = _keys()
 
     def make(self, topic: str, *, events: int, twice: bool = False) -> None:
-        """Send so many records; `twice`: each event two times, one behind the other."""
+        """Send so many records; `twice`: each event two times, the second one some transactions later."""
         from confluent_kafka import Producer
 
         from outbox import clock
@@ -72,19 +74,24 @@ class Backlogs:
         producer = Producer({**self._kafka, "enable.idempotence": True, "linger.ms": 20})
         now = clock.now()
         different = events // 2 if twice else events
-        for number in range(different):
-            key, event_id = self.keys[number % KEYS], new_id(now)
+
+        def produce(number: int, event_id: UUID) -> None:
+            key = self.keys[number % KEYS]
             headers: Any = cloudevent_headers(
                 id=event_id, source="/bench", type="bench.Written.v1", occurred_at=now, key=key,
                 number=number // KEYS + 1, correlation_id=event_id, causation_id=None, traceparent=None,
                 content_type="application/json",
             )  # fmt: skip
-            for _ in range(2 if twice else 1):
-                producer.produce(
-                    topic, PAYLOAD, key=key, partition=partition_of(key, PARTITIONS), headers=headers
-                )
+            producer.produce(
+                topic, PAYLOAD, key=key, partition=partition_of(key, PARTITIONS), headers=headers
+            )
             producer.poll(0)
-            if number % 10_000 == 0:
+
+        for first in range(0, different, BLOCK):
+            block = {number: new_id(now) for number in range(first, min(first + BLOCK, different))}
+            for _ in range(2 if twice else 1):
+                for number, event_id in block.items():
+                    produce(number, event_id)
                 producer.flush()
         producer.flush()
         self.events[topic] = different
