@@ -44,6 +44,7 @@ class Batch:
     """The state of one transaction: locked progress, parked keys, and the inbox rows to be.
 
     until     by the monotonic clock, when no further event is begun; the first always is
+    stopping  whether none is begun any more, as if that time had come
     is_due    whether events that waited can go on, and were not begun for want of time
     handling  the event that is in its handler's hands, or failed there
     """
@@ -55,11 +56,13 @@ class Batch:
         watch: Watch = nullcontext,
         *,
         until: float = math.inf,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._consumer = consumer
         self._condemned = condemned
         self._watch = watch
         self._until = until
+        self._stopping = stopping
         self._has_begun = False
         self._claims: dict[UUID, Claim] = {}
         self._numbers: dict[Key, int] = {}
@@ -149,7 +152,7 @@ class Batch:
             self._claim(item, self._handle(item))
 
     def _is_over(self) -> bool:
-        return self._has_begun and time.monotonic() >= self._until
+        return self._has_begun and (self._stopping() or time.monotonic() >= self._until)
 
     def _claim(self, item: Item, outcome: Outcome) -> None:
         self._claims[item.inbox_id] = item.claim(outcome)

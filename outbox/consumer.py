@@ -40,7 +40,7 @@ def group_of(consumer: str, *, building: int | None = None) -> str:
 
 
 class ConsumerWorker:
-    """One instance of a consumer. `run()` returns after `stop` is set, with the batch in hand finished.
+    """One instance of a consumer. `run()` returns after `stop` is set, with the events in hand finished.
 
     Polling goes on whatever fails, so that the instance stays a member of its group. What is away is
     waited for as long as it takes; what fails alone is tried again alone, as its policy says. A consumer
@@ -62,7 +62,7 @@ class ConsumerWorker:
         self._stop = stop
         self._settings = settings or config()
         self._watchdog = Watchdog(using=consumer.using)
-        self._processor = Processor(consumer, building=building, watch=self._watched)
+        self._processor = Processor(consumer, building=building, watch=self._watched, stopping=stop.is_set)
         self.group = group_of(consumer.name, building=building)
         self.reached: dict[Placement, int] = {}
         self._pending: list[Record] = []

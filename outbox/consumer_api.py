@@ -70,7 +70,10 @@ class ConsumerPause(ConsumerCommand):
     @extend_schema(summary="Pause a consumer", request=PauseInput, responses=ConsumerStateOutput)
     @once
     def post(self, request: Request, name: str) -> Response:
-        """Its instances process nothing from about a second later on. One that is paused stays as it is."""
+        """Its instances finish what they have in hand, and process nothing from about a second later on.
+
+        One that is paused stays as it is.
+        """
         consumer = _consumer(name)
         pausing.pause(consumer=consumer, **_asked(request))
         return _state(consumer)

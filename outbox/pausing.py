@@ -31,8 +31,9 @@ class Pause:
 
 
 def pause(*, consumer: Consumer, by: str, reason: str = "", via: Via = Via.PYTHON) -> Pause:
-    """Have every instance stop processing, within about a second and until `resume`; written down as an act.
+    """Have every instance stop processing, until `resume`; written down as an act.
 
+    Each notices within about a second of the end of what it has in hand: see BATCH_SECONDS.
     One that is paused already stays as it is: the answer says by whom. Raises NothingSaid for nobody.
     """
     operator = Operator(by, reason, via)

@@ -1,7 +1,7 @@
 """One consumer's records: read, run in a single transaction, and judged where they are known to fail."""
 
 import math
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,14 +40,21 @@ class Processor:
 
     building  the generation to build; None works on the one that is live, asked in each transaction
     watch     the block in which a handler is called
+    stopping  whether no further event is to be begun
     """
 
     def __init__(
-        self, consumer: Consumer, *, building: int | None = None, watch: Watch = nullcontext
+        self,
+        consumer: Consumer,
+        *,
+        building: int | None = None,
+        watch: Watch = nullcontext,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.consumer = consumer
         self._building = building
         self._watch = watch
+        self._stopping = stopping
         self._idle_limit = frozen_after(map(limit_of, consumer.routes.values()))
         self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
@@ -104,7 +111,7 @@ class Processor:
     def _batch(self, suspect: UUID | None, *, until: float) -> Iterator[tuple[Batch, Held]]:
         """One transaction. What fails in it is the suspect's doing, unless the batch says whose."""
         self._suspect, self._in_handler = suspect, False
-        batch = Batch(self.consumer, self._condemned, self._watch, until=until)
+        batch = Batch(self.consumer, self._condemned, self._watch, until=until, stopping=self._stopping)
         try:
             with consuming(self.consumer.name), atomic(using=self.consumer.using), self._publishing():
                 end_when_idle(after=self._idle_limit, using=self.consumer.using)

@@ -198,6 +198,19 @@ def test_it_stops_in_the_middle_of_a_wait(listener: Listener) -> None:
         until(lambda: listener.processed() == 1)
 
 
+def test_it_stops_in_the_middle_of_a_batch(listener: Listener) -> None:
+    """What has been begun is finished and committed; the rest is for whoever comes next."""
+    texts = [str(number) for number in range(10)]
+    send(*notes(listener, "a", *texts))
+    with instance(listener) as running:
+        listener.fail = lambda text: running._stop.set() if text == "4" else None
+        until(lambda: listener.processed() > 0)
+    assert listener.processed() == 5
+    with instance(listener):
+        until(lambda: listener.processed() == 10)
+    assert listener.calls == texts
+
+
 def test_a_batch_that_takes_longer_than_kafka_waits_loses_no_partition(
     listener: Listener, settings: Settings
 ) -> None:
