@@ -34,3 +34,11 @@ def test_the_tests_files_and_links_it_names_exist(document: Path) -> None:
         if fragment:
             headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert fragment in [anchor(heading) for heading in headings], fragment
+
+
+def test_the_promises_are_numbered_in_order_and_all_in_the_list_above_them() -> None:
+    text = (PROJECT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (\d+)\. (.+)$", text, re.MULTILINE)
+    listed = re.findall(r"^(\d+)\. \[(.+)\.\]\(#", text, re.MULTILINE)
+    assert headings == listed
+    assert [int(number) for number, _ in headings] == [*range(1, len(headings) + 1)]
