@@ -29,7 +29,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from outbox import Consumer, Delivery, NonRecoverable, following, handles, handles_batch, publish, registry
+from outbox import (
+    Consumer,
+    Delivery,
+    Discard,
+    NonRecoverable,
+    Recoverable,
+    following,
+    handles,
+    handles_batch,
+    publish,
+    registry,
+)
 from outbox import consumer as consuming
 from outbox.consumer import ConsumerWorker
 from outbox.errors import RepairRefused
@@ -57,11 +68,20 @@ EXAMPLES = int(os.environ.get("EVENTSITE_ORDERS", "12"))
 
 some = st.integers(min_value=0, max_value=1_000)
 few = st.integers(min_value=0, max_value=6)
+Told = Callable[[set[Placement]], None]
 ways = st.sampled_from(["replay", "replay", "correct", "discard"])
 
 
 class Refused(NonRecoverable):
     """The domain says no."""
+
+
+class Unwanted(NonRecoverable):
+    """Nobody wants it."""
+
+
+class Away(Recoverable):
+    """Something is away for a moment."""
 
 
 class Killed(BaseException):
@@ -80,13 +100,16 @@ class Service:
 
     is_projection: bool
     refused: set[str] = field(default_factory=set)
+    unwanted: set[str] = field(default_factory=set)
     deadly: set[str] = field(default_factory=set)
+    passing: dict[str, list[Exception]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.consumer = Consumer(
             name=f"service-{uuid4().hex[:8]}",
             sync_delay_limit=timedelta(seconds=5),
             projection=self if self.is_projection else None,
+            on_error={Unwanted: Discard("nobody wants it")},
         )
         handles(self.consumer, Single)(lambda delivery: self.hear([delivery]))
         handles_batch(self.consumer, Noted)(self.hear)
@@ -115,6 +138,10 @@ class Service:
         if text in self.deadly:
             self.deadly.discard(text)
             raise Killed
+        if faults := self.passing.get(text):
+            raise faults.pop()
+        if text in self.unwanted:
+            raise Unwanted(text)
         if text in self.refused:
             raise Refused(f"{text} is refused")
         if not self.is_projection:
@@ -123,18 +150,21 @@ class Service:
 
 
 class Deliveries:
-    """What Kafka brings to one instance: these records, and no more."""
+    """What Kafka brings to one instance: these records, and no more.
 
-    def __init__(self, records: list[Record], stop: threading.Event) -> None:
-        self._records, self._stop = records, stop
+    taken  its partition goes to another member at the second poll
+    """
+
+    def __init__(self, records: list[Record], stop: threading.Event, *, taken: bool) -> None:
+        self._records, self._stop, self._taken = records, stop, taken
         self._left = {(one.topic, one.partition): one.offset + 1 for one in records}
         self._places = set(self._left)
         self._begun = False
         self._deadline = time.monotonic() + PATIENCE
 
-    def __call__(self, kafka: object, *, on_gained: Callable[[set[Placement]], None], **_: object) -> Any:
+    def __call__(self, kafka: object, *, on_gained: Told, on_lost: Told, **_: object) -> Any:
         """As the worker makes its reader."""
-        self._gained = on_gained
+        self._gained, self._lost = on_gained, on_lost
         return self
 
     def poll(self, *, limit: int, timeout: float) -> list[Record]:
@@ -142,6 +172,10 @@ class Deliveries:
             self._begun = True
             self._gained(set(self._left))
             return self._records
+        if self._taken:
+            self._lost(self._places)
+            self._left.clear()
+            self._places = set()
         if not self._left:
             self._stop.set()
         assert time.monotonic() < self._deadline, f"an instance comes to no end: {self._left}"
@@ -189,6 +223,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.position = [0] * PARTITIONS
         self.handed = [0] * PARTITIONS
         self.texts: list[str] = []
+        self.ids: dict[str, UUID] = {}
         self.late: set[UUID] = set()
         self.given_up: set[UUID] = set()
 
@@ -202,6 +237,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self.texts.append(text)
                 kind = Single if single else Noted
                 made.append(publish(kind(about=f"{self.prefix}-{name}", text=text)))
+                self.ids[text] = made[-1]
             if how % 7 == 0:
                 transaction.set_rollback(True)
                 return
@@ -212,14 +248,17 @@ class AnyOrder(RuleBasedStateMachine):
             log.append(replace(record, value=BAD) if how % 11 == 1 else record)
             self.passing.publish(event)
 
-    @rule(partition=st.integers(0, PARTITIONS - 1), count=st.integers(1, 8), again=few, lost=some)
-    def deliver(self, partition: int, count: int, again: int, lost: int) -> None:
-        """What comes next, with some of what came before; in half of the cases one record is lost."""
+    @rule(partition=st.integers(0, PARTITIONS - 1), count=st.integers(1, 8), again=few, lost=some, taken=some)
+    def deliver(self, partition: int, count: int, again: int, lost: int, taken: int) -> None:
+        """What comes next, with some of what came before; in half of the cases one record is lost.
+
+        In a third of them the partition goes to another member, which begins again where this one did.
+        """
         at, log = self.position[partition], self.log[partition]
         new = log[at : at + count]
         if new and lost % 2 == 0:
             new = [one for place, one in enumerate(new) if place != lost % len(new)]
-        if self.work([*log[max(0, at - again) : at], *new]):
+        if self.work([*log[max(0, at - again) : at], *new], taken=taken % 3 == 0):
             self.position[partition] = min(at + count, len(log))
 
     @rule(partition=st.integers(0, PARTITIONS - 1), first=few, second=few)
@@ -235,14 +274,25 @@ class AnyOrder(RuleBasedStateMachine):
         assert found == [True, True]
         self.position[partition] = min(at + max(first, second), len(log))
 
-    @rule(which=some, how=st.sampled_from(["refuse", "refuse", "kill", "heal"]))
+    @rule(which=some, how=st.sampled_from(["refuse", "refuse", "kill", "discard", "away", "fail", "heal"]))
     def trouble(self, which: int, how: str) -> None:
-        """An event that is refused from now on, or kills its process once; or all is well again."""
+        """An event that is refused or discarded from now on, kills its process once, or fails for a while.
+
+        Or all is well again.
+        """
         if how == "heal":
             self.service.refused.clear()
         elif self.texts:
             text = self.texts[-1 - which % min(8, len(self.texts))]
-            (self.service.refused if how == "refuse" else self.service.deadly).add(text)
+            if how == "away":
+                self.service.passing[text] = [Away(), Away()]
+            elif how == "fail":
+                self.service.passing[text] = [ValueError(text)]
+            elif how == "discard":
+                self.service.unwanted.add(text)
+                self.given_up.add(self.ids[text])
+            else:
+                (self.service.refused if how == "refuse" else self.service.deadly).add(text)
 
     @rule(which=some, how=ways)
     def act(self, which: int, how: str) -> None:
@@ -322,8 +372,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     def end_well(self) -> None:
         """What was lost comes at last, and what failed is replayed: every event has its one effect."""
-        self.service.refused.clear()
-        self.service.deadly.clear()
+        for troubles in (self.service.refused, self.service.unwanted, self.service.deadly):
+            troubles.clear()
+        self.service.passing.clear()
         for log in self.log:
             for at in range(0, len(log), 5):
                 assert self.work(log[at : at + 5])
@@ -347,13 +398,16 @@ class AnyOrder(RuleBasedStateMachine):
             told = [json.loads(bytes(answer.payload))["text"] for answer in answers]
             assert Counter(told) == Counter(map(str, heard))
 
-    def work(self, records: list[Record], *, building: int | None = None) -> bool:
-        """Have an instance work on these; whether it did to the end, and was not killed."""
+    def work(self, records: list[Record], *, building: int | None = None, taken: bool = False) -> bool:
+        """Have an instance work on these; whether it did to the end, and was not killed.
+
+        taken  it loses them once it has begun
+        """
         if not records:
             return True
         stop = threading.Event()
         with making, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(consuming, "GroupReader", Deliveries(records, stop))
+            patch.setattr(consuming, "GroupReader", Deliveries(records, stop, taken=taken))
             worker = ConsumerWorker(self.who, stop=stop, building=building)
             if building is None:
                 last = records[-1]
@@ -363,9 +417,9 @@ class AnyOrder(RuleBasedStateMachine):
             worker.run()
         except Killed:
             return False
-        if building is None:
+        if building is None and not taken:
             self.passing.settle(records)
-        return True
+        return not taken
 
     def settle(self, letter: DeadLetter, how: str) -> Result | None:
         """What came of it; None when it was refused, or the process killed."""
