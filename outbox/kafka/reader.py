@@ -101,20 +101,34 @@ class GroupReader:
         return records
 
     def _look_for_losses(self, records: list[Record]) -> None:
-        """Offsets that were passed over: of records that were deleted, or of marks and compaction."""
+        """Offsets that were passed over: of records that were deleted, or of marks and compaction.
+
+        Kafka is asked at most once for each partition: a transactional producer leaves a mark after every
+        few records.
+        """
+        starts: dict[Placement, int] = {}
         for record in records:
             place = (record.topic, record.partition)
             expected, self._next[place] = self._next.get(place), record.offset + 1
             if expected is None or record.offset <= expected:
                 continue
-            try:
-                start, _ = self._client.get_watermark_offsets(TopicPartition(*place), timeout=5)
-            except KafkaException as error:
-                logger.warning("kafka: cannot tell what was skipped: %s", error.args[0].str())
-                continue
-            last = min(start, record.offset) - 1
+            if place not in starts:
+                starts[place] = self._start_of(place)
+            last = min(starts[place], record.offset) - 1
             if last >= expected:
                 self._lost_unread.append(Stretch(*place, expected, last))
+
+    def _start_of(self, place: Placement) -> int:
+        """The offset of the first record that Kafka still has; 0 when it does not say.
+
+        The one that librdkafka keeps is renewed with its statistics alone, not by fetches.
+        """
+        try:
+            start, _ = self._client.get_watermark_offsets(TopicPartition(*place), timeout=5)
+        except KafkaException as error:
+            logger.warning("kafka: cannot tell what was skipped: %s", error.args[0].str())
+            return 0
+        return int(start)
 
     def take_losses(self) -> list[Stretch]:
         """What Kafka had deleted before it was polled, since the last call."""

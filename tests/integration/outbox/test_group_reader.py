@@ -4,9 +4,12 @@ from contextlib import closing
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Consumer as Client
+from confluent_kafka import Producer, TopicPartition
 
 from outbox.config import config
-from outbox.kafka import GroupReader, Record
+from outbox.kafka import Cluster, GroupReader, Record
+from outbox.kafka.base import client_options
 from tests.engine import new_topic, noted_on, record_of, send, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -39,3 +42,47 @@ def test_what_was_lost_while_nothing_was_fetched_is_read_when_it_comes_back() ->
 
         until(both, seconds=20)
     assert {record.partition for record in read} == {0, 1}
+
+
+def test_however_many_marks_of_transactions_are_passed_over_kafka_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each transaction leaves a mark after its records, at an offset that is never read."""
+    questions: list[TopicPartition] = []
+
+    class Counting(Client):
+        def get_watermark_offsets(
+            self, partition: TopicPartition, timeout: float = 5, cached: bool = False
+        ) -> tuple[int, int]:
+            questions.append(partition)
+            return super().get_watermark_offsets(partition, timeout=timeout, cached=cached)
+
+    topic = new_topic(partitions=1)
+    place = (topic.name, 0)
+    producer = Producer(client_options(config().kafka, **{"transactional.id": f"many-{uuid4().hex[:8]}"}))
+    producer.init_transactions(30)
+    for n in range(10):
+        producer.begin_transaction()
+        producer.produce(topic.name, value=str(n).encode(), partition=0)
+        producer.commit_transaction(30)
+    assert Cluster(config().kafka).watermarks([place]) == {place: 20}
+
+    monkeypatch.setattr("outbox.kafka.reader.Client", Counting)
+    group, polls = f"marks-{uuid4().hex[:8]}", 0
+    read: list[Record] = []
+    with closing(
+        GroupReader(config().kafka, group=group, topics=[topic.name], on_lost=lambda _: None)
+    ) as reader:
+
+        def all_read() -> bool:
+            nonlocal polls
+            before = len(read)
+            read.extend(reader.poll(limit=100, timeout=0.1))
+            polls += len(read) > before
+            return len(read) == 10
+
+        until(all_read)
+        assert reader.take_losses() == []
+    assert [record.offset for record in read] == [*range(0, 20, 2)]
+    # The first record that is polled may come by itself.
+    assert 1 <= len(questions) <= polls
