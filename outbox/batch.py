@@ -28,6 +28,8 @@ from outbox.policies import Discard, Park, declared_for, ending
 from outbox.registry import Consumer, Route
 from outbox.tracing import processing
 
+SUPERSEDED = "a later event of its key has been processed, and the topic is compacted"
+
 Watch = Callable[[Route], AbstractContextManager[object]]
 
 
@@ -59,6 +61,7 @@ class Batch:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._consumer = consumer
+        self._compacted = consumer.compacted
         self._condemned = condemned
         self._watch = watch
         self._until = until
@@ -162,10 +165,13 @@ class Batch:
         return item.key is not None and item.number == self._numbers.get(item.key, 0) + 1
 
     def _leaves_gap(self, item: Item) -> bool:
-        """Whether events of its key are missing before it. The first sight of a key is its baseline."""
+        """Whether events of its key are missing before it. The first sight of a key is its baseline.
+
+        What is not there of a compacted topic may have been dropped for good: nothing is waited for.
+        """
         if item.key is None or item.number is None or item.key not in self._numbers:
             return False
-        return item.number > self._numbers[item.key] + 1
+        return item.key[0] not in self._compacted and item.number > self._numbers[item.key] + 1
 
     def _handle(self, item: Item) -> Outcome:
         """Run the event's effect, or set it aside."""
@@ -253,7 +259,10 @@ class Batch:
             )
         if fault is None:
             return None
-        return Verdict(fault, 1, ending(declared_for(fault, self._consumer.on_error) or Park()))
+        declared = declared_for(fault, self._consumer.on_error)
+        if declared is None and isinstance(fault, LateEvent) and item.record.topic in self._compacted:
+            declared = Discard(SUPERSEDED)
+        return Verdict(fault, 1, ending(declared or Park()))
 
     def _is_late(self, item: Item) -> bool:
         """Whether its place in the key has been passed, without its id being known."""
@@ -293,9 +302,14 @@ class Batch:
         )
 
     def _next_waiting(self, key: Key) -> WaitingEvent | None:
-        """The first that need not wait: the next number, one that is late, or one that has no number."""
-        next_number = self._numbers.get(key, 0) + 1
-        return self._waiting(key).filter(Q(number=None) | Q(number__lte=next_number)).order_by("id").first()
+        """The first that need not wait: the next number, one that is late, or one that has no number.
+
+        Of a compacted topic none need wait.
+        """
+        waiting = self._waiting(key)
+        if key[0] not in self._compacted:
+            waiting = waiting.filter(Q(number=None) | Q(number__lte=self._numbers.get(key, 0) + 1))
+        return waiting.order_by("id").first()
 
     def _run_waiting(self, stored: WaitingEvent) -> Outcome:
         """Handle an event that has waited."""

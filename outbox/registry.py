@@ -99,6 +99,12 @@ class Consumer:
         return sorted({route.event.topic.name for route in self.routes.values()})
 
     @property
+    def compacted(self) -> frozenset[str]:
+        """Those of its topics that are declared compacted: Kafka may drop all but the last event of a key."""
+        topics = (route.event.topic for route in self.routes.values())
+        return frozenset(topic.name for topic in topics if topic.cleanup == "compact")
+
+    @property
     def partitions(self) -> int:
         """How many partitions its topics are declared with: more instances than that are idle."""
         topics = {route.event.topic.name: route.event.topic for route in self.routes.values()}
