@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from outbox import Consumer, Delivery, handles, publish, registry
+from outbox import lag as lag_module
 from outbox.alerts.alarms import Alarm
 from outbox.consumer import ConsumerWorker
 from outbox.kafka import member_name
@@ -151,6 +152,60 @@ def test_the_lag_of_a_consumer_that_is_away_grows_by_what_the_outbox_knows(reade
         assert lag.events == 2
         assert 20 <= lag.seconds < 80
         assert lag.unpublished == 0
+
+
+def away(reader: Reader, *, since: datetime, end: int) -> None:
+    """As if the consumer had stopped with everything done, and its first partition had gone on to `end`."""
+    place = {"topic": reader.topic.name, "partition": 0}
+    PartitionEnd.objects.create(**place, next_offset=end)
+    Position.objects.create(consumer=reader.consumer.name, **place, reached=0, clear_until=since)
+    Position.objects.update(reported_at=since)
+
+
+_READ = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname LIKE %s"
+
+
+def test_where_nothing_of_the_outbox_is_left_few_traces_are_looked_at(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records at the partition's end are another program's, and much has been sent since elsewhere."""
+    monkeypatch.setattr("outbox.lag._TRACES", 100, raising=False)
+    other, since = noted_on(new_topic(partitions=1)), datetime.now(UTC) - timedelta(hours=1)
+    with transaction.atomic():
+        ids = [publish(other(about=f"k{n % 10}")) for n in range(2_000)]
+    Publication.objects.bulk_create(
+        Publication(event_id=one, partition=0, offset=n, published_at=since) for n, one in enumerate(ids)
+    )
+    away(reader, since=since, end=3)
+    with transaction.atomic(), connection.cursor() as sql:
+        sql.execute("SET LOCAL enable_seqscan = off")  # as if there were more than is read at once
+        sql.execute(_READ, ["outbox_publication%"])
+        (before,) = sql.fetchone()
+        lag = reader.lag()
+        sql.execute(_READ, ["outbox_publication%"])
+        (after,) = sql.fetchone()
+    assert after - before <= 200
+    assert lag.events == 3
+    assert lag.seconds >= 3_600  # since when all was done
+
+
+def test_a_consumer_whose_oldest_event_is_not_found_in_time_costs_no_other_its_sample(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, since = Reader(), datetime.now(UTC) - timedelta(hours=1)
+    for one in (reader, other):
+        away(one, since=since, end=5)
+    # Whatever the reason is: for one of them the search does not end.
+    waits = f"WHERE pg_sleep(CASE asked.topic WHEN '{reader.topic.name}' THEN 600 ELSE 0 END) IS NOT NULL"
+    monkeypatch.setattr("outbox.lag._OLDEST", f"{lag_module._OLDEST} {waits}")
+    with transaction.atomic():
+        with connection.cursor() as sql:
+            sql.execute("SET LOCAL statement_timeout = '2s'")
+        assert sample_when_due()
+    samples = LagSample.objects.filter(consumer__in=[reader.consumer.name, other.consumer.name])
+    assert [(one.events, one.seconds >= 3_600) for one in samples] == [(5, True)] * 2
+    assert caplog.text.count(": cannot tell") == 1
+    assert f"consumer {reader.consumer.name}: cannot tell" in caplog.text
 
 
 def test_an_event_that_no_relay_has_sent_is_late_too(reader: Reader) -> None:
