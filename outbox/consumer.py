@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from datetime import timedelta
 from uuid import UUID
 
@@ -21,10 +21,10 @@ from outbox.pausing import Gate
 from outbox.policies import Policy, Retry, Wait, declared_for, ending
 from outbox.processor import Processor, Ran
 from outbox.recovery import Family, backoff, family_of, policy_for
-from outbox.registry import Consumer, Route
+from outbox.registry import Consumer
 from outbox.reporting import Reporter
 from outbox.suspects import DEATHS, Suspects
-from outbox.watchdog import Watchdog, limit_of, longest_calls
+from outbox.watchdog import Watchdog, longest_calls
 
 POLL_SECONDS = 0.5
 # So many times as long as an instance's longest turn should take Kafka waits for its next one: what is not in
@@ -62,7 +62,9 @@ class ConsumerWorker:
         self._stop = stop
         self._settings = settings or config()
         self._watchdog = Watchdog(using=consumer.using)
-        self._processor = Processor(consumer, building=building, watch=self._watched, stopping=stop.is_set)
+        self._processor = Processor(
+            consumer, building=building, watch=self._watchdog.watch(consumer), stopping=stop.is_set
+        )
         self.group = group_of(consumer.name, building=building)
         self.reached: dict[Placement, int] = {}
         self._pending: list[Record] = []
@@ -229,11 +231,6 @@ class ConsumerWorker:
             return True
         self._processor.condemn(error, attempts=self._attempts, end=ending(policy))
         return False
-
-    def _watched(self, route: Route) -> AbstractContextManager[None]:
-        """A handler's call, interrupted when its time is over."""
-        name = getattr(route.handler, "__qualname__", repr(route.handler))
-        return self._watchdog.limit(limit_of(route), what=f"{self._consumer.name}: handler {name}")
 
     def _policy(self, error: Exception) -> Policy:
         return policy_for(error, self._consumer.on_error, unknown_retries=self._settings.unknown_retries)

@@ -10,8 +10,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 
 from django.db import connections
@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from outbox.config import config
 from outbox.errors import HandlerTimedOut
-from outbox.registry import Route
+from outbox.registry import Consumer, Route
 
 LOOK_SECONDS = 0.2
 # After it was interrupted a handler is given as long again, and no longer than this.
@@ -60,10 +60,14 @@ class _Interrupt(BaseException):
 
 
 class Watchdog:
-    """Watches the handlers of one thread, from a thread of its own, inside its block."""
+    """Watches the handlers of one thread, from a thread of its own, inside its block.
 
-    def __init__(self, *, using: str) -> None:
-        self._using = using
+    ends_process  what cannot be interrupted is ended with the process; else PostgreSQL ends its session, by
+                  end_when_idle(), and nobody waits for its locks any more
+    """
+
+    def __init__(self, *, using: str, ends_process: bool = True) -> None:
+        self._using, self._ends_process = using, ends_process
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="outbox-watchdog", daemon=True)
@@ -83,6 +87,15 @@ class Watchdog:
     ) -> None:
         self._ended.set()
         self._thread.join()
+
+    def watch(self, consumer: Consumer) -> Callable[[Route], AbstractContextManager[None]]:
+        """The block in which a handler of this consumer is called: limit() with its own limit."""
+
+        def block(route: Route) -> AbstractContextManager[None]:
+            name = getattr(route.handler, "__qualname__", repr(route.handler))
+            return self.limit(limit_of(route), what=f"{consumer.name}: handler {name}")
+
+        return block
 
     @contextmanager
     def limit(self, seconds: float, *, what: str) -> Iterator[None]:
@@ -123,8 +136,11 @@ class Watchdog:
                     self._fired = True
                     self._interrupt()
                 elif time.monotonic() > self._deadline + self._grace:
-                    logger.critical("%s cannot be interrupted: this process ends itself", self._what)
-                    os._exit(EXIT_STATUS)
+                    if self._ends_process:
+                        logger.critical("%s cannot be interrupted: this process ends itself", self._what)
+                        os._exit(EXIT_STATUS)
+                    logger.critical("%s cannot be interrupted: its session will be ended", self._what)
+                    self._deadline = None
 
     def _interrupt(self) -> None:
         """Under the lock: the handler cannot end meanwhile, and nothing else of its thread is hit."""

@@ -176,7 +176,8 @@ def _delivered(record: OutboxRecord, consumer: Consumer, operator: Operator, *, 
             report = Report(Result.NOTHING, f"Dropped: {consumer.name} knows it, as {_KNOWN[outcome]}")
         else:
             result = Result.DIED if outcome is Outcome.DEAD else Result.REPLAYED
-            report = batch.tell(result, f"It is {_KNOWN[outcome]}", waiting=0)
+            waiting = batch.count_waiting(item.key)
+            report = batch.tell(result, f"It is {_KNOWN[outcome]}", waiting=waiting)
         write_down(
             operator,
             "resend",

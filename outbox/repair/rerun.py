@@ -12,12 +12,12 @@ from django.db.models import F, QuerySet
 
 from outbox import clock
 from outbox.aside import storable
-from outbox.batch import Batch, Verdict
+from outbox.batch import Batch, Verdict, Watch
 from outbox.buffer import atomic
 from outbox.config import config
 from outbox.context import building as while_building
 from outbox.context import consuming
-from outbox.errors import RepairRefused
+from outbox.errors import HandlerTimedOut, RepairRefused
 from outbox.generations import Held, hold
 from outbox.inbox import Key
 from outbox.item import Item, decode_headers, read_item, stored_record
@@ -26,6 +26,8 @@ from outbox.policies import Park, Retry, Wait, ending
 from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result
+from outbox.sessions import end_when_idle
+from outbox.watchdog import Watchdog, frozen_after, limit_of
 
 CONTENTION_RETRIES = 5
 # What is away is waited for by its policy.
@@ -41,8 +43,10 @@ class Rerun(Batch):
     died  why an event became a dead letter in it
     """
 
-    def __init__(self, consumer: Consumer, condemned: dict[UUID, Verdict], held: Held, *, most: int) -> None:
-        super().__init__(consumer, condemned)
+    def __init__(
+        self, consumer: Consumer, condemned: dict[UUID, Verdict], watch: Watch, held: Held, *, most: int
+    ) -> None:
+        super().__init__(consumer, condemned, watch)
         self._alone = True  # whatever fails has one event to blame
         self._held, self._most = held, most
         self.begun: list[UUID] = []
@@ -171,6 +175,9 @@ class Rerun(Batch):
         # The first sight of a key is its baseline.
         return self._waiting(key).order_by(F("number").asc(nulls_last=True), "id").first()
 
+    def _drain(self, key: Key, partition: int) -> None:
+        self.drain(key)
+
     def _handle(self, item: Item) -> Outcome:
         self.begun.append(item.inbox_id)
         return super()._handle(item)
@@ -185,19 +192,29 @@ def carry_out(
 ) -> T:
     """Do this in one transaction, tried again as consuming does, with what fails for good dead-lettered.
 
+    Handlers have their limits here as well: nobody waits for the key of one that does not come back.
     What a recoverable error or contention does not let through is raised, and nothing has been done.
 
     building  the generation that is being built, if it is about that one
     attempts  how often the first event has been tried before
     """
+    with Watchdog(using=consumer.using, ends_process=False) as watchdog:
+        return _carry_out(consumer, work, watchdog.watch(consumer), building=building, attempts=attempts)
+
+
+def _carry_out(
+    consumer: Consumer, work: Callable[[Rerun], T], watch: Watch, *, building: int | None, attempts: int
+) -> T:
     condemned: dict[UUID, Verdict] = {}
+    idle = frozen_after(map(limit_of, consumer.routes.values()))
     tries: Counter[UUID | None] = Counter()
     most, delays = config().consumer_batch, backoff()
     while True:
         batch: Rerun | None = None
         try:
             with atomic(using=consumer.using), nullcontext() if building is None else while_building():
-                batch = Rerun(consumer, condemned, hold(consumer, building=building), most=most)
+                end_when_idle(after=idle, using=consumer.using)
+                batch = Rerun(consumer, condemned, watch, hold(consumer, building=building), most=most)
                 with consuming(consumer.name):
                     done = work(batch)
         except RepairRefused:
@@ -213,7 +230,11 @@ def carry_out(
                 raise
             elif guilty is None:
                 most = 1  # to find out which one it is
-            elif isinstance(policy, Retry) and tries[guilty] < policy.times:
+            elif (
+                isinstance(policy, Retry)
+                and tries[guilty] < policy.times
+                and not isinstance(error, HandlerTimedOut)  # whoever acts waits for it
+            ):
                 time.sleep(next(delays))
             else:
                 before = attempts if guilty == begun[0] else 0

@@ -1,5 +1,6 @@
 """A handler that does not come back is interrupted, and only it. What cannot be: see test_suspects.py."""
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -8,8 +9,10 @@ from django.db import connection
 
 from outbox import Consumer, Delivery, Discard, handles, handles_batch, registry
 from outbox.errors import ConsumerMisdeclared, HandlerTimedOut
-from outbox.models import DeadLetter, InboxEntry
+from outbox.models import DeadLetter, InboxEntry, WaitingEvent
 from outbox.registry import Route
+from outbox.repair import letters
+from outbox.repair.acts import Operator, Report, Result
 from tests.engine import Noted, new_topic, send, until
 from tests.integration.outbox.listeners import Listener, instance, notes
 
@@ -70,6 +73,31 @@ def test_what_hangs_is_interrupted_and_set_aside_and_others_flow(
     letter = DeadLetter.objects.get()
     assert (letter.cause, letter.attempts, letter.key) == ("HandlerTimedOut", 3, "a")
     assert "did not end within 0.5 s" in letter.error
+
+
+@pytest.mark.parametrize("hang", [_waits_for_the_database, _goes_round_in_circles])
+def test_what_hangs_in_a_replay_is_interrupted_as_well_and_keeps_nobody_from_its_key(
+    listener: Listener, hang: Callable[[], None]
+) -> None:
+    route = Route(listener.event, lambda _: hang(), limit=LIMIT)
+    listener.consumer.routes[listener.event.type] = route
+    with instance(listener):
+        send(*notes(listener, "a", "hangs"))
+        until(DeadLetter.objects.exists, seconds=60)
+        reports: list[Report] = []
+
+        def replay() -> None:
+            letter = DeadLetter.objects.get()
+            reports.append(letters.replay(letter_id=letter.id, operator=Operator("anna", "tried again")))
+            connection.close()
+
+        threading.Thread(target=replay, daemon=True).start()
+        until(lambda: reports, seconds=60)
+        send(*notes(listener, "a", "waits", first=2))
+        until(WaitingEvent.objects.exists)
+    assert [report.result for report in reports] == [Result.DIED]
+    assert "did not end within 0.5 s" in reports[0].error
+    assert DeadLetter.objects.get().attempts == 4
 
 
 def test_a_policy_may_say_what_becomes_of_it(listener: Listener) -> None:
