@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
+from pytest_django import Settings
 
 from outbox import publish
+from outbox.config import config
 from outbox.consumer import ConsumerWorker
 from outbox.errors import NothingSelected
 from outbox.ids import lowest_id
@@ -17,7 +19,7 @@ from outbox.kafka import BrokerError, RecordProducer
 from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, Publication, Refusal
 from outbox.registry import handles
 from outbox.relay import Relay
-from outbox.repair import again
+from outbox.repair import again, keys
 from outbox.repair.acts import Act, Operator
 from outbox.repair.matching import Selection, replay_matching
 from tests.engine import Noted, Running, all_records, new_topic, noted_on, numbers_by_key, until
@@ -311,6 +313,22 @@ def test_a_consumer_that_missed_an_event_has_it_from_the_outbox(sent: tuple[Serv
     assert not ParkedKey.objects.exists()
     told = {act.event_id: act.result for act in Act.objects.order_by("id")}
     assert set(told.values()) == {"nothing"}
+
+
+def test_what_waits_for_an_event_from_the_outbox_runs_in_bounded_transactions(
+    sent: tuple[Service, type[Noted]], settings: Settings
+) -> None:
+    service, _ = sent
+    one, _, three, four = map(as_record, OutboxEvent.objects.filter(key="x").order_by("position"))
+    deliver(service, one, three, four)
+    settings.OUTBOX = {**settings.OUTBOX, "CONSUMER_BATCH": 2}
+    config.cache_clear()
+    manage("replay", "--from-outbox", "--consumer", service.consumer.name, "--key", "x")
+    assert service.heard() == ["x1", "x2", "x3"]
+    assert ParkedKey.objects.get().cause == "released"
+    assert keys.go_on_with_all() == 1
+    assert service.heard() == ["x1", "x2", "x3", "x4"]
+    assert not ParkedKey.objects.exists()
 
 
 def test_what_fails_from_the_outbox_is_a_dead_letter(sent: tuple[Service, type[Noted]]) -> None:
