@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db import connections
 from django.db.models import Q, QuerySet
 
 from outbox.aside import Aside
@@ -229,7 +230,17 @@ class Batch:
             else:
                 with following(deliveries[0]):
                     route.handler(deliveries[0])
+        if self._alone:
+            self._check_constraints()
         self.handling = None
+
+    def _check_constraints(self) -> None:
+        """Check now what is deferred to the commit, as Django's foreign keys are.
+
+        There nobody would know whose fault it is; an act has to know earlier, and a dry run never commits.
+        """
+        with connections[self._consumer.using].cursor() as sql:
+            sql.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
     def _hand_over(self) -> None:
         """Call the handlers that take lists with what was gathered for them."""
