@@ -27,13 +27,14 @@ _ENDS = re.compile(
 def fenced(*, using: str) -> Iterator[None]:
     """A handler's call. Raises TransactionEnded when it ends the transaction, or has left a block open.
 
-    Its SQL that would end the transaction is refused before it is sent; what it ends past Django's cursors is
-    found out afterwards, and stays. Whatever the handler left open is closed with the batch.
+    Its SQL that would end the transaction is refused before it is sent, and so are commit() and rollback() of
+    the driver's connection. What it ends by a cursor of the driver's own, or behind another statement, stays,
+    and is found out afterwards unless it begins anew at once. Whatever it left open is closed with the batch.
     """
     connection = connections[using]
     depth = len(connection.savepoint_ids)
     try:
-        with connection.execute_wrapper(_refuse_the_end):
+        with connection.execute_wrapper(_refuse_the_end), _refusing(connection.connection):
             yield
         fault = _fault(connection, depth)
     finally:
@@ -43,6 +44,23 @@ def fenced(*, using: str) -> Iterator[None]:
             del connection.atomic_blocks[-left:]
     if fault is not None:
         raise _ended(fault)
+
+
+@contextmanager
+def _refusing(driver: Any) -> Iterator[None]:
+    """The methods by which psycopg's connection ends a transaction raise meanwhile."""
+
+    def refuse(name: str) -> Callable[[], None]:
+        def refused() -> None:
+            raise _ended(f"was to end the transaction by {name}() of the driver's connection")
+
+        return refused
+
+    driver.commit, driver.rollback = refuse("commit"), refuse("rollback")
+    try:
+        yield
+    finally:
+        del driver.commit, driver.rollback
 
 
 def _refuse_the_end(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:

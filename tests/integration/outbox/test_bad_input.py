@@ -232,6 +232,25 @@ def test_a_handlers_own_commit_is_refused_before_it_is_made(listener: Listener, 
     assert not TopicRecord.objects.filter(name="effect").exists()
 
 
+@pytest.mark.parametrize("name", ["commit", "rollback"])
+def test_the_drivers_own_commit_is_refused_whatever_follows_it(listener: Listener, name: str) -> None:
+    """With the next statement it would begin anew, and look as if nothing had happened."""
+
+    def meddle(delivery: Delivery[Noted]) -> None:
+        TopicRecord.objects.create(name=delivery.event.text, partitions=1, applied_at=delivery.occurred_at)
+        if delivery.event.text == "bad":
+            getattr(connection.connection, name)()
+            TopicRecord.objects.filter(name="nothing").exists()
+
+    listener.consumer.routes[listener.event.type] = Route(listener.event, meddle)
+    with instance(listener):
+        send(*notes(listener, "a", "1", "2"), *notes(listener, "b", "bad"), *notes(listener, "c", "3"))
+        until(lambda: len(outcomes(listener)) == 4)
+    assert outcomes(listener) == ["dead", *["processed"] * 3]
+    assert set(TopicRecord.objects.filter(partitions=1).values_list("name", flat=True)) >= {"1", "2", "3"}
+    assert not TopicRecord.objects.filter(name="bad").exists()
+
+
 def test_a_handler_may_roll_back_to_its_savepoints(listener: Listener) -> None:
     def careful(delivery: Delivery[Noted]) -> None:
         with suppress(ValueError), transaction.atomic():
