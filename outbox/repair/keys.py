@@ -1,5 +1,6 @@
 """What an operator does about a parked key: release it, and have what waits behind it run, in order."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS
@@ -14,6 +15,8 @@ from outbox.repair.acts import Operator, Report, Result, Via, write_down
 from outbox.repair.rerun import Rerun, carry_out
 
 MOST_COUNTED = 10_000
+# A release is written down with a reason, also where the act that it goes on with needed none.
+_GOING_ON = "going on with what waited"
 
 
 def release(
@@ -81,6 +84,8 @@ def go_on(
     what was done before, with this added.
     """
     report = after or Report(Result.NOTHING, "Nothing to do: the key is not being released.")
+    if not operator.reason.strip():
+        operator = replace(operator, reason=_GOING_ON)
 
     def transaction(batch: Rerun) -> Report | None:
         parked = batch.take(key)

@@ -239,6 +239,17 @@ def test_many_that_wait_run_in_bounded_transactions(service: Service, settings: 
     assert_nothing_is_left(service, processed=25)
 
 
+def test_a_replay_that_says_no_reason_goes_on_as_well(service: Service, settings: Settings) -> None:
+    letter = died(service, *map(str, range(1, 6)))
+    service.fails.clear()
+    _batch_of(2, settings)
+    report = replay(letter, Operator("anna"))
+    assert (report.ran, report.waiting) == (4, 0)
+    assert_nothing_is_left(service, processed=5)
+    acts = list(Act.objects.order_by("id").values_list("who", "act", "why"))
+    assert acts == [("anna", "replay", ""), *[("anna", "release", "going on with what waited")] * 2]
+
+
 def test_a_release_that_was_cut_short_is_gone_on_with(service: Service, settings: Settings) -> None:
     letter = died(service, *map(str, range(1, 8)))
     service.fails.clear()
