@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from outbox.lag import PRESENT
+from outbox.lag import PRESENT, TRACES
 from outbox.pausing import Pause
 from outbox.positions import AlarmCause
 from outbox.registry import all_consumers
@@ -54,11 +54,14 @@ WITH asked AS (
         ON known.consumer = asked.consumer AND known.topic = ends.topic AND known.partition = ends.partition
     LEFT JOIN LATERAL (
         SELECT event.occurred_at
-        FROM outbox_publication AS trace JOIN outbox_event AS event ON event.id = trace.event_id
-        WHERE trace.event_id >= (lpad(to_hex(trunc(1000 * extract(epoch FROM
-                    known.clear_until - make_interval(secs => %(slack)s)))::bigint), 12, '0')
-                || '00000000000000000000')::uuid
-            AND trace.partition = known.partition AND trace."offset" >= known.reached
+        FROM (
+            SELECT event_id, partition, "offset" FROM outbox_publication
+            WHERE event_id >= (lpad(to_hex(trunc(1000 * extract(epoch FROM
+                        known.clear_until - make_interval(secs => %(slack)s)))::bigint), 12, '0')
+                    || '00000000000000000000')::uuid
+            ORDER BY event_id LIMIT %(traces)s
+        ) AS trace JOIN outbox_event AS event ON event.id = trace.event_id
+        WHERE trace.partition = known.partition AND trace."offset" >= known.reached
             AND event.topic = known.topic
         ORDER BY trace.event_id LIMIT 1
     ) AS oldest ON known.reached < ends.next_offset
@@ -92,6 +95,7 @@ def all_behind(
                 "topics": [topic for _, topic in pairs],
                 "present": PRESENT.total_seconds(),
                 "slack": _SLACK_SECONDS,
+                "traces": TRACES,
             },
         )
         rows = {row[0]: row[1:] for row in cursor.fetchall()}

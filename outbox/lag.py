@@ -32,7 +32,7 @@ RATE = timedelta(seconds=60)
 _SLACK = timedelta(seconds=10)
 # So many traces are looked at for the oldest event left in a partition. Where nothing of the outbox is left,
 # there may be years of them.
-_TRACES = 5_000
+TRACES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +307,7 @@ def _oldest_in(places: list[Position], *, using: str) -> dict[Placement, datetim
                 [one.partition for one in places],
                 [one.reached for one in places],
                 [lowest_id((one.clear_until or one.reported_at) - _SLACK) for one in places],
-                _TRACES,
+                TRACES,
             ],
         )
         return {(topic, part): at for topic, part, at in sql.fetchall()}

@@ -62,8 +62,8 @@ def _trouble(standing: Standing, request: RebuildRequest) -> str:
         return request.error
     if request.told_at is None and now - request.asked_at > _BEGINNING:
         return (
-            "It waits for a worker. Celery's worker and beat carry it out: celery -A eventsite worker,"
-            " celery -A eventsite beat."
+            "It waits for a worker. Celery's worker and beat carry it out: celery -A eventsite worker"
+            " --pool=threads, celery -A eventsite beat."
         )
     if request.told_at is not None and now - request.told_at > _SILENCE:
         silence = formats.delay(now - request.told_at)

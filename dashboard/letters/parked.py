@@ -27,7 +27,7 @@ def parked_list(request: HttpRequest) -> HttpResponse:
     """The keys that wait, those parked last first; of one consumer where the address names it."""
     consumer, key = request.GET.get("consumer", ""), request.GET.get("key", "")
     rows = ParkedKey.objects.order_by("-parked_at", "-id")
-    if consumer:
+    if consumer and "\x00" not in consumer:
         rows = rows.filter(consumer=consumer)
     if key and "\x00" not in key:
         rows = rows.filter(key=key)

@@ -46,7 +46,7 @@ def place_in(fields: Mapping[str, str], *, now: datetime) -> Place | None:
 
 
 def _time(text: str, *, now: datetime) -> datetime:
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+    if not (text.isascii() and text.isdigit() and len(text) <= 13):
         return now
     since = datetime.fromtimestamp(int(text) / 1000, UTC)
     return since if now - LONGEST <= since <= now else now

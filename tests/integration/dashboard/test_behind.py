@@ -97,6 +97,23 @@ def test_of_one_that_is_away_for_long_the_oldest_event_that_came_since_counts(
     assert told["loyalty"].seconds < 20
 
 
+def test_few_traces_are_looked_at_for_it(
+    ends: None, first: User, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where those that come first are of another partition, since when all was done is told instead."""
+    for offset in range(3):
+        pay(first)
+        for event in OutboxEvent.objects.filter(topic="payments").order_by("-position")[:1]:
+            Publication.objects.create(
+                event_id=event.id, partition=int(offset < 2), offset=offset + 7, published_at=clock.now()
+            )
+    stands("loyalty", reached=7, clear=60 * SECOND, told=60 * SECOND)
+    monkeypatch.setattr("outbox.lag.TRACES", 2)
+    monkeypatch.setattr("dashboard.behind.TRACES", 2)
+    compared()
+    assert all_behind(now=clock.now(), unsent={})["loyalty"].seconds >= 59
+
+
 def test_what_no_relay_has_sent_makes_late_too(first: User, pay: Pay) -> None:
     pay(first)
     now = compared()

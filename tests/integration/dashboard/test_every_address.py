@@ -170,3 +170,15 @@ def test_every_page_opens_and_nothing_planted_is_markup(staff: User, things: dic
             seen += "&lt;script&gt;window.owned=1" in page
     assert seen > 3
     assert PLANTED not in client.get("/events/find/", {"q": PLANTED}).content.decode()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/?tour=1&from=999999999999999",
+        "/?tour=1&from=9999999999999",
+        "/dead-letters/parked/?consumer=%00&key=%00",
+    ],
+)
+def test_nonsense_in_an_address_is_no_failure(staff: User, address: str) -> None:
+    assert browser_of(staff).get(address).status_code == 200

@@ -169,7 +169,7 @@ def test_where_nothing_of_the_outbox_is_left_few_traces_are_looked_at(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The records at the partition's end are another program's, and much has been sent since elsewhere."""
-    monkeypatch.setattr("outbox.lag._TRACES", 100, raising=False)
+    monkeypatch.setattr("outbox.lag.TRACES", 100)
     other, since = noted_on(new_topic(partitions=1)), datetime.now(UTC) - timedelta(hours=1)
     with transaction.atomic():
         ids = [publish(other(about=f"k{n % 10}")) for n in range(2_000)]
