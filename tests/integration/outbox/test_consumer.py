@@ -214,13 +214,13 @@ def test_it_stops_in_the_middle_of_a_batch(listener: Listener) -> None:
 def test_a_batch_that_takes_longer_than_kafka_waits_loses_no_partition(
     listener: Listener, settings: Settings
 ) -> None:
-    """It waits for three times half a second and the longest that a call may take: ten and a half."""
+    """It waits for three times half a second and the longest that a call may take: nineteen and a half."""
     settings.OUTBOX = {**settings.OUTBOX, "BATCH_SECONDS": 0.5}
     config.cache_clear()
     never = threading.Event()
-    listener.fail = lambda text: KeyError(text) if never.wait(0.8) else None
+    listener.fail = lambda text: KeyError(text) if never.wait(1.3) else None
     listener.consumer.routes[listener.event.type] = Route(
-        listener.event, listener.handle, limit=timedelta(seconds=1)
+        listener.event, listener.handle, limit=timedelta(seconds=2)
     )
     texts = [str(number) for number in range(16)]
     send(*notes(listener, "a", *texts))

@@ -21,6 +21,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 LIMIT = timedelta(seconds=0.5)
 
 
+@pytest.fixture(autouse=True)
+def _time_to_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not interrupted in time is ended with its process, which here is that of all tests."""
+    monkeypatch.setattr("outbox.watchdog.grace", lambda _: 60.0)
+
+
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     before = dict(registry._consumers)
