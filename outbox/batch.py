@@ -240,7 +240,9 @@ class Batch:
         There nobody would know whose fault it is; an act has to know earlier, and a dry run never commits.
         """
         with connections[self._consumer.using].cursor() as sql:
-            sql.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+            # Not in one string, which could not be prepared.
+            sql.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            sql.execute("SET CONSTRAINTS ALL DEFERRED")
 
     def _hand_over(self) -> None:
         """Call the handlers that take lists with what was gathered for them."""
