@@ -93,7 +93,6 @@ class Backlogs:
                 for number, event_id in block.items():
                     produce(number, event_id)
                 producer.flush()
-        producer.flush()
         self.events[topic] = different
         self.sizes[topic] = different * (2 if twice else 1)
 

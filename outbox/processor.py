@@ -18,7 +18,7 @@ from outbox.policies import Discard, Park
 from outbox.registry import Consumer
 from outbox.sessions import end_when_idle
 from outbox.turns import first_due
-from outbox.watchdog import frozen_after, limit_of
+from outbox.watchdog import idle_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Processor:
         self._building = building
         self._watch = watch
         self._stopping = stopping
-        self._idle_limit = frozen_after(map(limit_of, consumer.routes.values()))
+        self._idle_limit = idle_limit(consumer)
         self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
         self._in_handler = False

@@ -42,6 +42,11 @@ def frozen_after(limits: Iterable[float]) -> float:
     return max((limit + 2 * grace(limit) for limit in limits), default=0.0)
 
 
+def idle_limit(consumer: Consumer) -> float:
+    """Seconds without a statement after which a transaction with this consumer's handlers is frozen."""
+    return frozen_after(map(limit_of, consumer.routes.values()))
+
+
 def longest_calls(routes: Iterable[Route]) -> float:
     """Seconds that a batch may take for the calls to come once it begins no further event.
 

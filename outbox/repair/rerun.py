@@ -27,7 +27,7 @@ from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result
 from outbox.sessions import end_when_idle
-from outbox.watchdog import Watchdog, frozen_after, limit_of
+from outbox.watchdog import Watchdog, idle_limit
 
 CONTENTION_RETRIES = 5
 # What is away is waited for by its policy.
@@ -206,14 +206,13 @@ def _carry_out(
     consumer: Consumer, work: Callable[[Rerun], T], watch: Watch, *, building: int | None, attempts: int
 ) -> T:
     condemned: dict[UUID, Verdict] = {}
-    idle = frozen_after(map(limit_of, consumer.routes.values()))
     tries: Counter[UUID | None] = Counter()
     most, delays = config().consumer_batch, backoff()
     while True:
         batch: Rerun | None = None
         try:
             with atomic(using=consumer.using), nullcontext() if building is None else while_building():
-                end_when_idle(after=idle, using=consumer.using)
+                end_when_idle(after=idle_limit(consumer), using=consumer.using)
                 batch = Rerun(consumer, condemned, watch, hold(consumer, building=building), most=most)
                 with consuming(consumer.name):
                     done = work(batch)
