@@ -231,18 +231,18 @@ class Batch:
                 with following(deliveries[0]):
                     route.handler(deliveries[0])
         if self._alone:
-            self._check_constraints()
+            self._check()
         self.handling = None
 
-    def _check_constraints(self) -> None:
-        """Check now what is deferred to the commit, as Django's foreign keys are.
+    def _check(self) -> None:
+        """Check now what is deferred to the commit, as Django's foreign keys are, and the transaction itself.
 
         There nobody would know whose fault it is; an act has to know earlier, and a dry run never commits.
         """
+        self._inbox.check_same_batch()
         with connections[self._consumer.using].cursor() as sql:
-            # Not in one string, which could not be prepared.
-            sql.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            sql.execute("SET CONSTRAINTS ALL DEFERRED")
+            # One statement, which can be prepared.
+            sql.execute("DO 'BEGIN SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; END'")
 
     def _hand_over(self) -> None:
         """Call the handlers that take lists with what was gathered for them."""

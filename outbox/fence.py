@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import sqlparse
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
@@ -28,8 +29,8 @@ def fenced(*, using: str) -> Iterator[None]:
     """A handler's call. Raises TransactionEnded when it ends the transaction, or has left a block open.
 
     Its SQL that would end the transaction is refused before it is sent, and so are commit() and rollback() of
-    the driver's connection. What it ends by a cursor of the driver's own, or behind another statement, stays,
-    and is found out afterwards unless it begins anew at once. Whatever it left open is closed with the batch.
+    the driver's connection. What it commits by a cursor of the driver's own stays, and is found out here, or,
+    when it began anew at once, where the inbox rows are written. What it left open is closed with the batch.
     """
     connection = connections[using]
     depth = len(connection.savepoint_ids)
@@ -43,7 +44,7 @@ def fenced(*, using: str) -> Iterator[None]:
             del connection.savepoint_ids[-left:]
             del connection.atomic_blocks[-left:]
     if fault is not None:
-        raise _ended(fault)
+        raise ended(fault)
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def _refusing(driver: Any) -> Iterator[None]:
 
     def refuse(name: str) -> Callable[[], None]:
         def refused() -> None:
-            raise _ended(f"was to end the transaction by {name}() of the driver's connection")
+            raise ended(f"was to end the transaction by {name}() of the driver's connection")
 
         return refused
 
@@ -65,12 +66,16 @@ def _refusing(driver: Any) -> Iterator[None]:
 
 def _refuse_the_end(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
     """As Django calls what is wrapped around each statement."""
-    if isinstance(sql, str) and _ENDS.match(sql):
-        raise _ended(f"was to end the transaction by {sql.strip()!r}")
+    text = sql if isinstance(sql, str) else ""
+    if ";" in text.rstrip("; \n") and (ends := [one for one in sqlparse.split(text) if _ENDS.match(one)]):
+        text = ends[0]
+    if _ENDS.match(text):
+        raise ended(f"was to end the transaction by {text.strip()!r}")
     return execute(sql, params, many, context)
 
 
-def _ended(fault: str) -> TransactionEnded:
+def ended(fault: str) -> TransactionEnded:
+    """The error for what a handler did to its transaction."""
     return TransactionEnded(f"The handler {fault}: its consumer commits, with the event's inbox row.")
 
 

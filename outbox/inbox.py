@@ -13,9 +13,11 @@ from django.db import connections
 
 from outbox import clock
 from outbox.errors import OverlappingConsumer
+from outbox.fence import ended
 from outbox.ids import new_id
 from outbox.models import Outcome, ParkCause
 from outbox.partitions import partition_needed
+from outbox.sessions import SAME_BATCH, is_same_batch
 
 Key = tuple[str, str]  # topic, key
 
@@ -25,7 +27,7 @@ _CLAIM = (
     " SELECT *, %s, %s FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[],"
     " %s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])"
     " AS claim (event_id)"
-    " ORDER BY event_id ON CONFLICT DO NOTHING"
+    f" WHERE {SAME_BATCH} ORDER BY event_id ON CONFLICT DO NOTHING"
 )
 
 
@@ -121,8 +123,8 @@ class Inbox:
     def claim(self, claims: list[Claim]) -> None:
         """Insert the inbox rows, last before the commit, so that `processed_at` is when the effect stood.
 
-        Raises OverlappingConsumer when another instance committed one of them since `known` was asked, and
-        NoPartition.
+        Raises OverlappingConsumer when another instance committed one of them since `known` was asked,
+        TransactionEnded when this is not the transaction in which the batch began, and NoPartition.
         """
         if not claims:
             return
@@ -131,7 +133,13 @@ class Inbox:
             sql.execute(_CLAIM, [*self._who, *columns])
             claimed = sql.rowcount
         if claimed != len(claims):
+            self.check_same_batch()
             raise OverlappingConsumer
+
+    def check_same_batch(self) -> None:
+        """Raises TransactionEnded when this is not the transaction in which the batch began."""
+        if not is_same_batch(using=self._using):
+            raise ended("ended the transaction, and began another")
 
     def advance(self, numbers: dict[Key, int]) -> None:
         """Store the number each key has come to."""

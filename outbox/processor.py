@@ -16,7 +16,7 @@ from outbox.item import Item, read_item, stored_record
 from outbox.kafka import Placement, Record
 from outbox.policies import Discard, Park
 from outbox.registry import Consumer
-from outbox.sessions import end_when_idle
+from outbox.sessions import enter_batch
 from outbox.turns import first_due
 from outbox.watchdog import idle_limit
 
@@ -114,7 +114,7 @@ class Processor:
         batch = Batch(self.consumer, self._condemned, self._watch, until=until, stopping=self._stopping)
         try:
             with consuming(self.consumer.name), atomic(using=self.consumer.using), self._publishing():
-                end_when_idle(after=self._idle_limit, using=self.consumer.using)
+                enter_batch(limit=self._idle_limit, using=self.consumer.using)
                 yield batch, hold(self.consumer, building=self._building)
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.

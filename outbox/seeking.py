@@ -23,6 +23,8 @@ from outbox.models import Outcome
 from outbox.positions import PartitionEnd, Position
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Steered, Via, write_down_steering
+from outbox.sessions import enter_batch
+from outbox.watchdog import idle_limit
 
 CHUNK = 1_000
 # The class of the advisory locks: "obxs" in ASCII.
@@ -141,6 +143,7 @@ def _discard(consumer: Consumer, moves: list[Move], operator: Operator) -> None:
     ends = {(move.topic, move.partition): move.then for move in moves if move.skipped}
     for records in _chunks(records_between(config().kafka, starts, ends)):
         with transaction.atomic(using=consumer.using):
+            enter_batch(limit=idle_limit(consumer), using=consumer.using)
             if skipped := _discard_some(consumer, records):
                 _write_down(
                     operator, Steered.SKIPPED, f"{skipped} events are discarded unprocessed.", consumer

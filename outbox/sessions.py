@@ -7,6 +7,9 @@ from django.db import connections
 
 from outbox.errors import PooledDatabase
 
+# Once a setting of a transaction has been used in a session, it is empty in others.
+SAME_BATCH = "coalesce(current_setting('outbox.batch', true), '') <> ''"
+
 
 def is_own(connection: psycopg.Connection[Any]) -> bool:
     """Whether the process of the server that answers is the one that was named when the connection was made.
@@ -28,12 +31,22 @@ def require_own(*, using: str) -> None:
             raise PooledDatabase
 
 
-def end_when_idle(*, after: float, using: str) -> None:
-    """Have PostgreSQL end this session when the transaction under way has no statement for so many seconds.
+def enter_batch(*, limit: float, using: str) -> None:
+    """Begin a batch in the transaction under way, so that `is_same_batch` can tell whether it still is.
 
-    A frozen process would otherwise hold its locks until it wakes.
+    limit  seconds without a statement after which PostgreSQL ends this session: a frozen process would
+           otherwise hold its locks until it wakes
     """
     with connections[using].cursor() as sql:
         sql.execute(
-            "SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [str(int(after * 1_000))]
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, true),"
+            " set_config('outbox.batch', 'begun', true)",
+            [str(int(limit * 1_000))],
         )
+
+
+def is_same_batch(*, using: str) -> bool:
+    """Whether the transaction under way is the one in which the batch began: no other has its settings."""
+    with connections[using].cursor() as sql:
+        sql.execute(f"SELECT {SAME_BATCH}")
+        return bool(sql.fetchone()[0])

@@ -68,7 +68,7 @@ class Watchdog:
     """Watches the handlers of one thread, from a thread of its own, inside its block.
 
     ends_process  what cannot be interrupted is ended with the process; else PostgreSQL ends its session, by
-                  end_when_idle(), and nobody waits for its locks any more
+                  enter_batch(), and nobody waits for its locks any more
     """
 
     def __init__(self, *, using: str, ends_process: bool = True) -> None:

@@ -26,7 +26,7 @@ from outbox.policies import Park, Retry, Wait, ending
 from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result
-from outbox.sessions import end_when_idle
+from outbox.sessions import enter_batch
 from outbox.watchdog import Watchdog, idle_limit
 
 CONTENTION_RETRIES = 5
@@ -212,7 +212,7 @@ def _carry_out(
         batch: Rerun | None = None
         try:
             with atomic(using=consumer.using), nullcontext() if building is None else while_building():
-                end_when_idle(after=idle_limit(consumer), using=consumer.using)
+                enter_batch(limit=idle_limit(consumer), using=consumer.using)
                 batch = Rerun(consumer, condemned, watch, hold(consumer, building=building), most=most)
                 with consuming(consumer.name):
                     done = work(batch)

@@ -22,9 +22,19 @@ from outbox.consumer_models import LostStretch
 from outbox.errors import TransactionEnded
 from outbox.ids import new_id
 from outbox.kafka import Record
-from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, TopicRecord, WaitingEvent
+from outbox.models import (
+    DeadLetter,
+    InboxEntry,
+    LetterState,
+    OutboxEvent,
+    ParkedKey,
+    TopicRecord,
+    WaitingEvent,
+)
 from outbox.processor import Processor
 from outbox.registry import Route
+from outbox.repair import letters
+from outbox.repair.acts import Operator, Result
 from tests.database_link import Cut, DatabaseLink, Statement, relays_connect_through
 from tests.engine import Noted, new_topic, record_of, send, until
 from tests.integration.outbox.listeners import Listener, instance, notes
@@ -155,6 +165,10 @@ def _commits_past_django(_: Delivery[Noted]) -> None:
     connection.connection.commit()
 
 
+def _commits_and_begins_anew_past_django(_: Delivery[Noted]) -> None:
+    connection.connection.execute("COMMIT; BEGIN")
+
+
 def _leaves_a_block_open(_: Delivery[Noted]) -> None:
     transaction.atomic().__enter__()
 
@@ -214,6 +228,8 @@ def test_a_handler_that_meddles_with_the_transaction_loses_nobodys_effect(
         "-- now\nEND",
         "COMMIT AND CHAIN",
         "COMMIT; BEGIN",
+        "SELECT 1; COMMIT; BEGIN",
+        "SELECT ';'; -- ;\n ROLLBACK; BEGIN;",
         "rollback",
         "ROLLBACK TRANSACTION",
         "abort",
@@ -230,6 +246,46 @@ def test_a_handlers_own_commit_is_refused_before_it_is_made(listener: Listener, 
     with pytest.raises(TransactionEnded, match="its consumer commits"):
         Processor(listener.consumer).run(notes(listener, "a", "1"))
     assert not TopicRecord.objects.filter(name="effect").exists()
+
+
+def test_a_statement_may_have_semicolons_and_speak_of_commits(listener: Listener) -> None:
+    def chatty(delivery: Delivery[Noted]) -> None:
+        listener.handle(delivery)
+        with connection.cursor() as sql:
+            sql.execute("SELECT '; COMMIT'; SELECT 2 -- ; COMMIT")
+
+    listener.consumer.routes[listener.event.type] = Route(listener.event, chatty)
+    Processor(listener.consumer).run(notes(listener, "a", "1", "2"))
+    assert outcomes(listener) == ["processed"] * 2
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_commit_that_nothing_sees_is_found_by_the_transaction_being_another(
+    listener: Listener, *, waits: bool
+) -> None:
+    """It is blamed on its event, read from Kafka or released by a gap that closes, and not made again."""
+    calls: list[str] = []
+
+    def meddle(delivery: Delivery[Noted]) -> None:
+        calls.append(delivery.event.text)
+        if delivery.event.text == "bad":
+            _commits_and_begins_anew_past_django(delivery)
+
+    listener.consumer.routes[listener.event.type] = Route(listener.event, meddle)
+    one, two, bad = notes(listener, "a", "1", "2", "bad")
+    with instance(listener):
+        send(one, bad if waits else two)
+        until(lambda: len(outcomes(listener)) == 2)
+        send(two if waits else bad, *notes(listener, "b", "3"))
+        until(lambda: len(outcomes(listener)) == 4 and outcomes(listener)[0] == "dead")
+    letter = DeadLetter.objects.get()
+    assert (letter.key, letter.number, letter.cause) == ("a", 3, "TransactionEnded")
+    assert calls.count("bad") <= 2  # in its batch, and alone
+
+    act = letters.replay(letter_id=letter.pk, operator=Operator("anna", "try again"))
+    assert act.result is Result.DIED
+    letter.refresh_from_db()
+    assert (letter.state, letter.attempts) == (LetterState.OPEN, 2)
 
 
 @pytest.mark.parametrize("name", ["commit", "rollback"])
