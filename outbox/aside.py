@@ -2,7 +2,11 @@
 
 import hashlib
 import logging
+import os
+import sysconfig
 import traceback
+from pathlib import Path
+from types import FrameType
 
 from outbox import clock
 from outbox.consumer_models import DiscardedEvent
@@ -12,6 +16,14 @@ from outbox.inbox import Inbox, Key
 from outbox.inserting import insert
 from outbox.item import Item
 from outbox.models import DeadLetter, ParkCause, WaitingEvent
+
+_ENGINE = f"{Path(__file__).parent}{os.sep}"
+_LIBRARIES = (
+    f"{sysconfig.get_path('stdlib')}{os.sep}",
+    f"{os.sep}site-packages{os.sep}",
+    f"{os.sep}dist-packages{os.sep}",
+    "<frozen ",
+)
 
 logger = logging.getLogger(__name__)
 
@@ -111,11 +123,20 @@ def _trace(item: Item, error: Exception) -> str:
 
 
 def fingerprint(error: BaseException) -> str:
-    """The same for errors of one type raised at one place, whatever their message."""
-    place = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        place = f"{frame.f_code.co_filename}:{frame.f_code.co_name}"
+    """The same for errors of one type raised at one place, whatever their message.
+
+    The place is the innermost function that is neither a library's nor the engine's, where there is one: an
+    error of the database is of whoever asked, and not of its driver.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if not _is_foreign(frame)] or frames
+    place = f"{own[-1].f_globals.get('__name__')}.{own[-1].f_code.co_qualname}" if own else ""
     return hashlib.sha256(f"{type(error).__qualname__}@{place}".encode()).hexdigest()[:16]
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    path = frame.f_code.co_filename
+    return path.startswith(_ENGINE) or any(part in path for part in _LIBRARIES)
 
 
 def storable(text: str) -> str:

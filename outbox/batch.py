@@ -166,13 +166,17 @@ class Batch:
         return item.key is not None and item.number == self._numbers.get(item.key, 0) + 1
 
     def _leaves_gap(self, item: Item) -> bool:
-        """Whether events of its key are missing before it. The first sight of a key is its baseline.
+        """Whether events of its key are missing before it. The first sight of a key is its baseline, unless
+        the topic has been read from its first record on.
 
         What is not there of a compacted topic may have been dropped for good: nothing is waited for.
         """
-        if item.key is None or item.number is None or item.key not in self._numbers:
+        if item.key is None or item.number is None or item.key[0] in self._compacted:
             return False
-        return item.key[0] not in self._compacted and item.number > self._numbers[item.key] + 1
+        reached = self._numbers.get(item.key)
+        if reached is None:
+            return item.number > 1 and item.key[0] in self._inbox.whole_topics
+        return item.number > reached + 1
 
     def _handle(self, item: Item) -> Outcome:
         """Run the event's effect, or set it aside."""

@@ -13,9 +13,10 @@ from django.db import connections
 
 from outbox import metrics
 from outbox.aside import fingerprint
+from outbox.beginnings import Beginnings
 from outbox.config import Config, config
 from outbox.context import consuming
-from outbox.kafka import GroupReader, Placement, Record
+from outbox.kafka import BrokerError, GroupReader, Placement, Record
 from outbox.losses import Losses
 from outbox.pausing import Gate
 from outbox.policies import Policy, Retry, Wait, declared_for, ending
@@ -76,6 +77,7 @@ class ConsumerWorker:
         self._paused = False
         # A rebuild goes on: it is watched by whoever began it.
         self._gate = Gate(consumer) if building is None else None
+        self._beginnings = Beginnings(consumer, group=self.group, building=building, settings=self._settings)
         self._suspects = Suspects(self.group, width=self._settings.consumer_batch, using=consumer.using)
         self._losses = Losses(consumer, group=self.group, alarm_after=self._settings.gap_alarm)
         self._polled_at = time.monotonic()
@@ -137,11 +139,12 @@ class ConsumerWorker:
                 return
             try:
                 self._suspects.take()
+                self._beginnings.tell()
                 self._losses.tell()
                 if self._is_paused():
                     return
                 due = self._first_due()
-            except DjangoDatabaseError as error:
+            except (DjangoDatabaseError, BrokerError) as error:
                 self._wait(error)
                 return
             if due is None and not self._pending:
@@ -281,6 +284,7 @@ class ConsumerWorker:
     def _gain(self, places: set[Placement]) -> None:
         """Be careful with what others left in these, and look for what they had no time for."""
         self._suspects.gain(places)
+        self._beginnings.gain()
         self._may_be_due = True
 
     def _drop(self, lost: set[Placement]) -> None:

@@ -48,6 +48,25 @@ class PartitionOwner(models.Model):
         return f"{self.consumer_group}: {self.topic}/{self.partition} of {self.instance}"
 
 
+class TopicBeginning(models.Model):
+    """How a consumer's generation began to read a topic.
+
+    is_whole  from its first record on, none having been deleted: the first event of each key has number 1
+    """
+
+    pk = models.CompositePrimaryKey("consumer", "generation", "topic")
+    consumer = models.TextField()
+    generation = models.SmallIntegerField()
+    topic = models.TextField()
+    is_whole = models.BooleanField()
+
+    class Meta:
+        db_table = "outbox_topic_beginning"
+
+    def __str__(self) -> str:
+        return f"{self.consumer}: {self.topic} {'whole' if self.is_whole else 'not from its beginning'}"
+
+
 class DiscardedEvent(models.Model):
     """An event that a consumer passed over by its declared policy, with the error and the reason.
 

@@ -6,12 +6,14 @@ instances whose batches overlap wait for each other instead of deadlocking.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections
 
 from outbox import clock
+from outbox.beginnings import whole_topics
 from outbox.errors import OverlappingConsumer
 from outbox.fence import ended
 from outbox.ids import new_id
@@ -59,6 +61,11 @@ class Inbox:
         self._speaking = [generation, *inherits]
         self._using = using
         self._who: list[Any] = [consumer, generation]
+
+    @cached_property
+    def whole_topics(self) -> set[str]:
+        """The topics that this generation has read from their first record on."""
+        return whole_topics(consumer=self.consumer, generation=self.generation, using=self._using)
 
     def lock_keys(self, keys: Iterable[Key]) -> dict[Key, int]:
         """Lock the keys' progress rows until the commit; return the number each has come to.

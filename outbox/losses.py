@@ -85,6 +85,6 @@ class Losses:
                     self._consumer.name,
                     key,
                     topic,
-                    "?" if number is None else number + 1,
+                    (number or 0) + 1,
                     f"{since:%Y-%m-%d %H:%M:%S} UTC",
                 )

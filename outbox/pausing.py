@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from django.db import connections, transaction
 
 from outbox.consumer_models import ConsumerState
+from outbox.generations import live_generation
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Steered, Via, write_down_steering
 
@@ -115,13 +116,14 @@ class Gate:
         Counted are the dead letters of all instances since it was last resumed, and one more that is about to
         be written. Raises the database's errors.
         """
+        live = live_generation(self._consumer.name, using=self._consumer.using)
         with connections[self._consumer.using].cursor() as sql:
             sql.execute(
                 "SELECT count(DISTINCT (topic, coalesce(key, event_id::text))) FROM outbox_dead_letter"
-                " WHERE consumer = %s AND fingerprint = %s"
+                " WHERE consumer = %s AND generation = %s AND fingerprint = %s"
                 " AND died_at > greatest(now() - make_interval(secs => %s),"
                 " (SELECT resumed_at FROM outbox_consumer WHERE name = %s))",
-                [self._consumer.name, fingerprint, within.total_seconds(), self._consumer.name],
+                [self._consumer.name, live, fingerprint, within.total_seconds(), self._consumer.name],
             )
             failed = int(sql.fetchone()[0]) + 1
         if failed < keys:

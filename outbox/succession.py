@@ -16,6 +16,13 @@ from outbox.registry import Consumer, Projection
 from outbox.repair.acts import Operator, Steered, write_down_steering
 
 BATCH = 5_000
+# Tables whose rows go with their generation.
+_OF_A_GENERATION = (
+    "outbox_dead_letter",
+    "outbox_waiting_event",
+    "outbox_parked_key",
+    "outbox_topic_beginning",
+)
 
 
 def begin(consumer: Consumer) -> int:
@@ -177,7 +184,7 @@ def clear_away(consumer: Consumer, *, forget_group: Callable[[int], None]) -> in
         _clear_inbox(consumer, number, heir=heir)
         _clear_progress(consumer, number, heir=heir)
         with connections[consumer.using].cursor() as sql:
-            for table in ("outbox_dead_letter", "outbox_waiting_event", "outbox_parked_key"):
+            for table in _OF_A_GENERATION:
                 sql.execute(
                     f"DELETE FROM {table} WHERE consumer = %s AND generation = %s", [consumer.name, number]
                 )

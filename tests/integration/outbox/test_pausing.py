@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -14,6 +14,7 @@ from outbox import pausing, registry
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
 from outbox.errors import NothingSaid
+from outbox.ids import new_id
 from outbox.models import DeadLetter
 from outbox.repair.acts import Via, acts_of
 from tests.engine import new_topic, send, until
@@ -116,6 +117,32 @@ def test_what_was_being_tried_when_it_was_paused_has_all_its_tries_again(
         until(lambda: DeadLetter.objects.exists())
     assert tries == 0
     assert len(listener.calls) == 2 + DeadLetter.objects.get().attempts
+
+
+def test_what_failed_in_a_rebuild_is_not_held_against_the_live_one(listener: Listener) -> None:
+    def is_tripped() -> bool:
+        gate = pausing.Gate(listener.consumer)
+        return gate.trips(keys=2, within=timedelta(hours=1), fingerprint="f", failure="ValueError: no")
+
+    letter = DeadLetter(
+        consumer=listener.consumer.name,
+        generation=2,
+        event_id=new_id(datetime.now(UTC)),
+        topic=listener.topic.name,
+        partition=0,
+        offset=0,
+        headers=[],
+        fingerprint="f",
+        attempts=1,
+        died_at=datetime.now(UTC),
+    )
+    letter.save()
+    pausing.pause(consumer=listener.consumer, by="ops")  # so that there is a time since when it runs
+    pausing.resume(consumer=listener.consumer, by="ops")
+    DeadLetter.objects.update(died_at=datetime.now(UTC))
+    assert not is_tripped()
+    DeadLetter.objects.update(generation=1)
+    assert is_tripped()
 
 
 def test_who_paused_it_first_is_who_did(listener: Listener) -> None:

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from outbox import publish
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
+from outbox.consumer_models import TopicBeginning
 from outbox.errors import NothingSelected
 from outbox.ids import lowest_id
 from outbox.kafka import BrokerError, RecordProducer
@@ -328,6 +329,19 @@ def test_what_waits_for_an_event_from_the_outbox_runs_in_bounded_transactions(
     assert ParkedKey.objects.get().cause == "released"
     assert keys.go_on_with_all() == 1
     assert service.heard() == ["x1", "x2", "x3", "x4"]
+    assert not ParkedKey.objects.exists()
+
+
+def test_an_event_given_to_a_consumer_before_its_turn_waits_for_it(sent: tuple[Service, type[Noted]]) -> None:
+    """What the consumer has yet to read of the key comes first, where it reads from the first record on."""
+    service, noted = sent
+    name = service.consumer.name
+    TopicBeginning.objects.create(consumer=name, generation=1, topic=noted.topic.name, is_whole=True)
+    one, two, *_ = OutboxEvent.objects.filter(key="x").order_by("position")
+    manage("replay", "--from-outbox", "--consumer", name, "--event", str(two.id))
+    assert service.heard() == []
+    deliver(service, as_record(one), as_record(two))
+    assert service.heard() == ["x1", "x2"]
     assert not ParkedKey.objects.exists()
 
 
