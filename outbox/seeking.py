@@ -7,7 +7,7 @@ discarded, and its keys' numbers are counted as passed: whatever comes next cont
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connections, transaction
@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from outbox import clock
 from outbox.config import config
 from outbox.errors import SeekRefused
-from outbox.generations import hold, lock_number
+from outbox.generations import hold, live_generation, lock_number
 from outbox.inbox import Inbox, Key
 from outbox.item import Item, read_item
 from outbox.kafka import Cluster, Placement, Record, records_between
@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 class Move:
     """One partition's: the next offset to be read now, and then.
 
-    end    the offset after its last record
-    known  how many of the records that will come again the inbox knows; they will be dropped
+    end        the offset after its last record
+    known      how many of the records that will come again the inbox knows; they will be dropped
+    forgotten  how many of those are older than what it still knows: nobody could tell which are new
     """
 
     topic: str
@@ -47,6 +48,7 @@ class Move:
     then: int
     end: int
     known: int = 0
+    forgotten: int = 0
 
     @property
     def again(self) -> int:
@@ -69,6 +71,8 @@ def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
     places = [(topic, part) for topic in consumer.topics for part in range(counts.get(topic, 0))]
     committed, starts = cluster.committed(consumer.name), cluster.log_starts(places)
     ends, found = cluster.watermarks(places), cluster.first_since(places, to)
+    forgotten_until = _forgotten_until(consumer)
+    remembered = cluster.first_since(places, forgotten_until) if forgotten_until > to else {}
     moves = []
     for place in places:
         # What retention has taken is neither read again nor skipped.
@@ -76,8 +80,17 @@ def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
         offset = found[place]
         then = ends[place] if offset is None else offset
         known = _known(consumer, place, then, now, since=to) if then < now else 0
-        moves.append(Move(*place, now=now, then=then, end=ends[place], known=known))
+        first = remembered.get(place, then)
+        forgotten = max(min(ends[place] if first is None else first, now) - then, 0)
+        moves.append(Move(*place, now=now, then=then, end=ends[place], known=known, forgotten=forgotten))
     return moves
+
+
+def _forgotten_until(consumer: Consumer) -> datetime:
+    """Until when the inbox has forgotten what happened."""
+    generation = live_generation(consumer.name, using=consumer.using)
+    spans = Inbox(consumer=consumer.name, generation=generation, using=consumer.using).forgotten()
+    return max((until for _, until in spans), default=datetime.min.replace(tzinfo=UTC))
 
 
 def seek(
@@ -99,14 +112,21 @@ def seek(
     reason  why it is moved, where that is another thing
 
     No instance may run meanwhile. It can be repeated: when it was cut short, the same call does the rest.
-    Raises SeekRefused when an instance runs, when events would be skipped without a reason, or when one to be
-    skipped belongs to a key that is parked; BrokerError.
+    Raises SeekRefused when an instance runs, when events would come again that are older than what the inbox
+    knows, when some would be skipped without a reason, or when one to be skipped belongs to a key that is
+    parked; BrokerError.
     """
     operator, cluster = Operator(by, skip or reason, via), Cluster(config().kafka)
     if members := cluster.members(consumer.name):
         names = ", ".join(sorted(members))
         raise SeekRefused(f"Instances of {consumer.name} are running ({names}): stop them all first.")
     moves = preview(consumer, to=to)
+    if forgotten := sum(move.forgotten for move in moves):
+        raise SeekRefused(
+            f"{forgotten} events would come again of weeks whose inbox was dropped, and nobody could tell"
+            f" which are new. Seek to {_forgotten_until(consumer):%Y-%m-%dT%H:%MZ} or later. What"
+            f" {consumer.name} missed before that it gets by `manage.py replay --from-outbox`, or a rebuild."
+        )
     skipped = sum(move.skipped for move in moves)
     if skipped and not skip.strip():
         raise SeekRefused(

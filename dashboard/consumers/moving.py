@@ -84,6 +84,11 @@ class Preview:
         return sum(move.known for move in self.moves)
 
     @property
+    def forgotten(self) -> int:
+        """Those of them that are older than what the inbox still knows: with any it is refused."""
+        return sum(move.forgotten for move in self.moves)
+
+    @property
     def fresh(self) -> int:
         """Those of them that the inbox does not know."""
         return self.again - self.known

@@ -114,6 +114,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{move.topic}/{move.partition}: {move.now} → {move.then}, {move.again} events come again"
                 f" ({move.known} are known and will be dropped), {move.skipped} are skipped"
+                + (f"; {move.forgotten} are too old: it is refused" if move.forgotten else "")
             )
         if options["dry_run"]:
             self.stdout.write("Nothing was changed.")

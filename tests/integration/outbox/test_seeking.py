@@ -14,6 +14,7 @@ from django.db import connection
 from outbox import Consumer, Delivery, handles, registry
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
+from outbox.consumer_models import Forgotten
 from outbox.errors import SeekRefused
 from outbox.kafka import Cluster, Record
 from outbox.lag import lags
@@ -94,6 +95,28 @@ def test_what_was_processed_comes_again_and_is_dropped(reader: Reader) -> None:
     with reader.instance():
         until(lambda: reader.calls == ["a3"])
     assert reader.outcomes() == ["processed"] * 4
+
+
+def test_what_the_inbox_has_forgotten_does_not_come_again(reader: Reader) -> None:
+    """Each would be a dead letter that parks its key: nobody could tell which are new."""
+    moment = later()
+    send(*reader.notes("a", 1, 2))
+    remembered = later()
+    send(*reader.notes("a", 3))
+    reader.run_until("a1", "a2", "a3")
+    Forgotten.objects.create(
+        consumer=reader.consumer.name, generation=1, since=moment - timedelta(days=7), until=remembered
+    )
+    [move] = preview(reader.consumer, to=moment)
+    assert (move.again, move.forgotten) == (3, 2)
+    with pytest.raises(SeekRefused, match="2 events would come again of weeks whose inbox was dropped"):
+        seek(reader.consumer, by="anna", to=moment)
+    assert reader.committed() == 3
+
+    [move] = preview(reader.consumer, to=remembered)
+    assert (move.again, move.forgotten) == (1, 0)
+    seek(reader.consumer, by="anna", to=remembered)
+    assert reader.committed() == 2
 
 
 def test_nothing_is_moved_while_an_instance_runs(reader: Reader) -> None:
