@@ -208,8 +208,17 @@ def _columns(keys: Sequence[Key]) -> tuple[str, str]:
 
 
 def array(values: Sequence[object]) -> str:
-    """A PostgreSQL array as text. psycopg's own took a third of a consumer's time."""
-    return "{" + ",".join([_quoted(one) if isinstance(one, str) else _plain(one) for one in values]) + "}"
+    """A PostgreSQL array as text. psycopg's own took a third of a consumer's time.
+
+    Nearly always all of it is text, or none is.
+    """
+    try:
+        text = '","'.join(values)  # type: ignore[arg-type]
+    except TypeError:
+        return "{" + ",".join([_quoted(one) if isinstance(one, str) else _plain(one) for one in values]) + "}"
+    if "\\" in text or text.count('"') != 2 * (len(values) - 1):
+        text = '","'.join([_escaped(one) for one in values if isinstance(one, str)])
+    return f'{{"{text}"}}' if values else "{}"
 
 
 def _plain(value: object) -> str:
@@ -218,6 +227,8 @@ def _plain(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    if "\\" in text or '"' in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return f'"{_escaped(text)}"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -22,6 +22,7 @@ from outbox.structured import in_binary_mode
 class Item:
     """A record with what could be read of it.
 
+    number       the place within the key, if the record has a key and says
     fault        why it can never be processed: no CloudEvent, or data against the contract; else None
     route        the handler of its type; None when this consumer handles no such type
     given_up     an operator has discarded it: it is passed without an effect
@@ -31,6 +32,7 @@ class Item:
     record: Record
     inbox_id: UUID
     key: Key | None
+    number: int | None
     envelope: Envelope | None
     route: Route | None
     event: Event | None
@@ -38,11 +40,6 @@ class Item:
     received_at: datetime
     given_up: bool = False
     may_be_late: bool = False
-
-    @property
-    def number(self) -> int | None:
-        """The place within the key, if the record has a key and says."""
-        return self.envelope.number if self.envelope is not None and self.key is not None else None
 
     @property
     def type(self) -> str:
@@ -134,7 +131,8 @@ def read_item(record: Record, *, consumer: Consumer, now: datetime) -> Item:
         fault = MalformedRecord(f"{type(error).__name__}: {error}")
         fault.__cause__ = error
     inbox_id = record_id(record) if envelope is None else envelope.inbox_id
-    return Item(record, inbox_id, key, envelope, route, event, fault, now)
+    number = None if envelope is None or key is None else envelope.number
+    return Item(record, inbox_id, key, number, envelope, route, event, fault, now)
 
 
 def stored_record(stored: DeadLetter | WaitingEvent) -> Record:

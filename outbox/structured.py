@@ -12,6 +12,7 @@ import msgspec
 from outbox.errors import MalformedRecord
 from outbox.kafka import Record
 
+_KIND = "content-type"
 _STRUCTURED = "application/cloudevents"
 _JSON = "application/cloudevents+json"
 
@@ -22,7 +23,7 @@ def in_binary_mode(record: Record) -> Record:
     Raises MalformedRecord for what says that it is an event in structured mode, and is none that can be read.
     """
     for name, value in record.headers:
-        if name.lower() == "content-type":
+        if len(name) == len(_KIND) and name.lower() == _KIND:  # few names are so long
             kind = (value or b"").decode(errors="replace").partition(";")[0].strip().lower()
             return _unfolded(record, kind) if kind.startswith(_STRUCTURED) else record
     return record

@@ -46,7 +46,7 @@ class Rerun(Batch):
     def __init__(
         self, consumer: Consumer, condemned: dict[UUID, Verdict], watch: Watch, held: Held, *, most: int
     ) -> None:
-        super().__init__(consumer, condemned, watch)
+        super().__init__(consumer, condemned, watch, until=time.monotonic() + config().batch_seconds)
         self._alone = True  # whatever fails has one event to blame
         self._held, self._most = held, most
         self.begun: list[UUID] = []
@@ -119,12 +119,14 @@ class Rerun(Batch):
     def drain(self, key: Key) -> int:
         """Run what waits behind the key, in order; how many still wait.
 
-        Up to the next gap or dead letter, or until so many have run as may: others go on with a key that is
-        `released`, and what comes meanwhile waits behind the rest.
+        Up to the next gap or dead letter, until so many have run as may, or until its time is over: others go
+        on with a key that is `released`, and what comes meanwhile waits behind the rest.
         """
         parked = self._row(key)
         self._aside.flush()
-        while len(self.begun) < self._most and (stored := self._next_waiting(key)) is not None:
+        while (stored := self._next_waiting(key)) is not None:
+            if len(self.begun) >= self._most or self._is_over():
+                break
             if self._run_waiting(stored) is Outcome.DEAD:
                 break
             self.ran += 1

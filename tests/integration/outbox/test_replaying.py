@@ -239,6 +239,19 @@ def test_many_that_wait_run_in_bounded_transactions(service: Service, settings: 
     assert_nothing_is_left(service, processed=25)
 
 
+def test_a_transaction_of_an_act_begins_no_further_event_when_its_time_is_over(
+    service: Service, settings: Settings
+) -> None:
+    letter = died(service, *map(str, range(1, 5)))
+    service.fails.clear()
+    settings.OUTBOX = {**settings.OUTBOX, "BATCH_SECONDS": 0.0}
+    config.cache_clear()
+    report = replay(letter)
+    assert (report.ran, report.waiting) == (3, 0)
+    assert list(Act.objects.order_by("id").values_list("ran", "waiting")) == [(0, 3), (1, 2), (1, 1), (1, 0)]
+    assert_nothing_is_left(service, processed=4)
+
+
 def test_a_replay_that_says_no_reason_goes_on_as_well(service: Service, settings: Settings) -> None:
     letter = died(service, *map(str, range(1, 6)))
     service.fails.clear()
