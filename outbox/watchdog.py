@@ -64,6 +64,23 @@ class _Interrupt(BaseException):
     """Raised in the handler's thread."""
 
 
+def _interrupt(thread: int) -> None:
+    """Have it raised in this thread, at its next step in Python; once, however often it was called before."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_Interrupt))
+
+
+def _take_what_is_pending() -> None:
+    """Let no interruption of this thread be pending: one that is comes here, in the place of a later one.
+
+    Withdrawn (by NULL), it would be looked for at every step ever after; and under sys.settrace(), as
+    debuggers and coverage use it, CPython 3.11 would not get on at all.
+    """
+    with suppress(_Interrupt):
+        _interrupt(threading.get_ident())
+        while True:
+            pass
+
+
 class Watchdog:
     """Watches the handlers of one thread, from a thread of its own, inside its block.
 
@@ -127,7 +144,8 @@ class Watchdog:
                 with self._lock:
                     interrupted |= self._fired
                     self._deadline, self._fired = None, False
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._watched), None)
+                if interrupted:
+                    _take_what_is_pending()
                 return interrupted
             except _Interrupt:
                 interrupted = True
@@ -154,6 +172,4 @@ class Watchdog:
         if connection is not None:
             with suppress(Exception):
                 connection.cancel_safe(timeout=2.0)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self._watched), ctypes.py_object(_Interrupt)
-        )
+        _interrupt(self._watched)

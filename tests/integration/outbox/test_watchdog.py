@@ -1,5 +1,7 @@
 """A handler that does not come back is interrupted, and only it. What cannot be: see test_suspects.py."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -132,3 +134,32 @@ def test_a_limit_is_declared_with_the_handler() -> None:
     finally:
         registry._consumers.clear()
         registry._consumers.update(before)
+
+
+_TRACED = """
+import sys
+import django
+django.setup()
+from outbox.errors import HandlerTimedOut
+from outbox.watchdog import Watchdog
+with Watchdog(using="default") as watchdog:
+    with watchdog.limit(60, what="one that ends"):
+        pass
+    try:
+        with watchdog.limit({limit}, what="one that may hang"):
+            while {limit} < 1:
+                pass
+    except HandlerTimedOut:
+        print("interrupted")
+sys.settrace(lambda *_: None)
+(lambda: print("and traced"))()
+"""
+
+
+@pytest.mark.parametrize(("limit", "says"), [("60", "and traced"), ("0.01", "interrupted and traced")])
+def test_a_process_with_watched_handlers_can_be_traced(limit: str, says: str) -> None:
+    """As by a debugger: CPython stands still when an interruption was withdrawn before."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _TRACED.format(limit=limit)], capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout.split() == says.split(), ran.stderr
