@@ -17,6 +17,14 @@ def refused(*, using: str = DEFAULT_DB_ALIAS) -> QuerySet[Refusal]:
     return Refusal.objects.using(using).order_by("topic", "key", "position")
 
 
+def held_behind(refusal: Refusal) -> int:
+    """How many events of its key wait behind this one."""
+    if refusal.key is None:
+        return 0
+    later = Refusal.objects.using(refusal._state.db).filter(position__gt=refusal.position)
+    return later.filter(topic=refusal.topic, key=refusal.key).count()
+
+
 def resend(*, event_id: UUID, operator: Operator | None = None, using: str = DEFAULT_DB_ALIAS) -> int:
     """Have an event sent again, with all that waits behind it, in order; return how many they are.
 

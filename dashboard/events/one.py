@@ -16,7 +16,7 @@ from accounts.selectors import owner_of
 from dashboard.events.search import correlated, indexes_alone
 from dashboard.events.story import story_of
 from dashboard.events.waits import waits_of
-from dashboard.operators import may_look
+from dashboard.operators import may_act, may_look
 from dashboard.views import signed_in
 from outbox import clock
 from outbox.envelope import headers_of
@@ -50,6 +50,7 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
         "story": story_of(told, owner=owner_of(user)),
         "payment": _payment_of(told, user),
         "looks": looks,
+        "acts": may_act(user),
     }
     if looks:
         page |= {
@@ -84,6 +85,14 @@ def _found(wanted: str, *, owner: str | None) -> UUID | None:
         # By time within the key's own index, not backwards through every event.
         last = events.filter(key=wanted).order_by("topic", "number").last()
     return None if last is None else last.id
+
+
+def refused_or_404(event_id: UUID) -> Refusal:
+    """The event as it is held. Raises Http404 for one that is not, or not any more."""
+    refusal = Refusal.objects.filter(event_id=event_id).first()
+    if refusal is None:
+        raise Http404("Kafka has not refused this event, or it has been sent meanwhile.")
+    return refusal
 
 
 def _parked(trace: Trace) -> list[ParkedKey]:

@@ -1,10 +1,12 @@
 from django.urls import path
 
-from dashboard.events import one, views
+from dashboard.events import one, refused, views
 
 urlpatterns = [
     path("", views.events, name="events"),
     path("stream/", views.events_stream, name="events-stream"),
     path("find/", one.find, name="find"),
     path("<uuid:event_id>/", one.event, name="event"),
+    path("<uuid:event_id>/resend/", refused.mend, {"command": "resend"}, name="event-resend"),
+    path("<uuid:event_id>/discard/", refused.mend, {"command": "discard"}, name="event-discard"),
 ]

@@ -10,8 +10,9 @@ from accounts.models import User
 from dashboard.events.search import FEW
 from dashboard.events.story import LONGEST_STORY, story_of
 from dashboard.events.waits import waits_of
-from outbox.models import DeadLetter, OutboxEvent, ParkedKey
+from outbox.models import DeadLetter, OutboxEvent, ParkedKey, Refusal
 from outbox.registry import get_consumer
+from outbox.repair.acts import Act
 from outbox.selectors import Trace, get_trace
 from tests.integration.dashboard.conftest import Pay, browser_of
 from tests.integration.dashboard.outbox_rows import publish_event, receive, refuse, write_event
@@ -86,9 +87,11 @@ def test_the_consumer_writes_down_when_it_has_read(first: User, pay: Pay) -> Non
     from outbox.inbox import Inbox
     from outbox.item import read_item
     from outbox.models import InboxEntry, Outcome
+    from outbox.sessions import enter_batch
     from tests.engine import Noted, record_of
 
     item = read_item(record_of(Noted(about="a")), consumer=get_consumer("orders"), now=NOW)
+    enter_batch(limit=60, using="default")
     Inbox(consumer="orders", generation=1, using="default").claim([item.claim(Outcome.PROCESSED)])
     assert InboxEntry.objects.get().received_at == NOW
 
@@ -197,6 +200,38 @@ def test_a_refused_event_says_so(viewer: User) -> None:
     page = browser_of(viewer).get(reverse("event", args=[event_id])).content.decode()
     assert "Kafka has not got it" in page
     assert "<script>owned" not in page
+
+
+def test_a_refused_event_is_sent_again_or_discarded_by_those_who_may(viewer: User, operator: User) -> None:
+    first, second = (write_event(key="a") for _ in range(2))
+    for event_id in (first, second):
+        refuse(event_id)
+    page, resend, discard = (
+        reverse(name, args=[first]) for name in ("event", "event-resend", "event-discard")
+    )
+    assert resend not in browser_of(viewer).get(page).content.decode()
+    assert browser_of(viewer).post(resend, {"reason": "room again"}).status_code == 403
+
+    browser = browser_of(operator)
+    assert resend in browser.get(page).content.decode()
+    assert "1 event held behind it" in browser.get(resend).content.decode()
+    assert "MSG_SIZE_TOO_LARGE" in browser.get(discard).content.decode()
+    assert browser.post(discard, {"reason": " "}).status_code == 422
+    assert not Act.objects.exists()
+
+    assert browser.post(resend, {"reason": "room again"}).status_code == 302
+    assert Refusal.objects.filter(requested_at__isnull=False, discarded="").count() == 2
+    assert "A relay has been asked to send it again" in browser.get(page).content.decode()
+    browser.post(discard, {"reason": "too large for any reader"})
+    assert Refusal.objects.get(event_id=first).discarded == "too large for any reader"
+    acts = Act.objects.order_by("id").values_list("act", "result", "who", "why", "event_id")
+    assert list(acts) == [
+        ("resend", "asked", operator.username, "room again", first),
+        ("discard", "asked", operator.username, "too large for any reader", first),
+    ]
+
+    Refusal.objects.all().delete()
+    assert browser.get(resend).status_code == browser.post(resend, {"reason": "late"}).status_code == 404
 
 
 def test_it_leads_to_its_payment_for_those_who_may_see_that(

@@ -48,7 +48,7 @@ from outbox.generations import live_generation, take_building, take_live
 from outbox.kafka import Placement, Record
 from outbox.models import DeadLetter, InboxEntry, LetterState, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.repair import keys, letters
-from outbox.repair.acts import Operator, Result
+from outbox.repair.acts import Operator, Report, Result
 from outbox.succession import begin, clear_away
 from outbox.succession import replace as swap
 from tests.engine import NOTES, Noted, Unheard
@@ -92,6 +92,13 @@ class Single(Noted, frozen=True, kw_only=True):
     """An event with a handler that takes one at a time; the others come in lists."""
 
     type = "tests.Single.v1"
+
+
+def insist(act: Callable[[], Report]) -> Report:
+    """What an operator does is asked for again when something is away, which nothing is for long."""
+    while True:
+        with suppress(Away):
+            return act()
 
 
 @dataclass
@@ -323,7 +330,7 @@ class AnyOrder(RuleBasedStateMachine):
             key, row = parked[which % len(parked)]
             missing = self.passing.missing(key, come=known.outcomes, waiting=known.waiting)
             with suppress(RepairRefused):
-                keys.release(parked_id=row.id, operator=SOMEBODY)
+                insist(lambda: keys.release(parked_id=row.id, operator=SOMEBODY))
                 self.passing.give_up(key, missing)
 
     @precondition(lambda self: self.is_projection)
@@ -427,14 +434,16 @@ class AnyOrder(RuleBasedStateMachine):
         event = OutboxEvent.objects.get(id=letter.event_id)
         try:
             if how == "discard":
-                result = letters.discard(letter_id=letter.id, operator=SOMEBODY).result
+                result = insist(lambda: letters.discard(letter_id=letter.id, operator=SOMEBODY)).result
                 if result is Result.DISCARDED:
                     self.given_up.add(letter.event_id)
                 return result
             if late:
                 self.late.add(letter.event_id)
             data = bytes(event.payload) if how == "correct" else None
-            return letters.replay(letter_id=letter.id, operator=SOMEBODY, data=data, late=late).result
+            return insist(
+                lambda: letters.replay(letter_id=letter.id, operator=SOMEBODY, data=data, late=late)
+            ).result
         except (Killed, RepairRefused):
             return None
 

@@ -1,0 +1,95 @@
+"""What an operator does on the page of an event that Kafka refused: send it again, or give it up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from dashboard.events.one import refused_or_404
+from dashboard.forms import ReasonForm
+from dashboard.operators import for_those_who_act, operator_of
+from outbox import refusals
+from outbox.errors import NotRefused
+from outbox.models import Refusal
+from outbox.repair.acts import Operator
+
+CONFLICT = 409
+UNPROCESSABLE = 422
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What can be asked for: its words, and what it does; once, however often it is asked for."""
+
+    title: str
+    verb: str
+    consequence: str
+    carry_out: Callable[[UUID, Operator], int]
+
+
+def _resend(event_id: UUID, operator: Operator) -> int:
+    return refusals.resend(event_id=event_id, operator=operator)
+
+
+def _discard(event_id: UUID, operator: Operator) -> int:
+    return refusals.discard(event_id=event_id, reason=operator.reason, operator=operator)
+
+
+_COMMANDS = {
+    "resend": Command(
+        "Send it again",
+        "Send it again",
+        "It goes to Kafka once more, then {behind}, in order. Where Kafka refuses one, that one and what is"
+        " behind it stay held.",
+        _resend,
+    ),
+    "discard": Command(
+        "Discard it",
+        "Discard it",
+        "It will never be sent. A placeholder of its id and number goes in its place, with the reason, which"
+        " all readers see; then {behind}, in order.",
+        _discard,
+    ),
+}
+
+
+@require_http_methods(["GET", "POST"])
+@for_those_who_act
+def mend(request: HttpRequest, event_id: UUID, command: str) -> HttpResponse:
+    """Ask before it, then do it.
+
+    404 for an event that is not held, 422 without a reason, 409 where it has been sent meanwhile.
+    """
+    refusal, asked = refused_or_404(event_id), _COMMANDS[command]
+    if request.method != "POST":
+        return _ask(request, refusal, asked)
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        return _ask(request, refusal, asked, error="Say why, in up to 500 characters.", status=UNPROCESSABLE)
+    try:
+        asked.carry_out(event_id, operator_of(request, reason=form.cleaned_data["reason"]))
+    except NotRefused as error:
+        return _ask(request, refusal, asked, error=str(error), status=CONFLICT)
+    return redirect("event", event_id=event_id)
+
+
+def _ask(
+    request: HttpRequest, refusal: Refusal, asked: Command, *, error: str = "", status: int = 200
+) -> HttpResponse:
+    behind = refusals.held_behind(refusal)
+    events = "1 event" if behind == 1 else f"{behind:,} events"
+    page = {
+        "title": asked.title,
+        "consequence": asked.consequence.format(behind=f"{events} held behind it"),
+        "details": [f"Kafka said: {refusal.cause}"],
+        "reason_required": True,
+        "reason": request.POST.get("reason", ""),
+        "error": error,
+        "verb": asked.verb,
+        "back": reverse("event", args=[refusal.event_id]),
+    }
+    return render(request, "dashboard/confirm.html", page, status=status)
