@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
+from outbox.operating import may
 from outbox.repair.acts import Operator, Via
 
 P = ParamSpec("P")
@@ -20,9 +21,9 @@ def may_look(user: object) -> bool:
     return isinstance(user, User) and user.sees_merchant is None
 
 
-def may_act(user: object) -> bool:
-    """Whether this user may steer consumers and repair what they could not process."""
-    return isinstance(user, User) and user.may_operate
+def may_act(user: object, permission: str = "") -> bool:
+    """Whether this user is an operator, and holds this permission of `outbox` where one is asked for."""
+    return isinstance(user, User) and (may(user, permission) if permission else user.may_operate)
 
 
 def for_those_who_look(view: View[P]) -> View[P]:
@@ -30,9 +31,9 @@ def for_those_who_look(view: View[P]) -> View[P]:
     return _only(may_look, view)
 
 
-def for_those_who_act(view: View[P]) -> View[P]:
-    """The sign-in page for nobody; 403 for merchants and for those who may only look."""
-    return _only(may_act, view)
+def for_those_who_act(permission: str = "") -> Callable[[View[P]], View[P]]:
+    """The sign-in page for nobody; 403 for merchants, those who may only look, and without the permission."""
+    return lambda view: _only(lambda user: may_act(user, permission), view)
 
 
 def _only(allowed: Callable[[object], bool], view: View[P]) -> View[P]:

@@ -19,7 +19,7 @@ class ConsumerState(models.Model):
     class Meta:
         db_table = "outbox_consumer"
         verbose_name = "consumer"
-        permissions = [("steer_consumer", "Can pause and resume consumers")]
+        permissions = [("steer_consumer", "Can pause, resume, move and rebuild consumers")]
 
     def __str__(self) -> str:
         return f"{self.name}: {'paused' if self.paused_at else 'running'}"

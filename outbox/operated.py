@@ -9,10 +9,9 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.module_loading import import_string
 
-from outbox.config import config
 from outbox.errors import OutboxError
+from outbox.operating import may
 from outbox.readonly import ReadOnly
 from outbox.repair.acts import Operator, Report, Result, Via
 
@@ -44,8 +43,7 @@ class Operated(ReadOnly[M]):
 
     def may(self, request: HttpRequest, permission: str) -> bool:
         """Both: an operator by the project's own rule, and the permission to do this very act."""
-        operates: bool = import_string(config().may_operate)(request.user)
-        return operates and request.user.has_perm(f"outbox.{permission}")
+        return may(request.user, permission)
 
     def ask_and_act(self, request: HttpRequest, rows: QuerySet[Any], asked: Asked) -> HttpResponse | None:
         """Ask, then act on each row and say what came of it, also of rows that have gone meanwhile."""

@@ -11,6 +11,9 @@ from rest_framework.views import APIView
 
 from outbox.config import config
 
+# Of a view that does not say which: superusers alone have it.
+NOBODYS = "act_unsaid"
+
 
 def once(command: Callable[..., Response]) -> Callable[..., Any]:
     """What the project does about commands that are sent twice: OUTBOX["IDEMPOTENT"]."""
@@ -22,15 +25,23 @@ def _as_it_is(command: Any) -> Any:
     return command
 
 
-class OperatorsAct(BasePermission):
-    """Whoever sees everyone's events may look; operators, as OUTBOX["MAY_OPERATE"] says, may act."""
+def may(user: Any, permission: str) -> bool:
+    """Whether this user is an operator, as OUTBOX["MAY_OPERATE"] says, and holds the act's own permission."""
+    operates: bool = import_string(config().may_operate)(user)
+    return operates and user.has_perm(f"outbox.{permission}")
 
-    message = "Only an operator may do this: ask an administrator to add your user to a group."
+
+class OperatorsAct(BasePermission):
+    """Whoever sees everyone's events may look; operators may act who hold the view's `permission`."""
+
+    message = "Only an operator with this permission may do this: ask an administrator for it."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Refuses with 401 whom nobody knows, with 403 whom it is not for."""
         if not request.user.is_authenticated:
             return False
-        may_operate: bool = import_string(config().may_operate)(request.user)
-        sees_all = import_string(config().owner_of)(request.user) is None
-        return may_operate or (request.method in SAFE_METHODS and sees_all)
+        if request.method not in SAFE_METHODS:
+            return may(request.user, getattr(view, "permission", NOBODYS))
+        operates: bool = import_string(config().may_operate)(request.user)
+        sees_all: bool = import_string(config().owner_of)(request.user) is None
+        return operates or sees_all

@@ -142,6 +142,7 @@ def plant() -> dict[str, str]:
         "pending_id": str(made[2].id),
         "event_id": str(other_foreign.id),
         "broken_event_id": str(broken.id),
+        "refused_event_id": str(foreign.id),
         "validated_event_id": str(validated_event),
         "letter_id": str(letter.id),
         "parked_id": str(parked.id),

@@ -43,7 +43,9 @@ alerts_page = LivePage[bool]("alerts", _read)
 def page(request: HttpRequest) -> HttpResponse:
     """What is wrong now, what ended lately, and who is told."""
     return render(
-        request, "dashboard/alerts/page.html", {"picture": picture(), "may_act": may_act(request.user)}
+        request,
+        "dashboard/alerts/page.html",
+        {"picture": picture(), "may_act": may_act(request.user, "silence_alarm")},
     )
 
 
@@ -52,7 +54,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     """The same, live."""
 
     def question(user: User) -> bool:
-        return may_act(user)
+        return may_act(user, "silence_alarm")
 
     return await live_stream(request, alerts_page, question)
 
@@ -69,7 +71,7 @@ class SilenceForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-@for_those_who_act
+@for_those_who_act("silence_alarm")
 def silence_alarm(request: HttpRequest, alarm_id: int) -> HttpResponse:
     """Ask, and have nobody told of an alarm for some hours."""
     alarm = Alarm.objects.present().filter(id=alarm_id).first()

@@ -49,7 +49,7 @@ def panel(request: HttpRequest) -> HttpResponse:
 
 @only_in_demo
 @require_POST
-@for_those_who_act
+@for_those_who_act()
 def act(request: HttpRequest) -> HttpResponse:
     """Do something to a part: `act` is a verb and a name. Goes on to `next`, an address of this site."""
     verb, _, name = request.POST.get("act", "").partition(" ")
@@ -66,7 +66,7 @@ def act(request: HttpRequest) -> HttpResponse:
 
 @only_in_demo
 @require_POST
-@for_those_who_act
+@for_those_who_act()
 def poison_one(request: HttpRequest) -> HttpResponse:
     """Poison an event of the first merchant's, and go on to `next`."""
     merchant = merchants().first()

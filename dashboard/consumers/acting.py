@@ -61,7 +61,7 @@ class Command:
 
 
 @require_http_methods(["GET", "POST"])
-@for_those_who_act
+@for_those_who_act("steer_consumer")
 def steer(request: HttpRequest, name: str, steering: str) -> HttpResponse:
     """Ask before it, then do it. 422 without a reason; 409 where it is refused, with the refusal's words."""
     if steering not in _COMMANDS:

@@ -110,7 +110,7 @@ class Preview:
 
 
 @require_http_methods(["GET", "POST"])
-@for_those_who_act
+@for_those_who_act("steer_consumer")
 def seek(request: HttpRequest, name: str) -> HttpResponse:
     """A time is asked for, then shown what it means, then moved to.
 

@@ -26,7 +26,7 @@ CHARTS = (
 @for_those_who_look
 def consumers(request: HttpRequest) -> HttpResponse:
     """How far each is behind, and what stands out."""
-    page = {"standings": standings(), "may_act": may_act(request.user)}
+    page = {"standings": standings(), "may_act": may_act(request.user, "steer_consumer")}
     return render(request, "dashboard/consumers/page.html", page)
 
 
@@ -36,7 +36,7 @@ def consumer(request: HttpRequest, name: str) -> HttpResponse:
     """One of them. A window that is unknown is the shortest."""
     window = WINDOWS.get(request.GET.get("window", ""), DEFAULT)
     [standing] = standings([declared(name)])
-    page = context_of(standing, Asked(may_act(request.user), name, window.name))
+    page = context_of(standing, Asked(may_act(request.user, "steer_consumer"), name, window.name))
     return render(
         request,
         "dashboard/consumers/consumer.html",
@@ -47,7 +47,7 @@ def consumer(request: HttpRequest, name: str) -> HttpResponse:
 @require_safe
 async def consumers_stream(request: HttpRequest) -> HttpResponseBase:
     """The panels as they change."""
-    return await live_stream(request, list_page, lambda user: Asked(may_act(user)))
+    return await live_stream(request, list_page, lambda user: Asked(may_act(user, "steer_consumer")))
 
 
 @require_safe
@@ -57,7 +57,7 @@ async def consumer_stream(request: HttpRequest, name: str) -> HttpResponseBase:
 
     def question(user: User) -> Asked | None:
         declared(name)
-        return Asked(may_act(user), name, window) if window in WINDOWS else None
+        return Asked(may_act(user, "steer_consumer"), name, window) if window in WINDOWS else None
 
     return await live_stream(request, one_page, question)
 

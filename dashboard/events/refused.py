@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -11,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from dashboard.events.one import refused_or_404
 from dashboard.forms import ReasonForm
-from dashboard.operators import for_those_who_act, operator_of
+from dashboard.operators import for_those_who_act, may_act, operator_of
 from outbox import refusals
 from outbox.errors import NotRefused
 from outbox.models import Refusal
@@ -28,6 +29,7 @@ class Command:
     title: str
     verb: str
     consequence: str
+    permission: str
     carry_out: Callable[[UUID, Operator], int]
 
 
@@ -45,6 +47,7 @@ _COMMANDS = {
         "Send it again",
         "It goes to Kafka once more, then {behind}, in order. Where Kafka refuses one, that one and what is"
         " behind it stay held.",
+        "resend_refusal",
         _resend,
     ),
     "discard": Command(
@@ -52,19 +55,23 @@ _COMMANDS = {
         "Discard it",
         "It will never be sent. A placeholder of its id and number goes in its place, with the reason, which"
         " all readers see; then {behind}, in order.",
+        "discard_refusal",
         _discard,
     ),
 }
 
 
 @require_http_methods(["GET", "POST"])
-@for_those_who_act
+@for_those_who_act()
 def mend(request: HttpRequest, event_id: UUID, command: str) -> HttpResponse:
     """Ask before it, then do it.
 
     404 for an event that is not held, 422 without a reason, 409 where it has been sent meanwhile.
     """
-    refusal, asked = refused_or_404(event_id), _COMMANDS[command]
+    asked = _COMMANDS[command]
+    if not may_act(request.user, asked.permission):
+        raise PermissionDenied
+    refusal = refused_or_404(event_id)
     if request.method != "POST":
         return _ask(request, refusal, asked)
     form = ReasonForm(request.POST)

@@ -24,7 +24,7 @@ LONGEST_REASON = 500
 
 
 @require_POST
-@for_those_who_act
+@for_those_who_act("replay_deadletter")
 def replay(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Have the consumer process it after all, or say what would come of it (`dry_run`)."""
     letter = found(letter_id)
@@ -42,7 +42,7 @@ def replay(request: HttpRequest, letter_id: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@for_those_who_act
+@for_those_who_act("discard_deadletter")
 def discard(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Ask for a reason, with the numbers of what follows; then give the letter up."""
     letter, reason = found(letter_id), reason_of(request)

@@ -32,7 +32,7 @@ class Line:
 
 
 @require_POST
-@for_those_who_act
+@for_those_who_act("replay_deadletter")
 def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Show the difference, and what the contract says; with `confirmed`, replay the letter with this data.
 

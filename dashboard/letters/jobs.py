@@ -2,10 +2,12 @@
 
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from dashboard.letters.many import PERMISSIONS
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from outbox import clock
 from outbox.errors import NoSuchJob
@@ -39,10 +41,12 @@ def job_now(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@for_those_who_act
+@for_those_who_act()
 def job_stop(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Have it do nothing more."""
+    """Have it do nothing more. Whoever may begin one of its kind may stop it."""
     try:
+        if not may_act(request.user, PERMISSIONS[jobs.get_job(job_id).act]):
+            raise PermissionDenied
         jobs.stop(job_id=job_id, operator=operator_of(request))
     except NoSuchJob as error:
         raise Http404(str(error)) from error
@@ -79,5 +83,5 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
         "meant": meant,
         "state": state,
         "whole": max(found.total, found.done),
-        "may_act": may_act(request.user),
+        "may_act": may_act(request.user, PERMISSIONS[found.act]),
     }

@@ -10,9 +10,9 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import User
 from dashboard.letters.filters import Asked, LettersFilter
+from dashboard.letters.many import acts_on_letters
 from dashboard.letters.selectors import Groups, Page, groups_of, page_of
 from dashboard.live import LivePage, Regions, live_stream
-from dashboard.operators import may_act
 
 INTERVAL = 2.0
 STATEMENT_TIMEOUT_MS = 5_000
@@ -58,6 +58,6 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
         form = LettersFilter(request.GET)
         if not form.is_valid():
             return None
-        return Watched(form.asked, may_act(user) and form.asked.state == "open")
+        return Watched(form.asked, acts_on_letters(user) and form.asked.state == "open")
 
     return await live_stream(request, letters_live, question)

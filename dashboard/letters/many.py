@@ -2,6 +2,7 @@
 
 from uuid import UUID, uuid4
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -10,16 +11,17 @@ from django.views.decorators.http import require_http_methods, require_POST
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
 from dashboard.letters.filters import LettersFilter
-from dashboard.operators import for_those_who_act, operator_of
+from dashboard.operators import for_those_who_act, may_act, operator_of
 from outbox.repair import jobs
 from outbox.repair.matching import Selection, extent
 
-ACTS = ("replay", "discard")
+# What is done in many, and the permission that it takes.
+PERMISSIONS = {"replay": "replay_deadletter", "discard": "discard_deadletter"}
 MOST_SELECTED = 500
 
 
 @require_POST
-@for_those_who_act
+@for_those_who_act()
 def selected(request: HttpRequest) -> HttpResponse:
     """Ask about those that were ticked, and begin a job about them."""
     act = request.POST.get("act", "")
@@ -33,7 +35,7 @@ def selected(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@for_those_who_act
+@for_those_who_act()
 def matching(request: HttpRequest, act: str) -> HttpResponse:
     """Ask about all open letters that the address's filters match, and begin a job about them."""
     form = LettersFilter(request.GET)
@@ -53,8 +55,10 @@ def _ask(
     back: str,
     ticked: int | None = None,
 ) -> HttpResponse:
-    if act not in ACTS:
+    if act not in PERMISSIONS:
         raise Http404("There is no such act.")
+    if not may_act(request.user, PERMISSIONS[act]):
+        raise PermissionDenied
     reach = extent(selection)
     form, confirmed = ReasonForm(request.POST), "confirmed" in request.POST
     needs_reason = act == "discard"
@@ -90,6 +94,11 @@ def _ask(
     template = "dashboard/confirm.html" if reach.letters else "dashboard/letters/nothing.html"
     status = 422 if error else 200 if reach.letters else 409
     return render(request, template, context, status=status)
+
+
+def acts_on_letters(user: object) -> bool:
+    """Whether there is anything that this user may do with many."""
+    return any(may_act(user, permission) for permission in PERMISSIONS.values())
 
 
 def _nothing(ticked: int | None) -> str:

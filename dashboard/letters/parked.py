@@ -66,14 +66,14 @@ def _render(request: HttpRequest, row: ParkedKey, *, notice: str = "", status: i
         "next": found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None,
         "first_page": after == 0,
         "counted_to": WAITING,
-        "may_release": may_act(request.user) and row.cause == "gap",
+        "may_release": may_act(request.user, "release_parkedkey") and row.cause == "gap",
         "notice": notice,
     }
     return render(request, "dashboard/letters/parked_key.html", context, status=status)
 
 
 @require_http_methods(["GET", "POST"])
-@for_those_who_act
+@for_those_who_act("release_parkedkey")
 def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
     """Ask for a reason, with the numbers of what follows; then go on without what is missing."""
     row = _found(parked_id)

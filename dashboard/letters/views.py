@@ -7,8 +7,9 @@ from django.views.decorators.http import require_GET
 from dashboard.formats import Bounded
 from dashboard.letters.filters import Asked, LettersFilter
 from dashboard.letters.live import Watched, regions
+from dashboard.letters.many import acts_on_letters
 from dashboard.letters.selectors import GROUPED, Groups, Page, groups_of, page_of
-from dashboard.operators import for_those_who_look, may_act
+from dashboard.operators import for_those_who_look
 
 
 @require_GET
@@ -21,7 +22,7 @@ def page(request: HttpRequest) -> HttpResponse:
     before, after = (form.cleaned_data.get(name) for name in ("before", "after"))
     found = page_of(asked, before=before, after=after) if valid else Page([], {})
     groups = groups_of(asked) if valid else Groups([], Bounded(0))
-    acts = may_act(request.user)
+    acts = acts_on_letters(request.user)
     context = {
         "filter": form,
         "asked": asked,

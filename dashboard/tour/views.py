@@ -36,7 +36,7 @@ def now(request: HttpRequest) -> HttpResponse:
 
 @only_in_demo
 @require_POST
-@for_those_who_act
+@for_those_who_act()
 def pay(request: HttpRequest) -> HttpResponse:
     """Make and validate a payment of the first merchant's, and follow it on the flow."""
     merchant = merchants().first()
@@ -51,7 +51,7 @@ def pay(request: HttpRequest) -> HttpResponse:
 
 @only_in_demo
 @require_POST
-@for_those_who_act
+@for_those_who_act()
 def repair_one(request: HttpRequest) -> HttpResponse:
     """Replay the poisoned event of this step with corrected data, and what waits behind it."""
     place = place_in(request.POST, now=clock.now())

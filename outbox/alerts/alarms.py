@@ -51,6 +51,7 @@ class Alarm(models.Model):
 
     class Meta:
         db_table = "outbox_alarm"
+        permissions = [("silence_alarm", "Can silence alarms")]
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.label}" if self.subject else self.label

@@ -85,6 +85,7 @@ class LetterDetail(LetterView):
 class LetterReplay(LetterView):
     """Processing it after all."""
 
+    permission = "replay_deadletter"
     serializer_class = ReplayInput
 
     @extend_schema(
@@ -110,6 +111,7 @@ class LetterReplay(LetterView):
 class LetterDiscard(LetterView):
     """Giving it up."""
 
+    permission = "discard_deadletter"
     serializer_class = ReasonInput
 
     @extend_schema(
@@ -141,6 +143,7 @@ class ParkedKeyRelease(generics.GenericAPIView[ParkedKey]):
     """Going on without what is missing."""
 
     permission_classes = [OperatorsAct]
+    permission = "release_parkedkey"
     filter_backends = []
     serializer_class = ReasonInput
 
