@@ -164,6 +164,10 @@ class NoSuchJob(RepairRefused):
     """No job has this id."""
 
 
+class MoreThanShown(RepairRefused):
+    """More would be acted on than the operator was told of: nothing was begun."""
+
+
 class LetterSuperseded(RepairRefused):
     """The dead letter belongs to a generation that is no longer live: the live one has judged for itself."""
 

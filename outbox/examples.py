@@ -50,6 +50,31 @@ REPORT: dict[str, Any] = {
     "waiting": 0,
     "error": "",
 }
+EXTENT: dict[str, Any] = {
+    "letters": 12,
+    "keys": 10,
+    "waiting": 31,
+    "more": False,
+    "consequence": "Replays 12 events of 10 keys; 31 waiting events will then run, in order.",
+}
+JOB: dict[str, Any] = {
+    "id": "01890a5d-ac96-774b-bcce-b302099a8058",
+    "act": "replay",
+    "who": "operator",
+    "why": "the rates are right again",
+    "asked_at": "2026-11-25T12:00:00Z",
+    "state": "running",
+    "rate": 10.0,
+    "total": 12,
+    "more": False,
+    "done": 5,
+    "results": {"replayed": 4, "died": 1},
+    "ran": 9,
+    "trouble": "",
+    "worked_at": "2026-11-25T12:00:01Z",
+    "ended_at": None,
+    "ended_by": "",
+}
 LETTER: dict[str, Any] = {
     "id": "01890a5d-ac96-774b-bcce-b302099a8060",
     "consumer": "billing",

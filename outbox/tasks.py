@@ -9,7 +9,7 @@ from outbox.alerts.sending import send_notices
 from outbox.partitions import make_partitions
 from outbox.rebuild_requests import go_on_with_rebuilds
 from outbox.registry import databases
-from outbox.repair import jobs
+from outbox.repair import working
 from outbox.repair.keys import go_on_with_all
 from outbox.sampling import sample_when_due
 
@@ -59,7 +59,7 @@ def work_on_repair_jobs() -> None:
     Schedule it every two seconds: it asks for an index entry where there is none. What a killed worker had
     in hand was not done, and is done by the next.
     """
-    if acted := jobs.work():
+    if acted := working.work():
         logger.info("%s dead letters of jobs were acted on", acted)
 
 

@@ -10,6 +10,7 @@ from outbox.repair.api import (
     ParkedKeyList,
     ParkedKeyRelease,
 )
+from outbox.repair.jobs_api import DiscardMany, JobDetail, JobList, JobStop, ReplayMany
 
 urlpatterns = [
     path("api/events/", EventList.as_view(), name="event-list"),
@@ -18,6 +19,11 @@ urlpatterns = [
     path("api/dead-letters/<uuid:letter_id>/", LetterDetail.as_view(), name="dead-letter-detail"),
     path("api/dead-letters/<uuid:letter_id>/replay/", LetterReplay.as_view(), name="dead-letter-replay"),
     path("api/dead-letters/<uuid:letter_id>/discard/", LetterDiscard.as_view(), name="dead-letter-discard"),
+    path("api/dead-letters/replay/", ReplayMany.as_view(), name="dead-letters-replay"),
+    path("api/dead-letters/discard/", DiscardMany.as_view(), name="dead-letters-discard"),
+    path("api/repair-jobs/", JobList.as_view(), name="repair-job-list"),
+    path("api/repair-jobs/<uuid:job_id>/", JobDetail.as_view(), name="repair-job-detail"),
+    path("api/repair-jobs/<uuid:job_id>/stop/", JobStop.as_view(), name="repair-job-end"),
     path("api/parked-keys/", ParkedKeyList.as_view(), name="parked-key-list"),
     path("api/parked-keys/<uuid:parked_id>/release/", ParkedKeyRelease.as_view(), name="parked-key-release"),
     path("api/consumers/<str:name>/pause/", ConsumerPause.as_view(), name="consumer-pause"),

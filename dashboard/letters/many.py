@@ -1,7 +1,10 @@
 """Acts on letters that were ticked, and on all that match: asked with their numbers, done by workers."""
 
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID, uuid4
 
+from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,12 +15,27 @@ from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
 from dashboard.letters.filters import LettersFilter
 from dashboard.operators import for_those_who_act, may_act, operator_of
+from outbox import clock
+from outbox.errors import MoreThanShown
 from outbox.repair import jobs
 from outbox.repair.matching import Selection, extent
 
 # What is done in many, and the permission that it takes.
 PERMISSIONS = {"replay": "replay_deadletter", "discard": "discard_deadletter"}
 MOST_SELECTED = 500
+
+
+class ManyForm(ReasonForm):
+    """Why, how fast, and what was shown: how many, and when that was."""
+
+    rate = forms.FloatField(
+        required=False,
+        min_value=0.01,
+        max_value=10_000,
+        error_messages={"invalid": "The rate is no number: leave it out, or say how many a second."},
+    )
+    asked = forms.DateTimeField(error_messages={"required": "Look at the numbers first."})
+    shown = forms.IntegerField(min_value=0, error_messages={"required": ""})
 
 
 @require_POST
@@ -59,19 +77,28 @@ def _ask(
         raise Http404("There is no such act.")
     if not may_act(request.user, PERMISSIONS[act]):
         raise PermissionDenied
-    reach = extent(selection)
-    form, confirmed = ReasonForm(request.POST), "confirmed" in request.POST
+    form, confirmed = ManyForm(request.POST), "confirmed" in request.POST
     needs_reason = act == "discard"
-    said = bool(request.POST.get("reason", "").strip())
-    error = form.errors["reason"][0] if confirmed and form.errors and (needs_reason or said) else ""
-    if confirmed and not error and reach.letters:
-        job = jobs.begin(
-            act=act,
-            selection=selection,
-            operator=operator_of(request, reason=reason_of(request)),
-            job_id=_job_id(request),
-        )
-        return redirect("repair-job", job_id=job.id)
+    form.fields["reason"].required = needs_reason
+    error, status = "", 200
+    if confirmed and not form.is_valid():
+        error, status = " ".join(str(said[0]) for said in form.errors.values()), 422
+    elif confirmed and extent(selection).letters:
+        try:
+            job = jobs.begin(
+                act=act,
+                selection=_as_shown(selection, form.cleaned_data["asked"]),
+                operator=operator_of(request, reason=reason_of(request)),
+                per_second=form.cleaned_data["rate"],
+                shown=form.cleaned_data["shown"],
+                job_id=_job_id(request),
+            )
+        except MoreThanShown as refusal:
+            error, status = str(refusal), 409
+        else:
+            return redirect("repair-job", job_id=job.id)
+    now = clock.now()
+    reach = extent(_as_shown(selection, now))
     gone = 0 if ticked is None else ticked - reach.letters
     context = {
         "title": f"{act.capitalize()} dead letters",
@@ -84,16 +111,26 @@ def _ask(
                 else []
             ),
         ],
-        "hidden": [*hidden, ("job", str(_job_id(request) or uuid4()))],
+        "hidden": [
+            *hidden,
+            ("job", str(_job_id(request) or uuid4())),
+            ("asked", now.isoformat()),
+            ("shown", str(reach.letters)),
+        ],
+        "rate": request.POST.get("rate", ""),
         "reason_required": needs_reason,
         "reason": request.POST.get("reason", ""),
         "error": error,
         "verb": act.capitalize(),
         "back": back,
     }
-    template = "dashboard/confirm.html" if reach.letters else "dashboard/letters/nothing.html"
-    status = 422 if error else 200 if reach.letters else 409
-    return render(request, template, context, status=status)
+    template = "dashboard/letters/many.html" if reach.letters else "dashboard/letters/nothing.html"
+    return render(request, template, context, status=status if reach.letters else 409)
+
+
+def _as_shown(selection: Selection, asked: datetime) -> Selection:
+    """What died before the page said how many they are."""
+    return replace(selection, until=asked if selection.until is None else min(asked, selection.until))
 
 
 def acts_on_letters(user: object) -> bool:

@@ -7,6 +7,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.errors import NoSuchAlarm, RepairRefused
+from outbox.registry import all_consumers
 from outbox.repair.acts import Operator, Steered, write_down_steering
 
 LONGEST = timedelta(days=7)
@@ -39,7 +40,6 @@ def silence(
             if until is None
             else f"Nobody is told of it until {until:%Y-%m-%d %H:%M} UTC."
         )
-        write_down_steering(
-            operator, "silence", result, f"{alarm}. {told}", consumer=alarm.subject, using=using
-        )
+        about = alarm.subject if alarm.subject in {one.name for one in all_consumers()} else ""
+        write_down_steering(operator, "silence", result, f"{alarm}. {told}", consumer=about, using=using)
     return alarm

@@ -45,6 +45,7 @@ class Steered(models.TextChoices):
     SKIPPED = "skipped"
     MOVED = "moved"
     BEGUN = "begun"
+    STOPPED = "stopped"  # a job on dead letters
     REBUILT = "rebuilt"
     ABANDONED = "abandoned"
     SILENCED = "silenced"  # an alarm: nobody is told of it for a while
@@ -111,8 +112,8 @@ class Act(models.Model):
 
     act         replay, discard, release, resend (once more from the outbox, or what Kafka has refused); of a
                 consumer as a whole: pause, resume, seek, rebuild, abandon; of an alarm: silence
-    consumer    empty when it is about what the relay sends
-    topic       empty when it is about a consumer as a whole
+    consumer    empty when it is about what the relay sends, or about several
+    topic       empty when it is about a consumer as a whole, or a job on dead letters
     detail      all of it, in a sentence
     error       why it died again, or what stopped the events behind it
     correction  the data that was tried in the place of the event's own

@@ -1,15 +1,13 @@
 """Acts on all that match, done by workers: no request waits for them, and nothing that is killed ends them.
 
-A job is a row with what is wanted and how far it has come. Workers take one letter after the other, each in
-one transaction with its Act and the job's progress: no letter is acted on twice, and what was cut short is
-gone on with. One worker at a time has a job in hand; it can be stopped between two letters.
+A job is a row with what is wanted and how far it has come. Workers (working.py) take one letter after the
+other, each in one transaction with its Act and the job's progress: no letter is acted on twice, and what was
+cut short is gone on with. It can be stopped between two letters.
 """
 
-import logging
-import time
-from collections.abc import Callable
+import math
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -19,13 +17,12 @@ from django.db.models.functions import Now
 
 from outbox import clock
 from outbox.aside import storable
-from outbox.errors import NoSuchJob, RepairRefused, UnknownConsumer
+from outbox.errors import MoreThanShown, NoSuchJob
 from outbox.models import DeadLetter, fresh_id
-from outbox.repair import letters
-from outbox.repair.acts import Operator, Report, Result, Via
+from outbox.repair.acts import Operator, Report, Steered, write_down_steering
 from outbox.repair.matching import Selection, extent
 
-logger = logging.getLogger(__name__)
+ACTS = ("replay", "discard")
 
 
 class JobState(models.TextChoices):
@@ -42,11 +39,14 @@ class RepairJob(models.Model):
     act         replay or discard
     wanted      the Selection; `until` is never later than when it was asked for
     late        replay also those whose place in their key has been passed
+    per_second  letters, at most; null for as fast as it goes
     total       how many matched when it was asked for; at least so many where `more` says so
     results     how many came to which Result
     after_died  with `after_id`, the letter that was acted on last
     trouble     what keeps it from going on at the moment; empty when nothing does
     worked_at   when the last letter was acted on
+    in_hand     the letter that a worker acts on next, marked `in_hand_by` whom and `in_hand_at` when
+    deaths      how many processes have died with it in hand
     """
 
     id = models.UUIDField(primary_key=True, default=fresh_id)
@@ -56,6 +56,7 @@ class RepairJob(models.Model):
     why = models.TextField()
     act = models.TextField()
     late = models.BooleanField(default=False)
+    per_second = models.FloatField(null=True)
     wanted = models.JSONField()
     total = models.IntegerField()
     more = models.BooleanField()
@@ -66,6 +67,10 @@ class RepairJob(models.Model):
     after_id = models.UUIDField(null=True)
     trouble = models.TextField(default="")
     worked_at = models.DateTimeField(null=True)
+    in_hand = models.UUIDField(null=True)
+    in_hand_by = models.TextField(default="", db_default="")
+    in_hand_at = models.DateTimeField(null=True)
+    deaths = models.SmallIntegerField(default=0, db_default=0)
     ended_at = models.DateTimeField(null=True)
     ended_by = models.TextField(default="")
 
@@ -87,6 +92,13 @@ class RepairJob(models.Model):
     def selection(self) -> Selection:
         """Which letters are meant."""
         return msgspec.convert(self.wanted, Selection)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When its rate lets the next letter be acted on; None for at once."""
+        if self.per_second is None or self.worked_at is None:
+            return None
+        return self.worked_at + timedelta(seconds=1 / self.per_second)
 
     def note(self, letter: DeadLetter, report: Report, *, now: datetime) -> None:
         """Add what came of a letter."""
@@ -110,36 +122,48 @@ def begin(
     selection: Selection,
     operator: Operator,
     late: bool = False,
+    per_second: float | None = None,
+    shown: int | None = None,
     job_id: UUID | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> RepairJob:
     """Have workers replay or discard each letter that matches now; what dies meanwhile is not among them.
 
-    A `job_id` that is known already is that job, and nothing new begins: so a form that is sent twice is one.
+    per_second  letters, at most; what waits behind them is not counted
+    shown       how many the operator was told of: no more are acted on
+    job_id      one that is known already is that job, and nothing new begins: so a form sent twice is one
 
-    Raises NothingSelected, and NothingSaid for a discard without a reason.
+    Raises NothingSelected, NothingSaid for a discard without a reason, MoreThanShown, and ValueError for
+    another act or a rate that is none.
     """
-    _ACTS[act]  # a KeyError is a mistake in the caller
+    if act not in ACTS or (per_second is not None and not 0 < per_second < math.inf):
+        raise ValueError(f"No job is {act} at {per_second} letters a second.")
     selection.check()
     if act == "discard":
         operator.must_say_why()
     now = clock.now(using=using)
     until = now if selection.until is None else min(now, selection.until)
     selection = replace(selection, until=until)
-    reach = extent(selection, using=using)
-    job, _ = RepairJob.objects.using(using).get_or_create(
-        id=job_id or fresh_id(),
-        defaults={
-            "who": storable(operator.name),
-            "via": operator.via,
-            "why": storable(operator.reason),
-            "act": act,
-            "late": late,
-            "wanted": msgspec.to_builtins(selection),
-            "total": reach.letters,
-            "more": reach.more,
-        },
-    )
+    with transaction.atomic(using=using):
+        reach = extent(selection, using=using)
+        job, is_new = RepairJob.objects.using(using).get_or_create(
+            id=job_id or fresh_id(),
+            defaults={
+                "who": storable(operator.name),
+                "via": operator.via,
+                "why": storable(operator.reason),
+                "act": act,
+                "late": late,
+                "per_second": per_second,
+                "wanted": msgspec.to_builtins(selection),
+                "total": reach.letters,
+                "more": reach.more,
+            },
+        )
+        if is_new:
+            if shown is not None and reach.letters > shown:
+                raise MoreThanShown(f"{reach.letters:,} match by now, and {shown:,} were shown: look again.")
+            _write_down(operator, job, Steered.BEGUN, f"Job {job.id} begins: {reach.consequence(act)}")
     return job
 
 
@@ -148,11 +172,20 @@ def stop(*, job_id: UUID, operator: Operator, using: str = DEFAULT_DB_ALIAS) -> 
 
     Raises NoSuchJob.
     """
-    jobs = RepairJob.objects.using(using).filter(id=job_id)
-    jobs.filter(state=JobState.RUNNING).update(
-        state=JobState.STOPPED, ended_at=clock.now(using=using), ended_by=storable(operator.name)
-    )
-    return get_job(job_id, using=using)
+    running = RepairJob.objects.using(using).filter(id=job_id, state=JobState.RUNNING)
+    with transaction.atomic(using=using):
+        stopped = running.update(
+            state=JobState.STOPPED, ended_at=clock.now(using=using), ended_by=storable(operator.name)
+        )
+        job = get_job(job_id, using=using)
+        if stopped:
+            _write_down(operator, job, Steered.STOPPED, f"Job {job.id} stops after {job.done:,} letters.")
+    return job
+
+
+def _write_down(operator: Operator, job: RepairJob, result: Steered, detail: str) -> None:
+    using = job._state.db or DEFAULT_DB_ALIAS
+    write_down_steering(operator, job.act, result, detail, consumer=job.selection.consumer or "", using=using)
 
 
 def get_job(job_id: UUID, *, using: str = DEFAULT_DB_ALIAS) -> RepairJob:
@@ -161,68 +194,3 @@ def get_job(job_id: UUID, *, using: str = DEFAULT_DB_ALIAS) -> RepairJob:
     if job is None:
         raise NoSuchJob(f"There is no job {job_id}.")
     return job
-
-
-def work(*, seconds: float = 2.0, using: str = DEFAULT_DB_ALIAS) -> int:
-    """Act on letters of running jobs for about so long; how many were acted on. For workers, in turns.
-
-    A job that cannot go on (its database or network is away) says why, and leaves the turn to the others.
-    """
-    end, acted = time.monotonic() + seconds, 0
-    passed: set[UUID] = set()
-    while time.monotonic() < end:
-        stepped = _step(passed, using=using)
-        if stepped is None:
-            break
-        acted += stepped
-    return acted
-
-
-def _step(passed: set[UUID], *, using: str) -> int | None:
-    """Act on the next letter of the job that has waited longest; None when there is nothing to do."""
-    job: RepairJob | None = None
-    try:
-        with transaction.atomic(using=using):
-            running = RepairJob.objects.using(using).filter(state=JobState.RUNNING).exclude(id__in=passed)
-            waiting = running.select_for_update(skip_locked=True)
-            job = waiting.order_by(models.F("worked_at").asc(nulls_first=True), "id").first()
-            if job is None:
-                return None
-            return _act_on_next(job, using=using)
-    except Exception as error:
-        if job is None:
-            raise
-        passed.add(job.id)
-        logger.warning("%s cannot go on: %s: %s", job, type(error).__name__, error)
-        trouble = storable(f"{type(error).__name__}: {error}")
-        RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING).update(trouble=trouble)
-        return 0
-
-
-def _act_on_next(job: RepairJob, *, using: str) -> int:
-    letter, now = job.next_letter(using=using), clock.now(using=using)
-    if letter is None:
-        job.state, job.ended_at, job.trouble = JobState.DONE, now, ""
-    else:
-        job.note(letter, _report(job, letter, using=using), now=now)
-    job.save(using=using)
-    return 0 if letter is None else 1
-
-
-def _report(job: RepairJob, letter: DeadLetter, *, using: str) -> Report:
-    operator = Operator(job.who, job.why, Via(job.via))
-    try:
-        return _ACTS[job.act](letter.id, operator, job.late, using)
-    except (RepairRefused, UnknownConsumer) as error:
-        return Report(Result.NOTHING, str(error).rstrip("."))
-
-
-def _replay(letter_id: UUID, operator: Operator, late: bool, using: str) -> Report:
-    return letters.replay(letter_id=letter_id, operator=operator, late=late, to_the_end=False, using=using)
-
-
-def _discard(letter_id: UUID, operator: Operator, late: bool, using: str) -> Report:
-    return letters.discard(letter_id=letter_id, operator=operator, to_the_end=False, using=using)
-
-
-_ACTS: dict[str, Callable[[UUID, Operator, bool, str], Report]] = {"replay": _replay, "discard": _discard}

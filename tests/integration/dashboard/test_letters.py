@@ -14,7 +14,7 @@ from dashboard.letters.filters import Asked
 from dashboard.letters.live import Watched, read
 from orders.models import Order
 from outbox.models import DeadLetter, ParkedKey, WaitingEvent
-from outbox.repair import jobs
+from outbox.repair import jobs, working
 from outbox.repair.acts import Act, Operator
 from outbox.repair.jobs import RepairJob
 from tests.integration.dashboard.conftest import browser_of
@@ -65,11 +65,17 @@ def every_page(letter: DeadLetter, job_id: UUID) -> list[str]:
     ]
 
 
+def confirmation(asked: str) -> dict[str, str]:
+    """What the page that asks is sent with when it is meant."""
+    return {"confirmed": "yes", **dict(re.findall(r'name="(job|asked|shown)" value="([^"]+)"', asked))}
+
+
 @pytest.fixture
 def job(letter: DeadLetter, desk: Client) -> RepairJob:
     """A job about one letter that is gone: it does nothing."""
-    gone = {"act": "discard", "letter": str(letter.id), "confirmed": "yes", "reason": PLANTED}
-    desk.post(reverse("letters-selected"), gone)
+    gone = {"act": "discard", "letter": str(letter.id), "reason": PLANTED}
+    asked = text_of(desk.post(reverse("letters-selected"), gone))
+    desk.post(reverse("letters-selected"), {**gone, **confirmation(asked)})
     made = RepairJob.objects.get()
     jobs.stop(job_id=made.id, operator=Operator(PLANTED))
     return made
@@ -274,14 +280,14 @@ def test_what_is_ticked_is_asked_about_and_done_by_workers(desk: Client, first: 
     asked = text_of(desk.post(reverse("letters-selected"), ticked))
     assert "Replays 2 events of 2 keys; 2 waiting events will then run" in asked
     assert not RepairJob.objects.exists()
-    hidden = re.findall(r'name="job" value="([^"]+)"', asked)[0]
+    confirmed = {**ticked, **confirmation(asked)}
     for _ in range(2):  # sent twice, it is one job
-        answer = desk.post(reverse("letters-selected"), {**ticked, "job": hidden, "confirmed": "yes"})
+        answer = desk.post(reverse("letters-selected"), confirmed)
         assert answer.status_code == 302
     job = RepairJob.objects.get()
-    assert str(job.id) == hidden
+    assert str(job.id) == confirmed["job"]
     assert "0</span> of" in text_of(desk.get(answer.headers["Location"]))
-    assert jobs.work() == 2
+    assert working.work() == 2
     page = text_of(desk.get(answer.headers["Location"]))
     assert "2</span> of" in page
     assert "done" in page
@@ -296,14 +302,37 @@ def test_all_that_match_are_asked_about_and_done(desk: Client, first: User) -> N
     address = f"{reverse('letters-matching', args=['discard'])}?key={letters[0].key}"
     asked = text_of(desk.get(address))
     assert "Discards 1 event of 1 key; 1 waiting event will then run" in asked
-    assert desk.post(address, {"confirmed": "yes"}).status_code == 422
-    desk.post(address, {"confirmed": "yes", "reason": "a test"})
-    jobs.work()
+    assert desk.post(address, confirmation(asked)).status_code == 422
+    assert desk.post(address, {"confirmed": "yes", "reason": "unseen"}).status_code == 422
+    desk.post(address, {**confirmation(asked), "reason": "a test"})
+    working.work()
     letters[0].refresh_from_db()
     assert letters[0].state == "discarded"
     assert DeadLetter.objects.filter(state="open").count() == 2
     assert "Discards 2 events" in text_of(desk.get(reverse("letters-matching", args=["discard"])))
     assert desk.get(reverse("letters-matching", args=["eat"])).status_code == 404
+
+
+def test_no_more_is_done_than_was_shown(desk: Client, first: User) -> None:
+    poison(first.id)
+    address = reverse("letters-matching", args=["replay"])
+    asked = confirmation(text_of(desk.get(address)))
+    poison(first.id)  # it dies after the page was made
+    answer = desk.post(address, {**asked, "rate": "0.5"})
+    assert answer.status_code == 302
+    job = RepairJob.objects.get()
+    assert (job.total, job.per_second) == (1, 0.5)
+    assert "At most 0.50 letters a second" in text_of(desk.get(answer.headers["Location"]))
+    working.work()
+    assert DeadLetter.objects.filter(state="open").count() == 1
+
+    asked = confirmation(text_of(desk.get(address)))
+    DeadLetter.objects.update(state="open", settled_at=None)  # it was there, and comes to be seen only now
+    answer = desk.post(address, asked)
+    assert answer.status_code == 409
+    assert "2 match by now, and 1 were shown" in text_of(answer)
+    assert RepairJob.objects.count() == 1
+    assert desk.post(address, {**asked, "rate": "fast"}).status_code == 422
 
 
 def test_a_stale_selection_says_what_others_have_dealt_with(desk: Client, first: User) -> None:
@@ -313,7 +342,7 @@ def test_a_stale_selection_says_what_others_have_dealt_with(desk: Client, first:
     asked = text_of(desk.post(reverse("letters-selected"), ticked))
     assert "1 of those that were selected have been dealt with" in asked
     act(desk, letters[1], "replay")
-    answer = desk.post(reverse("letters-selected"), {**ticked, "confirmed": "yes", "reason": "r"})
+    answer = desk.post(reverse("letters-selected"), {**ticked, **confirmation(asked), "reason": "r"})
     assert answer.status_code == 409
     assert "others have dealt with it" in text_of(answer)
     none = desk.post(reverse("letters-selected"), {"act": "discard"})
@@ -323,10 +352,11 @@ def test_a_stale_selection_says_what_others_have_dealt_with(desk: Client, first:
 
 def test_a_job_is_stopped_and_says_by_whom(desk: Client, first: User) -> None:
     poison(first.id)
-    answer = desk.post(reverse("letters-matching", args=["replay"]), {"confirmed": "yes"})
+    address = reverse("letters-matching", args=["replay"])
+    answer = desk.post(address, confirmation(text_of(desk.get(address))))
     (job,) = RepairJob.objects.all()
     assert desk.post(reverse("repair-job-stop", args=[job.id])).status_code == 302
-    assert jobs.work() == 0
+    assert working.work() == 0
     assert "Stopped by operator" in text_of(desk.get(answer.headers["Location"]))
     assert DeadLetter.objects.get().state == "open"
 

@@ -78,6 +78,13 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "dead-letter-detail": {"GET": (OVERVIEW, None)},
     "dead-letter-replay": {"POST": (OPERATE, {})},
     "dead-letter-discard": {"POST": (OPERATE, REASON)},
+    "dead-letters-replay": {"POST": ("401 403 403 403 403 403 202 202", {"consumer": "analytics"})},
+    "dead-letters-discard": {
+        "POST": ("401 403 403 403 403 403 202 202", {**REASON, "consumer": "analytics"})
+    },
+    "repair-job-list": {"GET": (OVERVIEW, None)},
+    "repair-job-detail": {"GET": (OVERVIEW, None)},
+    "repair-job-end": {"POST": (OPERATE, {})},
     "parked-key-list": {"GET": (OVERVIEW, None)},
     "parked-key-release": {"POST": (RELEASE, REASON)},
     "api-schema": {"GET": (OPEN, None)},
@@ -89,6 +96,14 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "flow-stream": {"HEAD": ("401 200 200 200 200 200 200 200", None)},
     "find": {"GET": ("302 302 404 404 302 302 302 302", None)},
     "event": {"GET": (OWN_PAGE, None)},
+    "event-resend": {  # it is not held
+        "GET": ("302 403 403 403 403 403 404 404", None),
+        "POST": ("302 403 403 403 403 403 404 404", REASON),
+    },
+    "event-discard": {
+        "GET": ("302 403 403 403 403 403 404 404", None),
+        "POST": ("302 403 403 403 403 403 404 404", REASON),
+    },
     "payments": {
         "GET": (PAGE, None),
         "POST": ("302 302 302 403 403 403 422 422", CUSTOMER),  # an operator names the merchant
@@ -110,7 +125,13 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "letters": {"GET": (OPERATORS_PAGE, None)},
     "letters-stream": {"HEAD": (STREAM, None)},
     "letters-selected": {"POST": ("302 403 403 403 403 403 409 409", {"act": "replay"})},  # nothing is ticked
-    "letters-matching": {"GET": (ASKED, None), "POST": (ACTED, {**REASON, "confirmed": "yes"})},
+    "letters-matching": {
+        "GET": (ASKED, None),
+        "POST": (
+            ACTED,
+            {**REASON, "confirmed": "yes", "asked": "2100-01-01T00:00:00Z", "shown": "1"},
+        ),
+    },
     "repair-jobs": {"GET": (OPERATORS_PAGE, None)},
     "repair-job": {"GET": (OPERATORS_PAGE, None)},
     "repair-job-now": {"GET": (OPERATORS_PAGE, None)},
@@ -142,7 +163,7 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
 }
 # The bodies of these pages are forms, not JSON.
 FORMS = {
-    *("payments", "payment-command", "alarm-silence", "logout"),
+    *("payments", "payment-command", "alarm-silence", "logout", "event-resend", "event-discard"),
     *("chaos-act", "chaos-poison", "tour-pay", "tour-repair"),
     *("consumer-seek", "consumer-command", "letters-selected", "letters-matching", "repair-job-stop"),
     *("release-parked-key", "letter-replay", "letter-discard", "letter-correct"),

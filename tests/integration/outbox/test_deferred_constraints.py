@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection
 from outbox import Delivery
 from outbox.models import DeadLetter, LetterState, ParkedKey
 from outbox.registry import Route
-from outbox.repair import jobs, letters
+from outbox.repair import jobs, letters, working
 from outbox.repair.acts import Operator, Result
 from outbox.repair.matching import Selection
 from tests.engine import Noted
@@ -78,7 +78,7 @@ def test_a_dry_run_says_that_it_would_die(service: Service) -> None:
 def test_a_job_goes_on_with_the_next_one(service: Service) -> None:
     letter = _die(service)
     job = jobs.begin(act="replay", selection=Selection(everything=True), operator=ANNA)
-    jobs.work()
+    working.work()
     job.refresh_from_db()
     assert (job.state, job.results, job.trouble) == ("done", {"died": 1, "replayed": 1}, "")
     letter.refresh_from_db()

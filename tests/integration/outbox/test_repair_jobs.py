@@ -1,17 +1,24 @@
 """Acts on many dead letters by workers: each letter once, whatever is killed, and no further once stopped."""
 
+import math
 from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
+from django.db.models import F, QuerySet
 
+from outbox import Delivery
 from outbox.errors import NoSuchJob, NothingSaid, NothingSelected
 from outbox.models import DeadLetter, LetterState
-from outbox.repair import jobs, letters
+from outbox.registry import Route
+from outbox.repair import jobs, letters, working
 from outbox.repair.acts import Act, Operator, Via
 from outbox.repair.jobs import RepairJob
 from outbox.repair.matching import Selection, extent
+from tests.engine import Noted
 from tests.integration.at_once import at_once
 from tests.integration.outbox import test_processor as processing
 from tests.integration.outbox.test_processor import Refused, Service, notes
@@ -32,8 +39,13 @@ def died(service: Service, *keys: str, waiting: int = 1) -> list[DeadLetter]:
     return list(DeadLetter.objects.order_by("died_at", "id"))
 
 
+def acts() -> QuerySet[Act]:
+    """What was done about letters; not that a job was begun or stopped."""
+    return Act.objects.exclude(result__in=["begun", "stopped"])
+
+
 def work(job: RepairJob) -> RepairJob:
-    jobs.work()
+    working.work()
     job.refresh_from_db()
     return job
 
@@ -43,15 +55,13 @@ def test_a_job_replays_each_letter_and_what_waits_once(service: Service) -> None
     service.fails.clear()
     job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
     assert (job.total, job.more, job.state) == (3, False, "running")
-    assert jobs.work() == 3
+    assert working.work() == 3
     job.refresh_from_db()
     assert (job.state, job.results, job.ran) == ("done", {"replayed": 3}, 3)
     assert Counter(service.heard()) == Counter(["a", "a0", "b", "b0", "c", "c0"])
-    assert {(act.who, act.via, act.why) for act in Act.objects.all()} == {
-        ("anna", "dashboard", "it was the deploy")
-    }
-    assert jobs.work() == 0
-    assert Act.objects.count() == 3
+    assert {(act.who, act.via, act.why) for act in acts()} == {("anna", "dashboard", "it was the deploy")}
+    assert working.work() == 0
+    assert acts().count() == 3
 
 
 def test_what_dies_again_or_meanwhile_is_not_acted_on_twice(service: Service) -> None:
@@ -61,7 +71,7 @@ def test_what_dies_again_or_meanwhile_is_not_acted_on_twice(service: Service) ->
     died(service, "late")
     work(job)
     assert (job.state, job.results) == ("done", {"died": 1, "replayed": 1})
-    assert Act.objects.count() == 2
+    assert acts().count() == 2
     assert {letter.key for letter in DeadLetter.objects.filter(state=LetterState.OPEN)} == {"a", "late"}
 
 
@@ -100,11 +110,12 @@ def test_a_stopped_job_does_nothing_more(service: Service, monkeypatch: pytest.M
     died(service, "a", "b", "c")
     service.fails.clear()
     job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
-    assert jobs.work(seconds=0) == 0
-    jobs._step(set(), using="default")  # one letter
+    assert working.work(seconds=0) == 0
+    for _ in ("marked", "acted on"):
+        working._step(set(), using="default")  # one letter
     stopped = jobs.stop(job_id=job.id, operator=Operator("bert"))
     assert (stopped.state, stopped.ended_by, stopped.results) == ("stopped", "bert", {"replayed": 1})
-    assert jobs.work() == 0
+    assert working.work() == 0
     assert jobs.stop(job_id=job.id, operator=ANNA).ended_by == "bert"
     assert DeadLetter.objects.filter(state=LetterState.OPEN).count() == 2
     with pytest.raises(NoSuchJob):
@@ -120,29 +131,99 @@ def test_what_is_cut_short_between_the_act_and_its_progress_is_done_once(
     job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
     with monkeypatch.context() as patch:
 
-        def cut(self: RepairJob, **_: object) -> None:
+        def cut(*_: object, **__: object) -> None:
             raise OperationalError("the server is gone")
 
-        patch.setattr(RepairJob, "save", cut)
-        assert jobs.work() == 0
+        patch.setattr(working, "_keep", cut)
+        assert working.work() == 0
     job.refresh_from_db()
     assert (job.state, job.done, "the server is gone" in job.trouble) == ("running", 0, True)
-    assert not Act.objects.exists()
+    assert not acts().exists()
     assert service.heard() == []
     work(job)
     assert (job.state, job.results, job.trouble) == ("done", {"replayed": 2}, "")
-    assert Act.objects.count() == 2
+    assert acts().count() == 2
 
 
 def test_workers_at_the_same_time_act_once(service: Service) -> None:
     died(service, *"abcdefgh", waiting=0)
     service.fails.clear()
     job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
-    acted = at_once(jobs.work, jobs.work, jobs.work)
+    acted = at_once(working.work, working.work, working.work)
     job.refresh_from_db()
     assert (sum(acted), job.state, job.results) == (8, "done", {"replayed": 8})
-    assert Act.objects.count() == 8
+    assert acts().count() == 8
     assert sorted(service.heard()) == list("abcdefgh")
+
+
+def test_a_stop_waits_for_nobody(service: Service) -> None:
+    """The letter in hand is finished, and no other begun."""
+    died(service, "a", "b", waiting=0)
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    handle = service.handle
+    stopped: list[object] = []
+
+    def stop_meanwhile(delivery: Delivery[Noted]) -> None:
+        handle(delivery)
+        stopped.extend(at_once(lambda: jobs.stop(job_id=job.id, operator=Operator("bert")).state))
+
+    service.consumer.routes[Noted.type] = Route(Noted, stop_meanwhile)
+    work(job)
+    assert stopped == ["stopped"]
+    assert (job.state, job.ended_by, job.results) == ("stopped", "bert", {"replayed": 1})
+    assert [(act.who, act.act, act.result) for act in Act.objects.order_by("id")] == [
+        ("anna", "replay", "begun"),
+        ("bert", "replay", "stopped"),
+        ("anna", "replay", "replayed"),
+    ]
+
+
+def test_a_rate_is_kept_to(service: Service) -> None:
+    died(service, "a", "b", "c", waiting=0)
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA, per_second=0.001)
+    assert (working.work(seconds=0.5), working.work(seconds=0.5)) == (1, 0)
+    RepairJob.objects.update(per_second=1_000)
+    assert work(job).results == {"replayed": 3}
+    for rate in (0, -1, math.inf, math.nan):
+        with pytest.raises(ValueError, match="letters a second"):
+            jobs.begin(act="replay", selection=ALL, operator=ANNA, per_second=rate)
+
+
+def test_a_letter_that_kills_its_workers_is_passed_over_at_its_third_death(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadly, _ = died(service, "a", "b", waiting=0)
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    handle, tries = service.handle, 0
+
+    def kill(delivery: Delivery[Noted]) -> None:
+        nonlocal tries
+        if delivery.event.text == "a":
+            tries += 1
+            raise SystemExit  # of the worker's process nothing is left to tell of it
+        handle(delivery)
+
+    service.consumer.routes[Noted.type] = Route(Noted, kill)
+    for number in range(3):
+        monkeypatch.setattr(working, "_me", lambda number=number: f"worker-{number}")
+        with suppress(SystemExit):
+            working.work()
+        monkeypatch.setattr(working, "_me", lambda: "another worker")
+        assert working.work() == 0  # while the mark is fresh
+        job.refresh_from_db()
+        assert (job.in_hand, job.in_hand_by, job.deaths) == (deadly.id, f"worker-{number}", number)
+        RepairJob.objects.update(in_hand_at=F("in_hand_at") - timedelta(minutes=1))
+    monkeypatch.setattr(working, "_me", lambda: "worker-4")
+    work(job)
+    assert tries == 3
+    assert (job.state, job.results) == ("done", {"died": 1, "replayed": 1})
+    act = acts().get(letter_id=deadly.id)
+    assert "3 processes died with it in hand" in act.error
+    deadly.refresh_from_db()
+    assert deadly.state == LetterState.OPEN
 
 
 def test_one_job_that_cannot_go_on_keeps_no_other_back(service: Service) -> None:
@@ -183,6 +264,6 @@ def test_a_dry_run_takes_all_of_it_back(service: Service) -> None:
     service.fails.clear()
     report = letters.replay(letter_id=letter.id, operator=ANNA, dry_run=True)
     assert report.detail == "It has been processed, and 2 that waited."
-    assert (service.heard(), Act.objects.count(), RepairJob.objects.count()) == ([], 0, 0)
+    assert (service.heard(), acts().count(), RepairJob.objects.count()) == ([], 0, 0)
     fresh = DeadLetter.objects.get()
     assert (fresh.state, fresh.attempts, fresh.died_at) == ("open", letter.attempts, letter.died_at)

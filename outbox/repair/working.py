@@ -1,0 +1,199 @@
+"""What workers do about a job: one letter after the other, each once, whatever is killed meanwhile.
+
+One worker at a time has a job in hand, by an advisory lock: the job's row stays free for whoever stops it. A
+letter is marked in the row before it is acted on, so that one that kills its process is found, and passed
+over at its third death.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
+from django.db.models import QuerySet
+
+from outbox import clock
+from outbox.aside import storable
+from outbox.errors import RepairRefused, UnknownConsumer
+from outbox.generations import lock_number
+from outbox.models import DeadLetter
+from outbox.repair import letters
+from outbox.repair.acts import Operator, Report, Result, Via, write_down
+from outbox.repair.jobs import JobState, RepairJob
+from outbox.suspects import DEATHS
+
+# For so long a mark is of a worker that is about to begin; after that nobody is at the letter who lives.
+FRESH = timedelta(seconds=5)
+# Of so many jobs at once, the one that has waited longest and can go on is taken.
+LOOKED_AT = 50
+# The class of the advisory locks: "obxj" in ASCII.
+_WORKER_CLASS = 0x6F62786A
+
+logger = logging.getLogger(__name__)
+
+
+def work(*, seconds: float = 2.0, using: str = DEFAULT_DB_ALIAS) -> int:
+    """Act on letters of running jobs for about so long; how many were acted on. For workers, in turns.
+
+    A job that cannot go on (its database or network is away) says why, and leaves the turn to the others. One
+    with a rate waits for its turn.
+    """
+    end, acted, passed = time.monotonic() + seconds, 0, set[UUID]()
+    while (left := end - time.monotonic()) > 0:
+        stepped = _step(passed, using=using)
+        if stepped is not None:
+            acted += stepped
+        elif (pause := _until_due(passed, using=using)) is not None and pause < left:
+            time.sleep(pause)
+        else:
+            break
+    if acted:  # nobody takes the next letter for one that has killed this process
+        marked = RepairJob.objects.using(using).filter(state=JobState.RUNNING, in_hand_by=_me())
+        marked.update(in_hand=None, in_hand_by="", in_hand_at=None)
+    return acted
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+
+
+def _step(passed: set[UUID], *, using: str) -> int | None:
+    """Mark the next letter of the job that has waited longest, or act on the marked one, in one transaction.
+
+    How many were acted on; None when there is nothing to do now.
+    """
+    job: RepairJob | None = None
+    try:
+        with transaction.atomic(using=using):
+            job = _take(passed, using=using)
+            if job is None:
+                return None
+            return _go_on(job, passed, using=using)
+    except Exception as error:
+        if job is None:
+            raise
+        passed.add(job.id)
+        logger.warning("%s cannot go on: %s: %s", job, type(error).__name__, error)
+        trouble = storable(f"{type(error).__name__}: {error}")
+        RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING).update(trouble=trouble)
+        return 0
+
+
+def _running(passed: set[UUID], *, using: str) -> list[RepairJob]:
+    running: QuerySet[RepairJob] = RepairJob.objects.using(using).filter(state=JobState.RUNNING)
+    longest = running.exclude(id__in=passed).order_by(models.F("worked_at").asc(nulls_first=True), "id")
+    return list(longest[:LOOKED_AT])
+
+
+def _take(passed: set[UUID], *, using: str) -> RepairJob | None:
+    """The job to go on with, which is this worker's until the transaction ends."""
+    now = clock.now(using=using)
+    for job in _running(passed, using=using):
+        if job.due_at is not None and job.due_at > now:
+            continue
+        with connections[using].cursor() as sql:
+            sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_WORKER_CLASS, lock_number(str(job.id))])
+            is_mine = sql.fetchone()[0]
+        if is_mine:
+            job.refresh_from_db(using=using)  # another one may have been at it until now
+            if job.state == JobState.RUNNING and (job.due_at is None or job.due_at <= now):
+                return job
+    return None
+
+
+def _until_due(passed: set[UUID], *, using: str) -> float | None:
+    """Seconds to the turn of the next job with a rate; None when none has one."""
+    turns = [job.due_at for job in _running(passed, using=using) if job.due_at is not None]
+    return max((min(turns) - clock.now(using=using)).total_seconds(), 0.01) if turns else None
+
+
+def _go_on(job: RepairJob, passed: set[UUID], *, using: str) -> int:
+    letter, now = job.next_letter(using=using), clock.now(using=using)
+    if letter is None:
+        _end(job, now, using=using)
+        return 0
+    deaths = 0
+    if job.in_hand == letter.id and job.in_hand_by != _me():
+        if job.in_hand_at is not None and now - job.in_hand_at < FRESH:
+            passed.add(job.id)
+            return 0
+        deaths = job.deaths + 1
+    elif job.in_hand == letter.id:
+        job.note(letter, _report(job, letter, using=using), now=now)
+        _keep(job, now, using=using)
+        return 1
+    if deaths >= DEATHS:
+        job.note(letter, _pass_over(job, letter, deaths, using=using), now=now)
+        _keep(job, now, using=using)
+        return 1
+    marked = RepairJob.objects.using(using).filter(id=job.id)
+    marked.update(in_hand=letter.id, in_hand_by=_me(), in_hand_at=now, deaths=deaths)
+    return 0
+
+
+def _keep(job: RepairJob, now: datetime, *, using: str) -> None:
+    """Store how far the job is, and mark the next letter; not its state, which others may have changed."""
+    following = job.next_letter(using=using)
+    RepairJob.objects.using(using).filter(id=job.id).update(
+        results=job.results,
+        ran=job.ran,
+        after_died=job.after_died,
+        after_id=job.after_id,
+        worked_at=job.worked_at,
+        trouble=job.trouble,
+        in_hand=None if following is None else following.id,
+        in_hand_by="" if following is None else _me(),
+        in_hand_at=None if following is None else now,
+        deaths=0,
+    )
+    if following is None:
+        _end(job, now, using=using)
+
+
+def _end(job: RepairJob, now: datetime, *, using: str) -> None:
+    running = RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING)
+    running.update(state=JobState.DONE, ended_at=now, trouble="")
+
+
+def _report(job: RepairJob, letter: DeadLetter, *, using: str) -> Report:
+    operator = Operator(job.who, job.why, Via(job.via))
+    try:
+        return _ACTS[job.act](letter.id, operator, job.late, using)
+    except (RepairRefused, UnknownConsumer) as error:
+        return Report(Result.NOTHING, str(error).rstrip("."))
+
+
+def _pass_over(job: RepairJob, letter: DeadLetter, deaths: int, *, using: str) -> Report:
+    """Leave a letter as it is that has killed its process so often, and write that down."""
+    letter = letters.get_letter(letter.id, using=using)
+    error = f"{deaths} processes died with it in hand: killed, out of memory, or crashed in native code"
+    report = Report(Result.DIED, "It is passed over", error=error)
+    write_down(
+        Operator(job.who, job.why, Via(job.via)),
+        job.act,
+        report,
+        using=using,
+        consumer=letter.consumer,
+        generation=letter.generation,
+        letter_id=letter.id,
+        event_id=letter.event_id,
+        topic=letter.topic,
+        key=letter.key,
+    )
+    return report
+
+
+def _replay(letter_id: UUID, operator: Operator, late: bool, using: str) -> Report:
+    return letters.replay(letter_id=letter_id, operator=operator, late=late, to_the_end=False, using=using)
+
+
+def _discard(letter_id: UUID, operator: Operator, late: bool, using: str) -> Report:
+    return letters.discard(letter_id=letter_id, operator=operator, to_the_end=False, using=using)
+
+
+_ACTS: dict[str, Callable[[UUID, Operator, bool, str], Report]] = {"replay": _replay, "discard": _discard}
