@@ -11,6 +11,8 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from outbox import clock, state
+from outbox.alerts.checking import tasks_ran_at
+from outbox.alerts.checks import TASKS_AWAY
 from outbox.config import config
 from outbox.consumer_models import ConsumerState
 from outbox.kafka import BrokerError, Cluster
@@ -61,6 +63,7 @@ def readiness(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Part]:
             "partitions": _partitions(using),
             "relay": _relay(using),
             "consumers": _consumers(using),
+            "tasks": _tasks(using),
         }
     except Error as error:
         logger.warning("readiness: %s", error)
@@ -71,8 +74,9 @@ def readiness(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Part]:
 def summary(parts: dict[str, Part]) -> str:
     """ready, degraded or unready.
 
-    Kafka, the relay or a consumer away is degraded, not unready: payments are accepted all the same, into
-    the outbox, and a balancer that took the site away for it would turn a delay into an outage.
+    Kafka, the relay, a consumer or the periodic tasks away is degraded, not unready: payments are accepted
+    all the same, into the outbox, and a balancer that took the site away for it would turn a delay into an
+    outage.
     """
     if any(part.required and not part.ok for part in parts.values()):
         return "unready"
@@ -133,6 +137,17 @@ def _consumers(using: str) -> Part:
     ]
     detail = "; ".join(wrong) or "each has an instance, and none is paused"
     return Part(ok=not wrong, detail=detail, required=False)
+
+
+def _tasks(using: str) -> Part:
+    ran_at = tasks_ran_at(using=using)
+    if ran_at is None:
+        return Part(ok=True, detail="no periodic task has run yet", required=False)
+    ago = clock.now(using=using) - ran_at
+    if ago > TASKS_AWAY:
+        detail = f"none has run for {ago.total_seconds():.0f} s: start Celery's worker and its beat."
+        return Part(ok=False, detail=detail, required=False)
+    return Part(ok=True, detail="periodic tasks run", required=False)
 
 
 @lru_cache(maxsize=1)

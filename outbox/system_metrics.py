@@ -7,6 +7,7 @@ away `outbox_database_up` is 0, and nothing else is told of it.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,12 +15,15 @@ from datetime import timedelta
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 
 from outbox import clock, state
+from outbox.alerts.alarms import Alarm
+from outbox.alerts.causes import Cause
 from outbox.consumer_models import ConsumerState
 from outbox.lag import Lag, all_lags
 from outbox.models import ParkCause
 from outbox.partitions import days_ahead
 from outbox.pausing import ITSELF
 from outbox.positions import AlarmCause
+from outbox.recovery import Family, family_of
 
 FRESH_SECONDS = 1.0
 TIMEOUT_MS = 3_000
@@ -38,6 +42,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "outbox_shards": ("Shards of keys.", ()),
     "outbox_shards_leased": ("Shards that a relay holds.", ()),
     "outbox_partitions_ahead_days": ("For how many days the tables have partitions.", ()),
+    "outbox_alarms": ("Alarms of this cause that are present, as of the last look.", ("cause",)),
     "outbox_consumer_lag_events": ("Records in Kafka that a consumer has yet to process.", ("consumer",)),
     "outbox_consumer_lag_seconds": (
         "The age of the oldest event that it has yet to process, sent to Kafka or not; 0 without one.",
@@ -96,10 +101,16 @@ class System:
             with transaction.atomic(using=self._using):
                 with connections[self._using].cursor() as sql:
                     sql.execute("SELECT set_config('statement_timeout', %s, true)", [str(TIMEOUT_MS)])
-                return [Sample("outbox_database_up", (), 1), *self._of_relays(), *self._of_consumers()]
+                return [
+                    Sample("outbox_database_up", (), 1),
+                    *self._of_relays(),
+                    *self._of_alarms(),
+                    *self._of_consumers(),
+                ]
         except Error as error:
             logger.warning("metrics: %s", str(error).partition("\n")[0])
-            return [Sample("outbox_database_up", (), 0)]
+            # One that refuses a question, or takes too long for it, is there.
+            return [Sample("outbox_database_up", (), family_of(error) is not Family.RECOVERABLE)]
 
     def _of_relays(self) -> Iterator[Sample]:
         using = self._using
@@ -112,6 +123,11 @@ class System:
         yield Sample("outbox_shards", (), shards)
         yield Sample("outbox_shards_leased", (), leased)
         yield Sample("outbox_partitions_ahead_days", (), days_ahead(using=using))
+
+    def _of_alarms(self) -> Iterator[Sample]:
+        present = Counter(Alarm.objects.using(self._using).present().values_list("cause", flat=True))
+        for cause in Cause:
+            yield Sample("outbox_alarms", (cause.value,), present[cause.value])
 
     def _of_consumers(self) -> Iterator[Sample]:
         found = all_lags()

@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.db import OperationalError
 
+from outbox.alerts.checking import a_task_runs
 from outbox.alerts.sending import send_notices
 from outbox.partitions import make_partitions
 from outbox.rebuild_requests import go_on_with_rebuilds
@@ -65,11 +66,12 @@ def work_on_repair_jobs() -> None:
 
 @shared_task(name="outbox.sample_lag", ignore_result=True)
 def sample_lag() -> None:
-    """Keep a sample of every consumer's lag, unless an instance of one has just done it.
+    """Keep a sample of every consumer's lag, unless an instance of one has just done it; say that tasks run.
 
     Schedule it every ten seconds: it is what goes on, and raises alarms, when no instance runs.
     """
     for using in databases():
+        a_task_runs(using=using)
         sample_when_due(using=using)
 
 

@@ -121,10 +121,11 @@ class Channel(models.Model):
 
 
 class Watch(models.Model):
-    """When anybody last looked for alarms; one row."""
+    """When anybody last looked for alarms, and when a periodic task last ran; one row, null for never."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
-    checked_at = models.DateTimeField()
+    checked_at = models.DateTimeField(null=True)
+    tasks_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "outbox_alarm_watch"

@@ -28,6 +28,8 @@ class Cause(models.TextChoices):
     OUTBOX_WEEKS = "outbox_weeks", "The outbox is not pruned"
     INBOX_WEEKS = "inbox_weeks", "The inbox is not pruned"
     WRAPAROUND = "wraparound", "Transaction ids run out"
+    KAFKA_AWAY = "kafka_away", "Kafka is away"
+    NO_TASKS = "no_tasks", "Periodic tasks do not run"
 
 
 _CRITICAL = {
@@ -39,6 +41,8 @@ _CRITICAL = {
     Cause.LOST,
     Cause.PARTITIONS,
     Cause.WRAPAROUND,
+    Cause.KAFKA_AWAY,
+    Cause.NO_TASKS,
 }
 
 _ADVICE = {
@@ -56,6 +60,8 @@ _ADVICE = {
     Cause.PARTITIONS: "Make them: manage.py outbox_partitions; then look after Celery's beat and worker.",
     Cause.OUTBOX_WEEKS: "See what keeps them: manage.py prune_events --dry-run",
     Cause.INBOX_WEEKS: "See what keeps them: manage.py prune_inbox --dry-run",
+    Cause.KAFKA_AWAY: "Look after its brokers, and the way to them: what is published waits in the outbox.",
+    Cause.NO_TASKS: "Start Celery's worker and its beat: celery -A PROJECT worker, celery -A PROJECT beat",
     Cause.WRAPAROUND: "Look for what holds VACUUM up: old transactions, prepared ones, replication slots.",
 }
 

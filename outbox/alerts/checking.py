@@ -55,6 +55,17 @@ def checked_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
     return Watch.objects.using(using).values_list("checked_at", flat=True).first()
 
 
+def tasks_ran_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
+    """When a periodic task last ran; None for never."""
+    return Watch.objects.using(using).values_list("tasks_at", flat=True).first()
+
+
+def a_task_runs(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Write down that periodic tasks are sent and carried out."""
+    now = clock.now(using=using)
+    Watch.objects.using(using).update_or_create(id=1, defaults={"tasks_at": now})
+
+
 def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:
     said, severity = found.said[:LONGEST], found.severity
     if row is None:

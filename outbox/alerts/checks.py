@@ -8,10 +8,12 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Count, Min
 
+from outbox.alerts.alarms import Watch
 from outbox.alerts.causes import Cause, Severity, severity_of
 from outbox.alerts.options import Alerts
 from outbox.config import config
 from outbox.consumer_models import LostStretch
+from outbox.kafka import BrokerError, Cluster
 from outbox.lag import Lag
 from outbox.lease import members
 from outbox.models import Refusal
@@ -33,6 +35,9 @@ DAYS_AHEAD = 7.0
 WEEKS = 16
 # What Kafka deleted unread is alarming for so long: nothing brings it back.
 LOST_FOR = timedelta(days=1)
+KAFKA_TIMEOUT = 2.0
+# They are sent every ten seconds; a worker may be busy for some of these.
+TASKS_AWAY = timedelta(seconds=60)
 # PostgreSQL refuses to write at 2.1 billion; it should have cleaned up at 0.2 billion.
 TRANSACTIONS = 1_000_000_000
 
@@ -54,12 +59,32 @@ class Found:
 
 def look(lags: Collection[Lag], *, at: datetime, options: Alerts, using: str) -> Iterator[Found]:
     """All that is wrong in this database, and with the consumers whose lags these are."""
+    yield from _kafka(using)
+    yield from _tasks(at, using)
     yield from _relays(at, options, using)
     yield from _refused(using)
     yield from _partitions(using)
     yield from _wraparound(using)
     if lags:
         yield from _consumers(lags, at, options, using)
+
+
+def _kafka(using: str) -> Iterator[Found]:
+    """Asked here, since nobody else would notice while there is nothing to send and to read."""
+    if using != DEFAULT_DB_ALIAS:
+        return
+    try:
+        Cluster(config().kafka, timeout=KAFKA_TIMEOUT).partition_counts()
+    except BrokerError as error:
+        yield Found(Cause.KAFKA_AWAY, f"Kafka does not answer: {error}.")
+
+
+def _tasks(at: datetime, using: str) -> Iterator[Found]:
+    """One that has never run is not missed: a project may do without."""
+    ran_at = Watch.objects.using(using).values_list("tasks_at", flat=True).first()
+    if ran_at is not None and at - ran_at > TASKS_AWAY:
+        said = f"No periodic task has run since {_age(at - ran_at)}: Celery's worker or its beat is away."
+        yield Found(Cause.NO_TASKS, said, since=ran_at)
 
 
 def _relays(at: datetime, options: Alerts, using: str) -> Iterator[Found]:

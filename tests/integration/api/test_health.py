@@ -6,16 +6,19 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
 from contracts.money import Money
 from outbox import clock, health, pausing
+from outbox.alerts.alarms import Watch
 from outbox.ids import new_id
 from outbox.kafka import Cluster
 from outbox.positions import Member
 from outbox.registry import all_consumers
 from outbox.relay import Relay
+from outbox.tasks import sample_lag
 from payments.services import request_payment
 from tests.engine import Running, until
 from tests.integration.api.answers import problem_of
@@ -35,7 +38,9 @@ def test_the_process_answers_without_asking_anyone(client: Client) -> None:
 
 def test_every_part_is_asked(client: Client, db: None) -> None:
     answer = client.get("/readyz").json()
-    assert set(answer["parts"]) == {*("database", "migrations", "partitions", "relay", "consumers", "kafka")}
+    assert set(answer["parts"]) == {
+        *("database", "migrations", "partitions", "relay", "consumers", "tasks", "kafka")
+    }
     assert all(answer["parts"][name]["ok"] for name in ("database", "migrations", "partitions"))
 
 
@@ -43,6 +48,21 @@ def test_kafka_away_is_degraded_not_unready(client: Client, db: None, kafka_away
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     assert answer.json()["parts"]["kafka"] == {"ok": False, "detail": "Kafka does not answer."}
+
+
+def test_periodic_tasks_that_have_ceased_are_degraded(client: Client, db: None) -> None:
+    def part() -> dict[str, object]:
+        found: dict[str, object] = client.get("/readyz").json()["parts"]["tasks"]
+        return found
+
+    assert part() == {"ok": True, "detail": "no periodic task has run yet"}
+    sample_lag()
+    assert part() == {"ok": True, "detail": "periodic tasks run"}
+    Watch.objects.update(tasks_at=F("tasks_at") - timedelta(minutes=2))
+    assert part() == {
+        "ok": False,
+        "detail": "none has run for 120 s: start Celery's worker and its beat.",
+    }
 
 
 def test_missing_partitions_are_unready(client: Client, db: None, kafka_away: None) -> None:

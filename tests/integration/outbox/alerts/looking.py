@@ -8,7 +8,7 @@ from outbox.sampling import sample_when_due
 def look() -> dict[tuple[str, str], Alarm]:
     """Look now, as if the last look had been ten seconds ago; what is wrong, by cause and subject."""
     LagSample.objects.all().delete()
-    Watch.objects.all().delete()
+    Watch.objects.update(checked_at=None)
     assert sample_when_due()
     return present()
 

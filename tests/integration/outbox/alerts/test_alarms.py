@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -11,7 +12,8 @@ from pytest_django import Settings
 
 from outbox import NonRecoverable, Topic, pausing, publish, refusals, registry
 from outbox.alerts import checks
-from outbox.alerts.alarms import Alarm
+from outbox.alerts.alarms import Alarm, Watch
+from outbox.alerts.checking import a_task_runs
 from outbox.config import config
 from outbox.consumer_models import LostStretch
 from outbox.ids import lowest_id
@@ -63,6 +65,30 @@ def test_without_a_relay_and_with_one(listener: Listener) -> None:
     assert "run_relay" in alarm.advice
     with relaying():
         until(lambda: ("no_relay", "") not in look())
+
+
+def test_kafka_is_away_while_there_is_nothing_to_send(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = replace(config(), kafka={"bootstrap.servers": "127.0.0.1:1", "log_level": "0"})
+    with monkeypatch.context() as patch:
+        patch.setattr("outbox.alerts.checks.config", lambda: away)
+        alarm = look()["kafka_away", ""]
+        assert alarm.severity == "critical"
+        assert "Kafka does not answer" in alarm.said
+    assert ("kafka_away", "") not in look()
+
+
+def test_periodic_tasks_that_have_ceased(listener: Listener) -> None:
+    assert ("no_tasks", "") not in look()  # none has ever run: a project may do without
+    a_task_runs()
+    assert ("no_tasks", "") not in look()
+    Watch.objects.update(tasks_at=ago(minutes=5))
+    alarm = look()["no_tasks", ""]
+    assert "since 5 min" in alarm.said
+    assert "celery -A PROJECT beat" in alarm.advice
+    a_task_runs()
+    assert ("no_tasks", "") not in look()
 
 
 def test_a_relay_that_cannot_send(listener: Listener) -> None:
