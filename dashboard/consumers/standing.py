@@ -109,7 +109,9 @@ class Standing:
     @property
     def seconds(self) -> Text:
         """How long its oldest event has waited."""
-        return formats.delay(timedelta(seconds=self.lag.seconds)) if self.lag.seconds else Text("0", "s")
+        if not self.lag.seconds:  # of events there are, but of whose age nobody has told yet
+            return formats.UNKNOWN if self.lag.events else Text("0", "s")
+        return formats.delay(timedelta(seconds=self.lag.seconds))
 
     @property
     def delay(self) -> Text:

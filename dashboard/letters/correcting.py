@@ -87,9 +87,15 @@ def difference(original: str, corrected: str) -> list[Line] | None:
     before, after = original.splitlines(), corrected.splitlines()
     if len(before) + len(after) > MOST_LINES:
         return None
-    marks = {"  ": "", "- ": "-", "+ ": "+"}
-    compared = difflib.Differ().compare(before, after)
-    return [Line(marks[line[:2]], line[2:]) for line in compared if line[:2] in marks]
+    lines: list[Line] = []
+    # Not Differ, which looks for likeness within lines: many that are alike would take it minutes.
+    for tag, first, last, start, end in difflib.SequenceMatcher(None, before, after).get_opcodes():
+        if tag == "equal":
+            lines += [Line("", line) for line in before[first:last]]
+        else:
+            lines += [Line("-", line) for line in before[first:last]]
+            lines += [Line("+", line) for line in after[start:end]]
+    return lines
 
 
 def _compact(text: str) -> bytes:

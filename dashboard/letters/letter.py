@@ -58,7 +58,7 @@ def render_letter(
         row = ParkedKey.objects.filter(
             consumer=letter.consumer, generation=letter.generation, topic=letter.topic, key=letter.key
         ).first()
-    parked = None if row is None else parked_of(row)
+    parked = None if row is None else parked_of([row])[0]
     is_open = letter.state == LetterState.OPEN
     context = {
         "letter": letter,

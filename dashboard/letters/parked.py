@@ -34,7 +34,7 @@ def parked_list(request: HttpRequest) -> HttpResponse:
     if (place := Place.read(request.GET.get("before", ""))) is not None:
         rows = rows.filter(Q(parked_at__lt=place.at) | Q(id__lt=place.id), parked_at__lte=place.at)
     found = list(rows[: PAGE_SIZE + 1])
-    shown = [parked_of(row) for row in found[:PAGE_SIZE]]
+    shown = parked_of(found[:PAGE_SIZE])
     older = str(Place(shown[-1].row.parked_at, shown[-1].row.id)) if len(found) > PAGE_SIZE else ""
     context = {
         "parked": shown,
@@ -61,7 +61,7 @@ def _render(request: HttpRequest, row: ParkedKey, *, notice: str = "", status: i
     waiting = WaitingEvent.objects.filter(**_named(row), id__gt=after).defer("payload", "headers", "raw_key")
     found = list(waiting.order_by("id")[: PAGE_SIZE + 1])
     context = {
-        "parked": parked_of(row),
+        "parked": parked_of([row])[0],
         "events": found[:PAGE_SIZE],
         "next": found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None,
         "first_page": after == 0,
@@ -87,7 +87,7 @@ def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
         if ParkedKey.objects.filter(id=row.id).exists():
             return redirect("parked-key", parked_id=row.id)
         return redirect(f"{reverse('parked-keys')}?released={row.id}")
-    parked = parked_of(row)
+    [parked] = parked_of([row])
     events = "event" if str(parked.waiting) == "1" else "events"
     missing = parked.missing_text or "what it waits for"
     error = form.errors["reason"][0] if confirmed and form.errors else ""

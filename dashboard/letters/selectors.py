@@ -1,7 +1,7 @@
 """Reads of dead letters and parked keys: bounded, whatever there is."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from django.db.models.functions import Left
 
 from dashboard.formats import Bounded
 from dashboard.letters.filters import Asked, Place
-from outbox.models import DeadLetter, KeyProgress, LetterState, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
 
 GROUPED = 2_000  # the latest letters that are grouped
 WAITING = 100  # events counted behind one key
@@ -187,19 +187,42 @@ class Parked:
         return f"number {first:,}" if first == last else f"numbers {first:,} to {last:,}"
 
 
-def parked_of(row: ParkedKey, *, using: str = DEFAULT_DB_ALIAS) -> Parked:
-    """All that is known about a parked key, in four reads by key."""
-    mine = {"consumer": row.consumer, "generation": row.generation, "topic": row.topic, "key": row.key}
-    waiting = WaitingEvent.objects.using(using).filter(**mine)
-    counted = Bounded.upto(WAITING, waiting[: WAITING + 1].count())
-    letters = DeadLetter.objects.using(using).defer(*KEPT_OUT)
-    letter = letters.filter(
-        consumer=row.consumer, generation=row.generation, event_id=row.event_id, state=LetterState.OPEN
-    ).first()
-    missing = None
-    if letter is None and row.cause == "gap":
-        reached = KeyProgress.objects.using(using).filter(**mine).values_list("number", flat=True).first()
-        came = waiting.filter(event_id=row.event_id).values_list("number", flat=True).first()
-        if came is not None and came > (reached or 0) + 1:
-            missing = (reached or 0) + 1, came - 1
-    return Parked(row, counted, missing, letter)
+_STANDING = """
+SELECT parked.id, waiting.many, coalesce(progress.number, 0), came.number
+FROM outbox_parked_key AS parked
+LEFT JOIN outbox_key_progress AS progress USING (consumer, generation, topic, key)
+LEFT JOIN LATERAL (
+    SELECT number FROM outbox_waiting_event AS event
+    WHERE (event.consumer, event.generation, event.topic, event.key)
+        = (parked.consumer, parked.generation, parked.topic, parked.key) AND event.event_id = parked.event_id
+    LIMIT 1
+) AS came ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) AS many FROM (
+        SELECT FROM outbox_waiting_event AS event
+        WHERE (event.consumer, event.generation, event.topic, event.key)
+            = (parked.consumer, parked.generation, parked.topic, parked.key) LIMIT %(limit)s
+    ) AS counted
+) AS waiting
+WHERE parked.id = ANY(%(ids)s)
+"""
+
+
+def parked_of(rows: Sequence[ParkedKey], *, using: str = DEFAULT_DB_ALIAS) -> list[Parked]:
+    """All that is known about parked keys, in two reads; behind one released meanwhile nothing waits."""
+    with connections[using].cursor() as sql:
+        sql.execute(_STANDING, {"ids": [row.id for row in rows], "limit": WAITING + 1})
+        standing = {parked_id: (many, reached, came) for parked_id, many, reached, came in sql.fetchall()}
+    open_ones = DeadLetter.objects.using(using).defer(*KEPT_OUT).filter(state=LetterState.OPEN)
+    holding = {
+        (letter.consumer, letter.generation, letter.event_id): letter
+        for letter in open_ones.filter(event_id__in=[row.event_id for row in rows])
+    }
+    found = []
+    for row in rows:
+        many, reached, came = standing.get(row.id, (0, 0, None))
+        letter = holding.get((row.consumer, row.generation, row.event_id))
+        is_gap = letter is None and row.cause == ParkCause.GAP and came is not None and came > reached + 1
+        missing = (reached + 1, came - 1) if is_gap else None
+        found.append(Parked(row, Bounded.upto(WAITING, many), missing, letter))
+    return found

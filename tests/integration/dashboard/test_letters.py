@@ -2,14 +2,18 @@
 
 import json
 import re
+import time
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import User
+from dashboard.letters.correcting import difference
 from dashboard.letters.filters import Asked
 from dashboard.letters.live import Watched, read
 from orders.models import Order
@@ -359,6 +363,36 @@ def test_a_job_is_stopped_and_says_by_whom(desk: Client, first: User) -> None:
     assert working.work() == 0
     assert "Stopped by operator" in text_of(desk.get(answer.headers["Location"]))
     assert DeadLetter.objects.get().state == "open"
+
+
+def test_a_list_of_parked_keys_asks_no_more_for_more_of_them(desk: Client, first: User) -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            page = text_of(desk.get(reverse("parked-keys")))
+        assert page.count('<tr tabindex="-1"') == ParkedKey.objects.count()
+        # How many alarms there are is kept for a moment.
+        return len([query for query in captured if '"outbox_alarm"' not in query["sql"]])
+
+    poison(first.id)
+    few = statements()
+    for _ in range(5):
+        poison(first.id)
+    assert statements() == few
+
+
+def test_the_difference_of_many_lines_that_are_alike_is_shown_soon(desk: Client) -> None:
+    """Likeness within lines is not looked for: that took minutes."""
+    before = [f'  "name-{number:04}": "{"x" * 40}"' for number in range(1_000)]
+    after = [f'  "name-{number:04}": "{"x" * 39}y"' for number in range(1_000)]
+    began = time.monotonic()
+    lines = difference("\n".join(before), "\n".join(after))
+    assert time.monotonic() - began < 20
+    assert lines is not None
+    assert [line.text for line in lines if line.mark == "-"] == before
+    assert [line.text for line in lines if line.mark == "+"] == after
+    changed = difference("a\nb\nc", "a\nB\nc\nd")
+    assert changed is not None
+    assert [f"{line.mark}{line.text}" for line in changed] == ["a", "-b", "+B", "c", "+d"]
 
 
 def test_a_parked_key_shows_what_is_missing_and_is_released_for_a_reason(

@@ -29,7 +29,7 @@ from outbox.processor import Processor
 from outbox.relay import Relay
 from outbox.repair import acts, letters
 from outbox.system_metrics import System
-from tests.engine import Noted, Running, new_topic, noted_on, record_of, until
+from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, until
 from tests.scraped import Figures, families, figure, figures, scrape
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -200,6 +200,19 @@ def test_a_database_that_is_away_leaves_the_process_s_own_metrics(
     labels = {"topic": reader.topic.name, "type": reader.event.type}
     assert figure(found, "outbox_published_events_total", **labels) == 1
     assert figure(told(system=True), "outbox_database_up") == 1
+
+
+def test_a_database_that_takes_too_long_for_a_question_is_there(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.system_metrics.TIMEOUT_MS", 50)
+    with Writer() as other:
+        other.begin()
+        other.execute("LOCK TABLE outbox_shard IN ACCESS EXCLUSIVE MODE")
+        found = told(system=True)
+        other.end(rollback=True)
+    assert figure(found, "outbox_database_up") == 1
+    assert not any(name == "outbox_backlog_events" for name, _ in found)
 
 
 def test_every_metric_has_help(reader: Reader) -> None:
