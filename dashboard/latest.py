@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from django.template.loader import render_to_string
+
 from outbox.models import OutboxEvent
+from outbox.registry import all_consumers
 from outbox.selectors import Trace, traces
 
 # Whose events: one merchant's, or everyone's for None.
@@ -35,3 +38,8 @@ def latest_events(
         whose = vars(row)["audience"]  # the query's own column, beside the model's
         found[whose and UUID(whose)].append(known[row.id])
     return {audience: tuple(events) for audience, events in found.items()}
+
+
+def event_rows(events: tuple[Trace, ...]) -> str:
+    """The body of the table of events."""
+    return render_to_string("dashboard/parts/events.html", {"events": events, "consumers": all_consumers()})

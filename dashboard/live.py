@@ -8,7 +8,7 @@ own, never twice at a time. Only what has changed is sent.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Generic, TypeVar
@@ -22,6 +22,7 @@ from dashboard.operators import may_look
 from dashboard.sampler import Part
 from dashboard.stream import RETRY_MS, STREAM_LIFETIME, event_stream, message
 from dashboard.watched import Watched
+from outbox.recovery import Family, family_of
 from outbox.stopping import call_when_server_stops
 
 INTERVAL = 1.0
@@ -33,11 +34,19 @@ Regions = Mapping[str, str]
 
 @dataclass(frozen=True, eq=False)
 class Told(Generic[Q]):
-    """One published moment. While the reading fails `away_since` is set, and the regions are the last."""
+    """One published moment. While the reading fails `away_since` is set, and the regions are the last.
+
+    slow_since  since when the database takes too long for some questions, and others are answered
+    """
 
     at: datetime
     regions: Mapping[Q, Regions]
     away_since: datetime | None = None
+    slow_since: Mapping[Q, datetime] = field(default_factory=dict)
+
+    def not_told_since(self, question: Q) -> datetime | None:
+        """Since when this question has had no answer; None when it has."""
+        return self.away_since or self.slow_since.get(question)
 
 
 class LivePage(Watched[Q, Told[Q]]):
@@ -45,7 +54,8 @@ class LivePage(Watched[Q, Told[Q]]):
 
     `read` is given the questions. It may use the ORM: its connections are closed when nobody watches any
     more. What it raises because the database is away or overloaded is told as such; anything else ends the
-    streams, and is logged with them.
+    streams, and is logged with them. A question that takes the database too long is asked apart from then on:
+    it holds up no other.
     """
 
     def __init__(
@@ -59,25 +69,57 @@ class LivePage(Watched[Q, Told[Q]]):
         self.name = f"dashboard-{name}"
         self._read = read
         self._interval = interval
+        self._slow: dict[Q, datetime] = {}
 
     async def _run(self) -> None:
-        part = Part[Mapping[Q, Regions]](self.name)
+        swift, slow = Part[Mapping[Q, Regions]](self.name), Part[Mapping[Q, Regions]](f"{self.name}-slow")
+        self._slow.clear()
         loop = asyncio.get_running_loop()
         try:
             while True:
-                due = loop.time() + self._interval
-                await part.ask(partial(self._answers, frozenset(self._viewers)), patience=self._interval)
-                self._publish(Told(datetime.now(UTC), part.reading.value or {}, part.reading.away_since))
+                due, asked = loop.time() + self._interval, frozenset(self._viewers)
+                apart = self._slow.keys() & asked
+                reading = [swift.ask(partial(self._answers, asked - apart), patience=self._interval)]
+                if apart:
+                    look = partial(self._answers_apart, apart)
+                    reading.append(slow.ask(look, patience=self._interval))
+                await asyncio.gather(*reading)
+                regions = {**(slow.reading.value or {}), **(swift.reading.value or {})}
+                away, late = swift.reading.away_since, dict(self._slow)
+                self._publish(Told(datetime.now(UTC), regions, away, late))
                 await asyncio.sleep(due - loop.time())
         finally:
-            part.stop(connections.close_all)
+            swift.stop(connections.close_all)
+            slow.stop(connections.close_all)
 
     def _answers(self, questions: Collection[Q]) -> Mapping[Q, Regions]:
         try:
-            return self._read(questions)
-        except Error:
+            return self._read(questions) if questions else {}
+        except Error as error:
             connections.close_all()  # one that broke would stay broken
-            raise
+            if family_of(error) is not Family.CONTENTION:
+                raise
+        answers = self._one_by_one(questions) if len(questions) > 1 else {}
+        self._slow.update(dict.fromkeys(set(questions) - answers.keys(), datetime.now(UTC)))
+        return answers
+
+    def _answers_apart(self, questions: Collection[Q]) -> Mapping[Q, Regions]:
+        """Those that have been slow: each that is answered now is asked with the others again."""
+        answers = self._one_by_one(questions)
+        for question in answers:
+            self._slow.pop(question, None)
+        return answers
+
+    def _one_by_one(self, questions: Collection[Q]) -> dict[Q, Regions]:
+        answers: dict[Q, Regions] = {}
+        for question in questions:
+            try:
+                answers |= self._read({question})
+            except Error as error:
+                connections.close_all()
+                if family_of(error) is not Family.CONTENTION:
+                    raise
+        return answers
 
 
 async def live_stream(
@@ -114,7 +156,8 @@ async def _changes(page: LivePage[Q], question: Q) -> AsyncIterator[str]:
                 regions = told.regions.get(question, {})
                 fresh = {name: html for name, html in regions.items() if sent.get(name) != html}
                 sent |= fresh
-                away = told.away_since and told.away_since.isoformat(timespec="milliseconds")
+                since = told.not_told_since(question)
+                away = since and since.isoformat(timespec="milliseconds")
                 at = told.at.isoformat(timespec="milliseconds")
                 yield message("regions", {"at": at, "regions": fresh, "away": away})
     except TimeoutError:

@@ -9,10 +9,9 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from dashboard import selectors
 from dashboard.behind import Behind, all_behind
 from dashboard.formats import Bounded
-from dashboard.latest import Audience, latest_events
+from dashboard.latest import Audience, event_rows, latest_events
 from outbox.config import config
 from outbox.kafka import BrokerError, Cluster
-from outbox.selectors import Trace
 
 STATEMENT_TIMEOUT_MS = 3_000
 KAFKA_TIMEOUT = 3.0
@@ -20,7 +19,7 @@ KAFKA_TIMEOUT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSample:
-    """What the tables said at one moment. `behind` is by consumer."""
+    """What the tables said at one moment; `behind` by consumer, `events` as rows of a table by audience."""
 
     at: datetime
     written: selectors.Written
@@ -31,7 +30,7 @@ class DatabaseSample:
     processed: Mapping[str, selectors.Processed]
     aside: Mapping[str, tuple[Bounded, Bounded]]
     behind: Mapping[str, Behind]
-    events: Mapping[Audience, tuple[Trace, ...]]
+    events: Mapping[Audience, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,8 @@ class DatabaseProbe:
                 processed=selectors.processed(now=now, since=since, using=using),
                 aside=selectors.standing_aside(using=using),
                 behind=all_behind(now=now, unsent=unsent, using=using),
-                events=latest_events(audiences),
+                # Rendered here, and not in the loop that serves everyone.
+                events={name: event_rows(latest) for name, latest in latest_events(audiences).items()},
             )
 
     def close(self) -> None:

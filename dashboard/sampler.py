@@ -18,6 +18,9 @@ from dashboard.watched import Watched
 from outbox.recovery import Family, family_of
 
 INTERVAL = 1.0
+# The events of so many merchants are read at a time, of others in the next second: however many watch, the
+# database is asked no more than that.
+MERCHANTS = 16
 
 T = TypeVar("T")
 
@@ -102,6 +105,8 @@ class Sampler(Watched[Audience, Flow]):
         super().__init__()
         self._make_probes = (database, kafka)
         self._interval = interval
+        self._asked: dict[Audience, int] = {}
+        self._turns = 0
 
     async def _run(self) -> None:
         make_database, make_kafka = self._make_probes
@@ -116,7 +121,7 @@ class Sampler(Watched[Audience, Flow]):
                     database_probe.measure,
                     now=now,
                     since=last.at if last else now,
-                    audiences=frozenset(self._viewers),
+                    audiences=self._turn(),
                 )
                 async with asyncio.TaskGroup() as group:
                     group.create_task(database.ask(look, patience=self._interval))
@@ -128,6 +133,15 @@ class Sampler(Watched[Audience, Flow]):
         finally:
             database.stop(database_probe.close)
             kafka.stop(kafka_probe.close)
+
+    def _turn(self) -> list[Audience]:
+        """Whose events are read now: everyone's, and those of the merchants who have waited longest."""
+        self._asked = {audience: at for audience, at in self._asked.items() if audience in self._viewers}
+        merchants = sorted(filter(None, self._viewers), key=lambda one: self._asked.get(one, 0))
+        turn = [*([None] if None in self._viewers else []), *merchants[:MERCHANTS]]
+        self._turns += 1
+        self._asked |= dict.fromkeys(turn, self._turns)
+        return turn
 
 
 sampler = Sampler()

@@ -20,8 +20,6 @@ from accounts.models import User
 from dashboard.latest import Audience
 from dashboard.pipeline import Stage, pipeline
 from dashboard.sampler import Flow, sampler
-from outbox.registry import all_consumers
-from outbox.selectors import Trace
 from outbox.stopping import call_when_server_stops
 
 STREAM_LIFETIME = 300.0
@@ -108,16 +106,11 @@ def _stage(stage: Stage, *, staff: bool) -> dict[str, object]:
 
 @lru_cache(maxsize=64)
 def events_message(flow: Flow, audience: Audience) -> str | None:
-    """The latest events of one audience as table rows; None while the database has not told."""
+    """The latest events of one audience as table rows; None while there is no news of them."""
     sample = flow.database.value
     if sample is None or audience not in sample.events:
         return None
-    return message("events", {"html": event_rows(sample.events[audience])})
-
-
-def event_rows(events: tuple[Trace, ...]) -> str:
-    """The body of the table of events."""
-    return render_to_string("dashboard/parts/events.html", {"events": events, "consumers": all_consumers()})
+    return message("events", {"html": sample.events[audience]})
 
 
 def message(name: str, data: object) -> str:

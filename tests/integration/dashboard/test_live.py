@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.test import AsyncRequestFactory
 
@@ -30,12 +30,18 @@ class Source:
         self.backend = 0
         self.value = "1"
         self.statement = "SELECT pg_backend_pid()"
+        self.slow: set[str] = set()
+        self.reads = 0
 
     def read(self, questions: Collection[str]) -> Mapping[str, Regions]:
         self.asked.append(frozenset(questions))
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
+            if self.slow & set(questions):
+                cursor.execute("SELECT set_config('statement_timeout', '50', true), pg_sleep(0)")
+                cursor.execute("SELECT pg_sleep(60)")
             cursor.execute(self.statement)
             self.backend = cursor.fetchone()[0]
+        self.reads += 1
         return {each: {"figures": f"{each}: {self.value}", "still": "the same"} for each in questions}
 
 
@@ -146,6 +152,28 @@ async def test_it_is_told_since_when_the_database_is_away_and_when_it_is_back(
         while (told := await stream.next())["away"]:
             assert told["away"] == since
         assert told["regions"] == {"figures": "one: 2"}
+
+
+async def test_a_question_that_takes_too_long_holds_up_no_other(
+    page: LivePage[str], source: Source, staff: User
+) -> None:
+    source.slow = {"two"}
+    async with (
+        Stream(await opened(page, staff, "one")) as one,
+        Stream(await opened(page, staff, "two")) as two,
+    ):
+        async with asyncio.timeout(20):
+            while not (await two.next())["away"]:
+                pass
+            for _ in range(5):
+                told = await one.next()
+                assert told["away"] is None
+            before = source.reads
+            await one.next()
+            assert source.reads > before  # it goes on being read
+            source.slow = set()
+            while (told := await two.next())["away"]:
+                pass
 
 
 def terminate(backend: int) -> None:

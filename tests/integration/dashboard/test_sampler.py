@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from django.db import connection
 
 from accounts.services import ensure_user
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe
-from dashboard.sampler import Flow, Sampler
+from dashboard.sampler import MERCHANTS, Flow, Sampler
 from tests.integration.dashboard.conftest import Pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,9 +157,25 @@ async def test_each_viewer_gets_the_events_of_its_merchant(sampler: Sampler, pay
                 while events is None:
                     sample = (await anext(flows)).database.value
                     events = sample and sample.events.get(user.id)
-            assert len(events) == count
+            assert events.count("<tr") == count
             assert sample is not None
             assert None not in sample.events
+
+
+def test_the_events_of_many_merchants_are_read_in_turns(sampler: Sampler) -> None:
+    merchants = [uuid4() for _ in range(MERCHANTS + 5)]
+    sampler._viewers.update([None, *merchants])
+    first, second = sampler._turn(), sampler._turn()
+    assert len(first) == len(second) == 1 + MERCHANTS
+    assert first[0] is second[0] is None
+    assert set(first) | set(second) == {None, *merchants}
+    newcomer = uuid4()
+    sampler._viewers[newcomer] += 1
+    assert newcomer in sampler._turn()
+    for gone in merchants:
+        del sampler._viewers[gone]
+    assert set(sampler._turn()) == {None, newcomer}
+    sampler._viewers.clear()
 
 
 async def test_a_broken_connection_is_told_and_mended(sampler: Sampler, probe: type[CountingProbe]) -> None:

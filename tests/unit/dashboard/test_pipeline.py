@@ -38,7 +38,7 @@ DATABASE = DatabaseSample(
     processed={"orders": WELL, "loyalty": WELL},
     aside={"orders": NONE, "loyalty": NONE},
     behind={consumer.name: LEVEL for consumer in all_consumers()},
-    events={None: ()},
+    events={None: ""},
 )
 KAFKA = KafkaSample(at=NOW, topics=4, partitions=13, records=900, per_second=18.0, fresh=18)
 
