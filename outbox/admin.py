@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from outbox import consumer_admin, refusals  # noqa: F401  (registered there)
+from outbox.alerts import admin as alerts_admin  # noqa: F401
 from outbox.envelope import headers_of
 from outbox.listings import InboxListing, PublicationListing
 from outbox.models import (

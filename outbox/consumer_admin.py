@@ -1,18 +1,22 @@
 """Consumers in the admin: pausing them, and what they passed over or never got."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.dateparse import parse_datetime
 from unfold.decorators import display
 
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
-from outbox.operated import Asked, Operated
+from outbox.operated import Asked, Given, Operated, not_without_it
 from outbox.pausing import pause, resume
 from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
+from outbox.rebuild_requests import request_rebuild
 from outbox.registry import all_consumers, get_consumer
 from outbox.repair.acts import Operator
+from outbox.seeking import preview, seek
 
 
 @admin.register(ConsumerState)
@@ -20,7 +24,7 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
     """Which consumers are paused, by whom and why; operators pause them, and have them go on."""
 
     list_display = ("name", "shown_state", "paused_at", "paused_by", "reason", "resumed_at")
-    actions = ("pause", "resume")
+    actions = ("pause", "resume", "seek", "rebuild")
     found_by = ("name",)
     search_help_text = "A whole name"
     ordering = ("name",)
@@ -74,6 +78,78 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             lambda state: str(state.name),
         )
         return self.ask_and_act(request, queryset, asked)
+
+    @admin.action(description="Move to another time (while it is stopped)", permissions=["steer"])
+    def seek(self, request: HttpRequest, queryset: QuerySet[ConsumerState]) -> HttpResponse | None:
+        """Have one read on from another time."""
+        asked = Asked(
+            "seek",
+            "Move a consumer",
+            "Each of its partitions goes to the first record at or after that time. What comes again and is"
+            " known is dropped; what is skipped is discarded for good. No instance of it may run meanwhile.",
+            [["Consumer"], *([state.name] for state in queryset)],
+            not_without_it,
+            lambda state: str(state.name),
+            needs_reason=True,
+            given=Given(
+                "to",
+                "To, with its offset from UTC, like 2026-11-26T14:00:00Z",
+                _moment,
+                _seek,
+                preview=_moves,
+            ),
+        )
+        return self.ask_and_act(request, queryset, asked)
+
+    @admin.action(description="Rebuild: build the projection again", permissions=["steer"])
+    def rebuild(self, request: HttpRequest, queryset: QuerySet[ConsumerState]) -> HttpResponse | None:
+        """Have workers build these again, beside the live ones."""
+        names = [state.name for state in queryset]
+        asked = Asked(
+            "rebuild",
+            "Rebuild consumers",
+            "Celery's workers read their topics from the beginning into a new generation, which then replaces"
+            " the live one. Only projections are built again.",
+            [["Consumer", "Projection"]]
+            + [[name, "yes" if get_consumer(name).projection else "no"] for name in names],
+            _rebuild,
+            lambda state: str(state.name),
+            needs_reason=True,
+        )
+        return self.ask_and_act(request, queryset, asked)
+
+
+def _moment(text: str) -> datetime:
+    moment = parse_datetime(text.strip())
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("That is no time with its offset from UTC, like 2026-11-26T14:00:00Z.")
+    return moment
+
+
+def _moves(state: Any, to: datetime) -> list[str]:
+    return [
+        f"{move.topic}/{move.partition}: {move.now:,} → {move.then:,}; {move.again:,} come again, of which"
+        f" {move.known:,} are known; {move.skipped:,} are skipped"
+        for move in preview(get_consumer(state.name), to=to)
+    ]
+
+
+def _seek(state: Any, operator: Operator, to: datetime) -> str:
+    moves = seek(
+        get_consumer(state.name),
+        to=to,
+        by=operator.name,
+        skip=operator.reason,
+        reason=operator.reason,
+        via=operator.via,
+    )
+    again, skipped = sum(move.again for move in moves), sum(move.skipped for move in moves)
+    return f"it reads on from {to.isoformat()}: {again:,} records come again, {skipped:,} are skipped."
+
+
+def _rebuild(state: Any, operator: Operator) -> str:
+    is_news = request_rebuild(consumer=get_consumer(state.name), operator=operator)
+    return "it will be built again." if is_news else "it is being built already."
 
 
 def _pause(state: Any, operator: Operator) -> str:

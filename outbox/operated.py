@@ -19,6 +19,25 @@ M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What an act is given besides a reason, for one row.
+
+    read     makes a value of the text; raises ValueError, whose words are shown
+    do       acts on the row with it
+    preview  what that would do, in lines; None where nothing can be said before
+    rows     how many lines of text there is room for
+    """
+
+    name: str
+    label: str
+    read: Callable[[str], Any]
+    do: Callable[[Any, Operator, Any], Report | str]
+    initial: str = ""
+    rows: int = 1
+    preview: Callable[[Any, Any], list[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """An act before it is done: what is asked, about which rows, and how each is acted on.
 
@@ -27,6 +46,7 @@ class Asked:
     table        what is known of each row, the headings first
     do           acts on a row in the operator's name; what came of it
     told         how the row is spoken of in the answer
+    given        what else it takes; it is then done to one row alone
     """
 
     name: str
@@ -36,6 +56,12 @@ class Asked:
     do: Callable[[Any, Operator], Report | str]
     told: Callable[[Any], str] = field(default=str)
     needs_reason: bool = False
+    given: Given | None = None
+
+
+def not_without_it(row: Any, operator: Operator) -> str:
+    """In the place of `do` where an act needs what is given."""
+    raise AssertionError("asked for before it was done")
 
 
 class Operated(ReadOnly[M]):
@@ -47,9 +73,19 @@ class Operated(ReadOnly[M]):
 
     def ask_and_act(self, request: HttpRequest, rows: QuerySet[Any], asked: Asked) -> HttpResponse | None:
         """Ask, then act on each row and say what came of it, also of rows that have gone meanwhile."""
+        if asked.given is not None and rows.count() != 1:
+            self.message_user(request, "Choose one: this is done to one at a time.", messages.WARNING)
+            return None
         reason = request.POST.get("reason", "").strip()
         confirmed = "confirmed" in request.POST
-        if not confirmed or (asked.needs_reason and not reason):
+        text = request.POST.get("given", "" if asked.given is None else asked.given.initial)
+        do, error, preview = asked.do, "", list[str]()
+        if asked.given is not None and confirmed:
+            try:
+                do, preview = self._with(asked.given, text, rows, looks="preview" in request.POST)
+            except (ValueError, OutboxError) as refusal:
+                error = str(refusal)
+        if not confirmed or error or "preview" in request.POST or (asked.needs_reason and not reason):
             page = {
                 **self.admin_site.each_context(request),
                 "opts": self.model._meta,
@@ -58,7 +94,12 @@ class Operated(ReadOnly[M]):
                 "headings": asked.table[0],
                 "rows": asked.table[1:],
                 "chosen": [row.pk for row in rows],
-                "missing": confirmed,
+                "missing": confirmed and not error and not preview and asked.needs_reason and not reason,
+                "text": text,
+                "reason": reason,
+                "error": error,
+                "preview": preview,
+                "can_preview": asked.given is not None and asked.given.preview is not None,
             }
             return render(request, "admin/outbox/act.html", page)
         operator = Operator(request.user.get_username(), reason, Via.ADMIN)
@@ -66,7 +107,7 @@ class Operated(ReadOnly[M]):
         for row in rows:
             acted += 1
             try:
-                level, came = _told(asked.do(row, operator))
+                level, came = _told(do(row, operator))
             except OutboxError as error:
                 level, came = messages.WARNING, str(error)
             self.message_user(request, f"{asked.told(row)}: {came}", level)
@@ -75,6 +116,15 @@ class Operated(ReadOnly[M]):
             settled = f"{gone} of those that were selected had been dealt with by others, or are gone."
             self.message_user(request, settled, messages.WARNING)
         return None
+
+    @staticmethod
+    def _with(
+        given: Given, text: str, rows: QuerySet[Any], *, looks: bool
+    ) -> tuple[Callable[[Any, Operator], Report | str], list[str]]:
+        """The act with what was given, and what it would do where somebody looks first."""
+        value = given.read(text)
+        preview = given.preview(rows.get(), value) if looks and given.preview is not None else []
+        return lambda row, operator: given.do(row, operator, value), preview
 
 
 def _told(came: Report | str) -> tuple[int, str]:

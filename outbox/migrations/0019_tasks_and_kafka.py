@@ -23,8 +23,10 @@ CAUSES = [
 ]
 COLUMN = """
 ALTER TABLE outbox_alarm_watch ADD COLUMN tasks_at timestamptz, ALTER COLUMN checked_at DROP NOT NULL;
+CREATE INDEX outbox_alarm_of_subject_idx ON outbox_alarm (subject, id);
 """
 NO_COLUMN = """
+DROP INDEX outbox_alarm_of_subject_idx;
 DELETE FROM outbox_alarm_watch WHERE checked_at IS NULL;
 ALTER TABLE outbox_alarm_watch DROP COLUMN tasks_at, ALTER COLUMN checked_at SET NOT NULL;
 """

@@ -1,6 +1,6 @@
 """What operators look at and act on in the admin: dead letters and parked keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -14,10 +14,10 @@ from django.utils.safestring import SafeString
 from outbox.item import decode_headers
 from outbox.listings import ParkedKeyListing
 from outbox.models import DeadLetter, LetterState
-from outbox.operated import Asked, Operated
+from outbox.operated import Asked, Given, Operated, not_without_it
 from outbox.readonly import ConsumerFilter, EventRows, event_link
 from outbox.repair import keys, letters
-from outbox.repair.acts import Report, acts_on
+from outbox.repair.acts import Operator, Report, acts_on
 from outbox.repair.keys import waiting_for
 from outbox.repair.letters import waiting_behind
 from outbox.repair.matching import Selection, extent
@@ -61,7 +61,7 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         "state",
     )
     list_filter = (StateFilter, ConsumerFilter)
-    actions = ("replay", "discard")
+    actions = ("replay", "dry_run", "correct", "discard")
     found_by = ("id", "event_id", "key", "fingerprint")
     search_help_text = "A whole id of the dead letter or its event, a key or a fingerprint"
     ordering = ("-died_at", "-id")
@@ -170,6 +170,43 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         """Have the consumers process these after all."""
         return self._act(request, queryset, "replay", letters.replay)
 
+    @admin.action(description="Dry run: what a replay would do", permissions=["replay"])
+    def dry_run(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """Replay these, say what came of it, and take all of it back."""
+        chosen = queryset.order_by("died_at", "id")
+        asked = Asked(
+            "dry_run",
+            "Try a replay out",
+            "Each is replayed with what waits behind it in a transaction of its own, which is taken back.",
+            _table(chosen),
+            _try_out,
+            _said_of,
+        )
+        return self.ask_and_act(request, chosen, asked)
+
+    @admin.action(description="Correct one, and replay it", permissions=["replay"])
+    def correct(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """Replay one with other data, checked against its contract and kept beside the original."""
+        letter = queryset.first()
+        asked = Asked(
+            "correct",
+            "Correct and replay a dead letter",
+            "This consumer alone sees the corrected data, which must fit the contract; the event stays as it"
+            " is. What waits behind it will then run, in order, up to the next failure.",
+            _table(queryset),
+            not_without_it,
+            _said_of,
+            given=Given(
+                "data",
+                "Data",
+                str.encode,
+                _correct,
+                initial="" if letter is None else payload_text(letter.payload),
+                rows=14,
+            ),
+        )
+        return self.ask_and_act(request, queryset, asked)
+
     @admin.action(description="Discard, and let the keys go on", permissions=["discard"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         """Give these up, for a reason."""
@@ -186,13 +223,30 @@ class DeadLetterAdmin(Operated[DeadLetter]):
             verb,
             f"{verb.capitalize()} dead letters",
             reach.consequence(verb),
-            [["Consumer", "Type", "Key", "Error"]]
-            + [[one.consumer, one.type or "record", one.key or "none", one.error] for one in found],
+            _table(found),
             lambda letter, operator: act(letter_id=letter.id, operator=operator, to_the_end=False),
-            lambda letter: f"{letter.consumer}, {letter.key or 'no key'}",
+            _said_of,
             needs_reason=verb == "discard",
         )
         return self.ask_and_act(request, chosen, asked)
+
+
+def _table(found: Iterable[DeadLetter]) -> list[list[str]]:
+    rows = [[one.consumer, one.type or "record", one.key or "none", one.error] for one in found]
+    return [["Consumer", "Type", "Key", "Error"], *rows]
+
+
+def _said_of(letter: DeadLetter) -> str:
+    return f"{letter.consumer}, {letter.key or 'no key'}"
+
+
+def _try_out(letter: DeadLetter, operator: Operator) -> str:
+    report = letters.replay(letter_id=letter.id, operator=operator, dry_run=True)
+    return f"nothing was kept. {report.detail}"
+
+
+def _correct(letter: DeadLetter, operator: Operator, data: bytes) -> Report:
+    return letters.replay(letter_id=letter.id, operator=operator, data=data, to_the_end=False)
 
 
 @admin.register(ParkedKeyListing)

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 
 from accounts.models import User
+from accounts.services import ensure_user
 from outbox import registry
 from outbox.config import config
 from outbox.kafka import Cluster
@@ -160,3 +161,30 @@ def test_without_kafka_nothing_is_promised(operator: User, reader: Reader, setti
     answer = ask(operator, reader, "2020-01-01T00:00:00Z")
     assert answer.status_code == 503
     assert "Kafka does not answer, so nobody can say what it would do" in said(answer)
+
+
+def test_in_the_admin_it_is_previewed_and_moved_too(reader: Reader) -> None:
+    send(*reader.notes("a", 1))
+    moment = later()
+    send(*reader.notes("a", 2))
+    reader.run_until("a1", "a2")
+    without_instance(reader)
+    browser = browser_of(ensure_user(username="root", password=None, is_staff=True, is_superuser=True))
+    browser.get("/admin/outbox/consumerstate/")
+
+    def seek(**given: str) -> str:
+        asked = {"action": "seek", "_selected_action": reader.consumer.name, **given}
+        answer: Any = browser.post("/admin/outbox/consumerstate/", asked, follow=True)
+        return str(answer.content.decode())
+
+    assert "Preview" in seek()
+    assert "That is no time" in seek(confirmed="yes", given="yesterday", reason="r")
+    shown = seek(confirmed="yes", given=moment.isoformat(), preview="yes")
+    assert "2 → 1; 1 come again, of which 1 are known; 0 are skipped" in shown
+    assert reader.committed() == 2
+    assert "Say why" in seek(confirmed="yes", given=moment.isoformat())
+    assert "1 records come again, 0 are skipped" in seek(
+        confirmed="yes", given=moment.isoformat(), reason="once more"
+    )
+    assert reader.committed() == 1
+    assert Act.objects.get(act="seek").via == "admin"

@@ -1,5 +1,6 @@
 """The outbox in the admin: looked at, found by whole values, never edited, never counted through."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -14,12 +15,14 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from accounts.roles import ensure_roles
 from accounts.services import ensure_user
+from outbox.alerts.alarms import Alarm
 from outbox.ids import new_id
 from outbox.models import DeadLetter, OutboxEvent
 from outbox.pausing import pause_of
 from outbox.registry import get_consumer
 from outbox.repair.acts import Act
 from tests.integration.dashboard.conftest import Pay, browser_of
+from tests.integration.dashboard.poisoned import poison
 
 LISTS = (
     "outboxevent",
@@ -34,6 +37,7 @@ LISTS = (
     "discardedevent",
     "loststretch",
     "refusal",
+    "alarm",
     "shard",
     "topicrecord",
 )
@@ -231,6 +235,8 @@ def test_who_only_looks_is_offered_no_act(event: OutboxEvent) -> None:
         ("consumerstate", "steer_consumer", "pause", {"reason": "r"}),
         ("refusal", "resend_refusal", "resend", {}),
         ("refusal", "discard_refusal", "discard", {"reason": "r"}),
+        ("consumerstate", "steer_consumer", "rebuild", {"reason": "r"}),
+        ("alarm", "silence_alarm", "silence", {"reason": "r", "given": "2"}),
     ],
 )
 def test_each_act_asks_for_its_own_permission(
@@ -245,6 +251,7 @@ def test_each_act_asks_for_its_own_permission(
             [event.id, event.position, event.key],
         )
         cursor.execute("UPDATE outbox_parked_key SET cause = 'gap', event_id = %s", [uuid4()])
+    Alarm.objects.create(cause="no_relay", said="No relay runs.")
     held = Permission.objects.get(content_type__app_label="outbox", codename=permission)
     address = f"/admin/outbox/{name}/"
     for holds in (False, True):
@@ -260,6 +267,59 @@ def test_each_act_asks_for_its_own_permission(
         browser.post(address, {**asked, "confirmed": "yes", **form})
         assert Act.objects.filter(via="admin", who="anna").exists() is holds
     assert Act.objects.get().act == action
+
+
+def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User) -> None:
+    letter = poison(first.id)
+    address = "/admin/outbox/deadletter/"
+
+    def act(action: str, **given: str) -> str:
+        asked = {"action": action, "_selected_action": str(letter.id), **given}
+        page: str = admin.post(address, asked, follow=True).content.decode()
+        return page
+
+    assert "taken back" in act("dry_run")
+    tried = "nothing was kept. It has been processed, and 1 that waited."
+    assert tried in act("dry_run", confirmed="yes")
+    assert not Act.objects.exists()
+    asked = act("correct")
+    data = json.loads(bytes(letter.payload or b""))
+    assert data["customer_id"] in asked
+    assert "Expected `str`" in act("correct", confirmed="yes", given=json.dumps({**data, "currency": 7}))
+    letter.refresh_from_db()
+    assert letter.state == "open"
+    assert not Act.objects.exists()
+
+    right = {**data, "currency": "EUR"}
+    assert "It has been processed, and 1 that waited" in act(
+        "correct", confirmed="yes", given=json.dumps(right), reason="no such currency"
+    )
+    letter.refresh_from_db()
+    assert (letter.state, json.loads(bytes(letter.correction or b""))) == ("replayed", right)
+    done = Act.objects.get(result="replayed")
+    assert (done.who, done.via, done.why) == ("root", "admin", "no such currency")
+
+
+def test_what_takes_something_is_done_to_one_at_a_time(admin: Client, first: User) -> None:
+    letters = [poison(first.id) for _ in range(2)]
+    asked = {"action": "correct", "_selected_action": [str(letter.id) for letter in letters]}
+    assert "Choose one" in admin.post("/admin/outbox/deadletter/", asked, follow=True).content.decode()
+
+
+def test_an_alarm_is_silenced_for_hours_that_are_some(admin: Client) -> None:
+    alarm = Alarm.objects.create(cause="late", subject="orders", said="It is late.")
+
+    def act(**given: str) -> str:
+        asked = {"action": "silence", "_selected_action": str(alarm.id), **given}
+        return admin.post("/admin/outbox/alarm/", asked, follow=True).content.decode()
+
+    assert 'value="4"' in act()
+    for nonsense in ("soon", "-1", "1000", "nan"):
+        assert "Say a number of hours" in act(confirmed="yes", given=nonsense, reason="r")
+    assert "nobody is told of it until" in act(confirmed="yes", given="2", reason="known")
+    alarm.refresh_from_db()
+    assert (alarm.silenced_by, alarm.silenced_why) == ("root", "known")
+    assert Act.objects.get().consumer == "orders"
 
 
 def test_a_permission_makes_nobody_an_operator(event: OutboxEvent) -> None:
