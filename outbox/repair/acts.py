@@ -32,6 +32,7 @@ class Result(models.TextChoices):
     DIED = "died"
     DISCARDED = "discarded"
     RELEASED = "released"
+    PENDING = "pending"  # begun, and nothing has said yet what came of it
     SENT = "sent"
     ASKED = "asked"  # for: the relay does it
     NOTHING = "nothing"  # to be done
@@ -108,7 +109,9 @@ class Report:
 class Act(models.Model):
     """What an operator did, and what came of it. Append-only: the database refuses UPDATE and DELETE.
 
-    Written in the transaction of its effect. One that needed several transactions has a row for each.
+    Written in the transaction of its effect. One that needed several transactions has a row for each. What
+    no transaction holds, sending to Kafka, is written down before as `pending`: the one row that the
+    database lets be completed, once, with what came of it. A process that died in between leaves it so.
 
     act         replay, discard, release, resend (once more from the outbox, or what Kafka has refused); of a
                 consumer as a whole: pause, resume, seek, rebuild, abandon; of an alarm: silence

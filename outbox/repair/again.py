@@ -106,6 +106,8 @@ def send_again(
 
     rate  events a second, at most
 
+    Who has it sent is written down first: what a killed process has left `pending` may have been sent.
+
     Raises RestoredDatabase, as a relay does, UnknownTopic, and BrokerError when Kafka is away: what was told
     has been sent and written down.
     """
@@ -119,13 +121,14 @@ def send_again(
             if not pace.wait(len(records)):
                 break
             page = Page(records, placing.places(records), [], _NOWHERE)
+            acts = _intend(records, operator, using=using)
             sending.send(page)
             patience = 0.0
             while not sending.hear(patience):
                 patience = PATIENCE
                 if stop.is_set():
                     raise BrokerError("stopped while Kafka was away")
-            _write_down(page, operator, using=using)
+            _complete(page, acts, using=using)
             for record, report in _reports(page):
                 results[report.result] += 1
                 told(_id_of(record), report)
@@ -218,9 +221,9 @@ def _reports(page: Page) -> list[tuple[OutboxRecord, Report]]:
     ]
 
 
-def _write_down(page: Page, operator: Operator, *, using: str) -> None:
-    """The traces of a page that was sent, and who had it sent."""
-    now, connection = clock.now(using=using), connections[using]
+def _intend(records: list[OutboxRecord], operator: Operator, *, using: str) -> list[Act]:
+    """Who is about to have them sent, committed before they are."""
+    now = clock.now(using=using)
     acts = [
         Act(
             id=new_id(now),
@@ -233,14 +236,23 @@ def _write_down(page: Page, operator: Operator, *, using: str) -> None:
             event_id=_id_of(record),
             topic=record.topic,
             key=record.key_text,
-            result=report.result,
-            error=report.error,
+            result=Result.PENDING,
+            detail="Begun; whether Kafka has it is not known.",
+            error="",
             ran=0,
             waiting=0,
         )
-        for record, report in _reports(page)
+        for record in records
     ]
+    return Act.objects.using(using).bulk_create(acts)
+
+
+def _complete(page: Page, acts: list[Act], *, using: str) -> None:
+    """The traces of a page that was sent, and what came of each."""
+    connection = connections[using]
+    for act, (_, report) in zip(acts, _reports(page), strict=True):
+        act.result, act.error, act.detail = report.result, report.error, storable(report.detail)
     with transaction.atomic(using=using):
         with connection.cursor() as sql, connection.wrap_database_errors, sql.copy(COPY_TRACES) as copy:
             copy.write(page.traces())
-        Act.objects.using(using).bulk_create(acts)
+        Act.objects.using(using).bulk_update(acts, ["result", "error", "detail"])
