@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 from django.db import connections, transaction
 
+from outbox.context import within
 from outbox.lease import Leases
 from outbox.pages import Key, Page
 from outbox.recorder import COPY_TRACES
@@ -71,7 +72,8 @@ def sent(one: Requested, page: Page, *, leases: Leases) -> None:
                 copy.write(page.traces())
             sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id.decode()])
         leases.store(page.after, page.shards)
-    logger.info("%s was sent after all", record)
+    with within(record.cause):
+        logger.info("%s was sent after all", record)
 
 
 def refused_again(one: Requested, page: Page, *, leases: Leases) -> None:
@@ -97,7 +99,8 @@ def refused_again(one: Requested, page: Page, *, leases: Leases) -> None:
                 },
             )
         leases.store(page.after, page.shards)
-    logger.error("%s is still refused: %s", record, cause)
+    with within(record.cause):
+        logger.error("%s is still refused: %s", record, cause)
 
 
 def still_held(key: Key, *, leases: Leases) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from outbox import clock, metrics
+from outbox.context import within
 from outbox.ids import time_of
 from outbox.lease import Leases
 from outbox.pages import Page
@@ -131,7 +132,8 @@ def record(pages: Sequence[Page], leases: Leases) -> None:
         for cursor, shards in positions.items():
             leases.store(cursor, shards)
     for row, cause in refused:
-        logger.error("%s is held: %s", row, cause)
+        with within(row.cause):
+            logger.error("%s is held: %s", row, cause)
 
 
 def tell(pages: Sequence[Page], *, using: str) -> None:

@@ -9,11 +9,13 @@ in no snapshot that does not see the earlier one.
 
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import psycopg
 from django.db import connections
 from psycopg.types.string import ByteaBinaryLoader
 
+from outbox.context import Cause
 from outbox.envelope import binary_headers
 from outbox.kafka import Header
 from outbox.keys import SHARDS
@@ -104,6 +106,16 @@ class OutboxRecord(NamedTuple):
     def key_text(self) -> str | None:
         """The key as the database knows it."""
         return None if self.key is None else self.key.decode()
+
+    @property
+    def cause(self) -> Cause:
+        """What entries of the log about it name."""
+        return Cause(
+            correlation_id=UUID(self.correlation_id.decode()),
+            causation_id=UUID(self.id.decode()),
+            traceparent=None if self.traceparent is None else self.traceparent.decode(),
+            key=self.key_text,
+        )
 
     def headers(self) -> list[Header]:
         """Its Kafka headers."""

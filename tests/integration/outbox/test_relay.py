@@ -1,10 +1,11 @@
 """The relay against a real Kafka: what arrives, in which order, after which accidents."""
 
+import logging
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from pytest_django import Settings
 import outbox
 from outbox import Topic, publish, refusals
 from outbox.config import Config, config
+from outbox.context import Cause, current_cause
 from outbox.errors import LeaseLost, NotRefused, RestoredDatabase, UnknownTopic
 from outbox.kafka import Cluster, Record, RecordProducer
 from outbox.keys import SHARDS, partition_of
@@ -220,7 +222,7 @@ def test_a_refused_record_holds_its_key_alone() -> None:
         publish(event(about="good", text="1"))
         publish(event(about="bad", text=secrets.token_hex(5_000)))
         publish(event(about="good", text="2"))
-    with Running(relay):
+    with Running(relay), told_by("outbox.recorder") as about:
         until(lambda: Refusal.objects.count() == 1)
         with transaction.atomic():
             publish(event(about="bad", text="waits"))
@@ -237,6 +239,26 @@ def test_a_refused_record_holds_its_key_alone() -> None:
     assert refused[0] == behind[0] == "bad"
     assert "too large" in refused[1].lower()
     assert "waits behind" in behind[1]
+    # The log names each, its key and its story in fields of their own.
+    told = OutboxEvent.objects.filter(key="bad").order_by("position")
+    assert about == [Cause(one.correlation_id, one.id, one.traceparent, "bad") for one in told]
+
+
+@contextmanager
+def told_by(name: str) -> Iterator[list[Cause]]:
+    """What the entries are about that this logger is given meanwhile."""
+    about: list[Cause] = []
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            about.append(current_cause())
+
+    handler = Listening(logging.ERROR)
+    logging.getLogger(name).addHandler(handler)
+    try:
+        yield about
+    finally:
+        logging.getLogger(name).removeHandler(handler)
 
 
 def test_a_refused_batch_among_many_reorders_no_other_key() -> None:
