@@ -159,6 +159,7 @@ async def _changes(page: LivePage[Q], question: Q) -> AsyncIterator[str]:
                 since = told.not_told_since(question)
                 away = since and since.isoformat(timespec="milliseconds")
                 at = told.at.isoformat(timespec="milliseconds")
-                yield message("regions", {"at": at, "regions": fresh, "away": away})
+                slow = told.away_since is None and since is not None
+                yield message("regions", {"at": at, "regions": fresh, "away": away, "slow": slow})
     except TimeoutError:
         return

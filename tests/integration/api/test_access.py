@@ -16,6 +16,7 @@ FILLERS = {
     "<uuid:order_id>": str(uuid4()),
     "<uuid:event_id>": str(uuid4()),
     "<uuid:letter_id>": str(uuid4()),
+    "<uuid:job_id>": str(uuid4()),
     "<uuid:parked_id>": str(uuid4()),
     "<customer_id:customer_id>": "c-1",
     "<str:name>": "orders",

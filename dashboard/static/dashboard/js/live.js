@@ -37,9 +37,11 @@ function replace(id, html) {
   delete region.dataset.held;
   if (region.matches("tbody")) replaceRows(region, html);
   else {
+    const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
     region.innerHTML = html;
     showTimes(region);
     window.htmx?.process(region);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
   region.dispatchEvent(new CustomEvent("live:changed", { bubbles: true }));
 }
@@ -60,7 +62,8 @@ listen(document.body.dataset.stream, {
   regions(message) {
     for (const [id, html] of Object.entries(message.regions)) replace(id, html);
     if (message.away !== away || live.dataset.state !== "ok") {
-      if (message.away) cutNotice(notices, "The database does not answer. The figures are the last it gave. Away since", message.away);
+      const why = message.slow ? "What this page asks takes the database too long. The figures are the last it gave. So since" : "The database does not answer. The figures are the last it gave. Away since";
+      if (message.away) cutNotice(notices, why, message.away);
       else notices.replaceChildren();
     }
     away = message.away;
