@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from django.core.exceptions import ImproperlyConfigured
 
+PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
@@ -21,7 +22,8 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 def set_up() -> None:
     """Have spans exported as the environment says, from a thread of the SDK's own.
 
-    When it says nothing, nothing is loaded. Raises ImproperlyConfigured for an exporter that is not here.
+    When it says nothing, nothing is loaded. Raises ImproperlyConfigured for an exporter or a protocol that is
+    not here.
     """
     if not is_wanted(os.environ):
         return
@@ -33,6 +35,7 @@ def set_up() -> None:
     exporter: SpanExporter
     match _exporter(os.environ):
         case "" | "otlp":
+            _check_protocol(os.environ)
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
             exporter = OTLPSpanExporter()
@@ -45,6 +48,16 @@ def set_up() -> None:
     provider = TracerProvider(resource=Resource.create(own))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+
+
+def _check_protocol(environ: Mapping[str, str]) -> None:
+    """Others than this one the exporter would pass by, and send what the collector does not understand."""
+    asked = next((environ[name] for name in PROTOCOLS if environ.get(name)), "http/protobuf")
+    if asked.strip().lower() != "http/protobuf":
+        raise ImproperlyConfigured(
+            f"OTEL_EXPORTER_OTLP_PROTOCOL is {asked!r}; spans go by http/protobuf alone. Leave it out, and"
+            " name the collector's port for HTTP (4318)."
+        )
 
 
 def _exporter(environ: Mapping[str, str]) -> str:

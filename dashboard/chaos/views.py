@@ -3,6 +3,7 @@
 Outside a demo none of these addresses exists.
 """
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from http import HTTPStatus
@@ -22,6 +23,8 @@ from dashboard.chaos.channel import NoAnswer, Refused, Verb, ask, in_demo
 from dashboard.chaos.parts import shown_parts
 from dashboard.live import LivePage, Regions, live_stream
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,6 +60,7 @@ def act(request: HttpRequest) -> HttpResponse:
         if verb not in set(Verb) - {Verb.LIST}:
             raise Refused("There is no such act.")
         ask(Verb(verb), name)
+        logger.warning("%s did this to a part of the demo: %s %s", request.user.get_username(), verb, name)
     except Refused as refusal:
         return _panel(request, notice=str(refusal), status=HTTPStatus.CONFLICT)
     except NoAnswer as error:
@@ -74,6 +78,7 @@ def poison_one(request: HttpRequest) -> HttpResponse:
         notice = "There is no merchant for whom a payment could be made."
         return _panel(request, notice=notice, status=HTTPStatus.CONFLICT)
     poison.poison_event(merchant_id=merchant.id)
+    logger.warning("%s poisoned an event", request.user.get_username())
     return redirect(onward(request))
 
 

@@ -88,11 +88,14 @@ def test_a_demo_that_has_gone_away_is_said(demo: None, operator: User) -> None:
         assert client.post(reverse("chaos-act"), {"act": strange}).status_code == 409
 
 
-def test_a_form_leads_nowhere_else(demo: None, operator: User, first: User) -> None:
+def test_a_form_leads_nowhere_else(
+    demo: None, operator: User, first: User, caplog: pytest.LogCaptureFixture
+) -> None:
     client = browser_of(operator)
     for address, leads in (("https://elsewhere.example/", "/chaos/"), ("/?tour=2", "/?tour=2")):
         answer = client.post(reverse("chaos-poison"), {"next": address})
         assert answer.headers["Location"] == leads
+    assert caplog.messages.count("operator poisoned an event") == 2
 
 
 def test_without_a_merchant_nothing_can_be_poisoned(demo: None, operator: User) -> None:
