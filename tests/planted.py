@@ -97,8 +97,8 @@ def plant() -> dict[str, str]:
     ParkedKey.objects.create(**gap, cause="gap", event_id=foreign.id, parked_at=now - timedelta(hours=1))
     WaitingEvent.objects.create(**record, **whose, event_id=foreign.id, received_at=now)
     Refusal.objects.create(
-        event_id=foreign.id, position=foreign.position, topic="payments", key=PLANTED, cause=PLANTED,
-        refused_at=now,
+        event_id=other_foreign.id, position=other_foreign.position, topic="payments", key=PLANTED,
+        cause=PLANTED, refused_at=now,
     )  # fmt: skip
     DiscardedEvent.objects.create(
         consumer="orders", generation=1, event_id=foreign.id, topic="payments", partition=0, offset=8,
@@ -142,7 +142,6 @@ def plant() -> dict[str, str]:
         "pending_id": str(made[2].id),
         "event_id": str(other_foreign.id),
         "broken_event_id": str(broken.id),
-        "refused_event_id": str(foreign.id),
         "validated_event_id": str(validated_event),
         "letter_id": str(letter.id),
         "parked_id": str(parked.id),

@@ -26,8 +26,8 @@ ACTS = [
     ("steer_consumer", "/consumers/orders/seek/"),
     ("steer_consumer", "/api/consumers/orders/pause/"),
     ("steer_consumer", "/api/consumers/orders/resume/"),
-    ("resend_refusal", "/events/{refused_event_id}/resend/"),
-    ("discard_refusal", "/events/{refused_event_id}/discard/"),
+    ("resend_refusal", "/events/{event_id}/resend/"),
+    ("discard_refusal", "/events/{event_id}/discard/"),
     ("silence_alarm", "/alerts/{alarm_id}/silence/"),
 ]
 
@@ -67,9 +67,9 @@ def test_what_one_may_not_do_is_not_offered(operator: User) -> None:
         ],
         "/consumers/orders/": [("steer_consumer", "/consumers/orders/seek/")],
         "/alerts/": [("silence_alarm", f"/alerts/{things['alarm_id']}/silence/")],
-        f"/events/{things['refused_event_id']}/": [
-            ("resend_refusal", f"/events/{things['refused_event_id']}/resend/"),
-            ("discard_refusal", f"/events/{things['refused_event_id']}/discard/"),
+        f"/events/{things['event_id']}/": [
+            ("resend_refusal", f"/events/{things['event_id']}/resend/"),
+            ("discard_refusal", f"/events/{things['event_id']}/discard/"),
         ],
     }
 
