@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
@@ -16,9 +16,10 @@ from dashboard.letters.filters import Place
 from dashboard.letters.selectors import PAGE_SIZE, WAITING, parked_of
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from outbox.errors import OutboxError
-from outbox.models import ParkedKey, WaitingEvent
+from outbox.models import ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import all_consumers
 from outbox.repair import keys
+from outbox.repair.acts import Operator
 
 
 @require_GET
@@ -42,6 +43,7 @@ def parked_list(request: HttpRequest) -> HttpResponse:
         "consumer": consumer,
         "key": key,
         "consumers": [declared.name for declared in all_consumers()],
+        "acts": may_act(request.user, "release_parkedkey"),
     }
     return render(request, "dashboard/letters/parked_list.html", context)
 
@@ -106,6 +108,64 @@ def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
         "back": reverse("parked-key", args=[row.id]),
     }
     return render(request, "dashboard/confirm.html", context, status=422 if error else 200)
+
+
+@require_POST
+@for_those_who_act("release_parkedkey")
+def release_selected(request: HttpRequest) -> HttpResponse:
+    """Ask about the keys that were ticked, with numbers; then have them go on without what is missing."""
+    try:
+        ids = [UUID(value) for value in request.POST.getlist("parked")[:PAGE_SIZE]]
+    except ValueError:
+        raise Http404("No such key is parked.") from None
+    form, confirmed = ReasonForm(request.POST), "confirmed" in request.POST
+    if ids and confirmed and form.is_valid():
+        operator = operator_of(request, reason=reason_of(request))
+        return render(request, "dashboard/letters/released.html", {"told": _released(ids, operator)})
+    gaps = parked_of(list(ParkedKey.objects.filter(id__in=ids, cause=ParkCause.GAP)))
+    if not gaps:
+        said = "None of the keys that were selected waits for a missing event: tick some that do."
+        nothing = {"title": "Release parked keys", "consequence": said, "back": reverse("parked-keys")}
+        return render(request, "dashboard/letters/nothing.html", nothing, status=409)
+    waiting = sum(one.waiting.count for one in gaps)
+    least = "at least " if any(one.waiting.more for one in gaps) else ""
+    left = len(ids) - len(gaps)
+    context: dict[str, Any] = {
+        "title": "Release parked keys",
+        "consequence": (
+            f"Gives up what {len(gaps)} key{' waits' if len(gaps) == 1 else 's wait'} for;"
+            f" {least}{waiting:,} waiting event{'' if waiting == 1 else 's'} will then run, in order."
+        ),
+        "details": [
+            *(f"{_name(one.row)}: {one.missing_text or 'what it waits for'}." for one in gaps),
+            *([f"{left} of those that were selected are not held by a gap: they are left."] if left else []),
+            "Should what is given up arrive later, it becomes a dead letter (LateEvent).",
+        ],
+        "hidden": [("parked", str(one.row.id)) for one in gaps],
+        "reason_required": True,
+        "reason": request.POST.get("reason", ""),
+        "error": form.errors["reason"][0] if confirmed and form.errors else "",
+        "verb": "Release",
+        "back": reverse("parked-keys"),
+    }
+    return render(request, "dashboard/confirm.html", context, status=422 if context["error"] else 200)
+
+
+def _released(ids: list[UUID], operator: Operator) -> list[tuple[str, str]]:
+    """Each key, and what came of it; one that is refused keeps no other back."""
+    named = {row.id: _name(row) for row in ParkedKey.objects.filter(id__in=ids)}
+    told = []
+    for parked_id in ids:
+        try:
+            said = keys.release(parked_id=parked_id, operator=operator, to_the_end=False).detail
+        except OutboxError as refused:
+            said = str(refused)
+        told.append((named.get(parked_id, str(parked_id)), said))
+    return told
+
+
+def _name(row: ParkedKey) -> str:
+    return f"{row.consumer}, {row.topic}, key {row.key}"
 
 
 def _named(row: ParkedKey) -> dict[str, Any]:

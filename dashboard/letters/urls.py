@@ -12,6 +12,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/now/", jobs.job_now, name="repair-job-now"),
     path("jobs/<uuid:job_id>/stop/", jobs.job_stop, name="repair-job-stop"),
     path("parked/", parked.parked_list, name="parked-keys"),
+    path("parked/release/", parked.release_selected, name="release-parked-keys"),
     path("parked/<uuid:parked_id>/", parked.parked_key, name="parked-key"),
     path("parked/<uuid:parked_id>/release/", parked.release_key, name="release-parked-key"),
     path("<uuid:letter_id>/", letter.page, name="letter"),

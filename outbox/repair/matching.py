@@ -13,8 +13,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Q, QuerySet
 
 from outbox.errors import NothingSelected, RepairRefused
-from outbox.models import DeadLetter, LetterState
-from outbox.repair import letters
+from outbox.generations import live_generation
+from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
+from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, Result
 from outbox.repair.keys import MOST_COUNTED
 
@@ -161,7 +162,7 @@ def replay_matching(
     def act(letter_id: UUID) -> Report:
         return letters.replay(letter_id=letter_id, operator=operator, late=late, using=using)
 
-    return _each(act, selection, told=told, rate=rate, stop=stop, using=using)
+    return _each(act, _ids(selection, using), told=told, rate=rate, stop=stop)
 
 
 def discard_matching(
@@ -179,26 +180,58 @@ def discard_matching(
     def act(letter_id: UUID) -> Report:
         return letters.discard(letter_id=letter_id, operator=operator, using=using)
 
-    return _each(act, selection, told=told, rate=rate, stop=stop, using=using)
+    return _each(act, _ids(selection, using), told=told, rate=rate, stop=stop)
+
+
+def gaps(consumer: str, *, topic: str | None = None, using: str = DEFAULT_DB_ALIAS) -> QuerySet[ParkedKey]:
+    """A consumer's keys that are parked by a gap, in its live generation, in the order in which they were."""
+    generation = live_generation(consumer, using=using)
+    found = ParkedKey.objects.using(using).filter(
+        consumer=consumer, generation=generation, cause=ParkCause.GAP
+    )
+    return (found if topic is None else found.filter(topic=topic)).order_by("parked_at", "id")
+
+
+def release_matching(
+    *,
+    consumer: str,
+    topic: str | None = None,
+    operator: Operator,
+    told: Told,
+    rate: float | None = None,
+    stop: threading.Event | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> Counter[Result]:
+    """Release each key that is parked by a gap now, as release() does. The same otherwise."""
+    operator.must_say_why()
+
+    def act(parked_id: UUID) -> Report:
+        return keys.release(parked_id=parked_id, operator=operator, using=using)
+
+    found = list(gaps(consumer, topic=topic, using=using).values_list("id", flat=True))
+    return _each(act, found, told=told, rate=rate, stop=stop)
+
+
+def _ids(selection: Selection, using: str) -> list[UUID]:
+    return list(selection.letters(using=using).values_list("id", flat=True))
 
 
 def _each(
     act: Callable[[UUID], Report],
-    selection: Selection,
+    ids: list[UUID],
     *,
     told: Told,
     rate: float | None,
     stop: threading.Event | None,
-    using: str,
 ) -> Counter[Result]:
     pace, results = Pace(rate, stop=stop or threading.Event()), Counter[Result]()
-    for letter_id in list(selection.letters(using=using).values_list("id", flat=True)):
+    for which in ids:
         if not pace.wait():
             break
         try:
-            report = act(letter_id)
+            report = act(which)
         except RepairRefused as error:
             report = Report(Result.NOTHING, str(error).rstrip("."))
         results[report.result] += 1
-        told(letter_id, report)
+        told(which, report)
     return results

@@ -94,6 +94,7 @@ def acts_of(letter: DeadLetter, job_id: UUID) -> list[str]:
         reverse("letters-selected"),
         reverse("letters-matching", args=["discard"]),
         reverse("release-parked-key", args=[parked]),
+        reverse("release-parked-keys"),
         reverse("repair-job-stop", args=[job_id]),
     ]
 
@@ -454,6 +455,37 @@ def test_what_is_watched_is_read_once_for_each_filter(letter: DeadLetter) -> Non
     assert str(letter.id) in told[questions[0]]["letter-rows"]
     assert 'type="checkbox"' in told[questions[0]]["letter-rows"]
     assert "No dead letter is like that" in told[questions[1]]["no-letters"]
+
+
+def test_parked_keys_that_were_ticked_are_released_for_a_reason(desk: Client, first: User) -> None:
+    held, *others = [poison(first.id) for _ in range(3)]
+    for letter in others:
+        behind = WaitingEvent.objects.get(key=letter.key)
+        WaitingEvent.objects.filter(id=behind.id).update(number=(letter.number or 0) + 3)
+        ParkedKey.objects.filter(key=letter.key).update(cause="gap", event_id=behind.event_id)
+    rows: dict[str | None, UUID] = {row.key: row.id for row in ParkedKey.objects.all()}
+    listed = text_of(desk.get(reverse("parked-keys")))
+    assert set(re.findall(r'name="parked" value="([^"]+)"', listed)) == {
+        str(rows[letter.key]) for letter in others
+    }
+    address = reverse("release-parked-keys")
+    ticked = {"parked": [str(rows[letter.key]) for letter in (held, *others)]}
+    asked = text_of(desk.post(address, ticked))
+    assert "Gives up what 2 keys wait for; 2 waiting events will then run" in asked
+    assert "1 of those that were selected are not held by a gap" in asked
+    assert desk.post(address, {**ticked, "confirmed": "yes", "reason": " "}).status_code == 422
+    assert not Act.objects.exists()
+    done = text_of(desk.post(address, {**ticked, "confirmed": "yes", "reason": "lost"}))
+    assert done.count("It is released without") == 2
+    assert "holds the key: replay or discard that one." in done
+    assert set(Act.objects.values_list("act", "who", "via", "why")) == {
+        ("release", "operator", "dashboard", "lost")
+    }
+    assert {letter.key for letter in DeadLetter.objects.filter(state="open")} >= {held.key}
+    assert WaitingEvent.objects.filter(key=held.key).exists()
+    for nothing in ({}, {"parked": str(rows[held.key])}, {"parked": str(uuid4()), "confirmed": "yes"}):
+        assert desk.post(address, nothing).status_code == 409
+    assert desk.post(address, {"parked": "x"}).status_code == 404
 
 
 def test_what_is_not_there_is_not_found(desk: Client, letter: DeadLetter) -> None:

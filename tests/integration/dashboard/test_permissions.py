@@ -21,6 +21,7 @@ ACTS = [
     ("discard_deadletter", "/dead-letters/matching/discard/"),
     ("discard_deadletter", "/api/dead-letters/{letter_id}/discard/"),
     ("release_parkedkey", "/dead-letters/parked/{parked_id}/release/"),
+    ("release_parkedkey", "/dead-letters/parked/release/"),
     ("release_parkedkey", "/api/parked-keys/{parked_id}/release/"),
     ("steer_consumer", "/consumers/orders/pause/"),
     ("steer_consumer", "/consumers/orders/seek/"),

@@ -138,6 +138,7 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "repair-job-stop": {"POST": (ACTED, {})},
     "parked-keys": {"GET": (OPERATORS_PAGE, None)},
     "parked-key": {"GET": (OPERATORS_PAGE, None)},
+    "release-parked-keys": {"POST": ("302 403 403 403 403 403 409 409", REASON)},  # nothing is ticked
     "release-parked-key": {"GET": (ASKED, None), "POST": (ASKED, REASON)},  # not confirmed
     "letter": {"GET": (OPERATORS_PAGE, None)},
     "letter-replay": {"POST": ("302 403 403 403 403 403 409 409", REASON)},  # of which state is not said
@@ -166,7 +167,7 @@ FORMS = {
     *("payments", "payment-command", "alarm-silence", "logout", "event-resend", "event-discard"),
     *("chaos-act", "chaos-poison", "tour-pay", "tour-repair"),
     *("consumer-seek", "consumer-command", "letters-selected", "letters-matching", "repair-job-stop"),
-    *("release-parked-key", "letter-replay", "letter-discard", "letter-correct"),
+    *("release-parked-key", "release-parked-keys", "letter-replay", "letter-discard", "letter-correct"),
 }
 ANSWERED_TO_NOBODY = {302, 401, 403, 404, 405}
 

@@ -171,6 +171,19 @@ def test_a_gap_is_released_by_its_key(service: Service) -> None:
     assert service.heard() == ["1", "3"]
 
 
+def test_all_gaps_of_a_consumer_are_released(service: Service, letters: list[DeadLetter]) -> None:
+    for key in ("x", "y"):
+        deliver(service, *notes(key, f"{key}1"), *notes(key, f"{key}3", first=3))
+    words = ["release", "--consumer", service.consumer.name, "--reason", "lost", "--all"]
+    assert manage(*words, "--dry-run").splitlines()[-1] == "2 keys are parked by a gap. Nothing was done."
+    assert manage(*words, "--topic", "other").splitlines()[-1] == "Of 0: none."
+    before = ParkedKey.objects.filter(cause="dead_letter").count()
+    assert manage(*words).splitlines()[-1] == "Of 2: 2 released."
+    assert service.heard()[-2:] == ["x3", "y3"]
+    assert [row.cause for row in ParkedKey.objects.all()] == ["dead_letter"] * before
+    assert {(act.act, act.why) for act in Act.objects.all()} == {("release", "lost")}
+
+
 class Impatient(threading.Event):
     """Waits for nothing, and keeps for how long it was to wait."""
 
