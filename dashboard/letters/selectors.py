@@ -15,6 +15,8 @@ from dashboard.letters.filters import Asked, Place
 from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
 
 GROUPED = 2_000  # the latest letters that are grouped
+# Of causes that none of these died of, so many are looked for, and so many letters of each.
+OLDER_CAUSES, OLDER_LETTERS = 200, 50
 WAITING = 100  # events counted behind one key
 PAGE_SIZE = 50
 LINE = 200  # characters of an error that a list shows
@@ -32,6 +34,30 @@ SELECT parked.event_id, parked.consumer, parked.generation, (
     AS letter (consumer, generation, topic, key, event_id)
 JOIN outbox_parked_key AS parked USING (consumer, generation, topic, key, event_id)
 """
+# Each step is a probe of the index of fingerprints, however many letters have one.
+_FINGERPRINTS = """
+WITH RECURSIVE known AS (
+    (SELECT fingerprint FROM outbox_dead_letter ORDER BY fingerprint LIMIT 1)
+    UNION ALL
+    SELECT (SELECT letter.fingerprint FROM outbox_dead_letter AS letter
+        WHERE letter.fingerprint > known.fingerprint ORDER BY letter.fingerprint LIMIT 1)
+    FROM known WHERE known.fingerprint IS NOT NULL
+)
+SELECT fingerprint FROM known WHERE fingerprint IS NOT NULL AND fingerprint <> ALL(%s) LIMIT %s
+"""
+_OF_EACH = """
+SELECT letter.id FROM unnest(%s::text[]) AS kind (fingerprint) CROSS JOIN LATERAL (
+    SELECT id FROM outbox_dead_letter AS one WHERE one.fingerprint = kind.fingerprint AND one.state = %s
+    ORDER BY died_at DESC, id DESC LIMIT %s
+) AS letter
+"""
+_FIRST = """
+SELECT kind.consumer, kind.cause, kind.fingerprint, letter.died_at
+FROM unnest(%s::text[], %s::text[], %s::text[]) AS kind (consumer, cause, fingerprint) CROSS JOIN LATERAL (
+    SELECT died_at FROM outbox_dead_letter AS one WHERE one.fingerprint = kind.fingerprint AND one.state = %s
+        AND one.consumer = kind.consumer AND one.cause = kind.cause ORDER BY died_at, id LIMIT 1
+) AS letter
+"""
 _KEY_COLUMNS = ("consumer", "generation", "topic", "key", "event_id")
 
 
@@ -39,7 +65,7 @@ _KEY_COLUMNS = ("consumer", "generation", "topic", "key", "event_id")
 class Group:
     """Dead letters of one consumer that died of one thing; the sample is the latest error's first line.
 
-    count    how many of those that were looked at
+    count    how many of those that were looked at, and `more` when there may be others
     keys     how many keys they hold
     waiting  how many events wait behind those keys
     """
@@ -51,6 +77,7 @@ class Group:
     first: datetime
     last: datetime
     count: int = 0
+    more: bool = False
     keys: int = 0
     waiting: int = 0
     waiting_more: bool = False
@@ -62,6 +89,11 @@ class Group:
         return f"g-{self.consumer}-{self.fingerprint}-{self.cause}".replace(" ", "-")
 
     @property
+    def counted(self) -> Bounded:
+        """How many there are, or at least."""
+        return Bounded(self.count, self.more)
+
+    @property
     def behind(self) -> Bounded:
         """How many wait, or at least."""
         return Bounded(self.waiting, self.waiting_more)
@@ -69,7 +101,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The latest letters by their cause; `cut` when there are more than were looked at."""
+    """Letters by their cause; `cut` when there are more than were looked at."""
 
     groups: list[Group]
     count: Bounded
@@ -93,9 +125,14 @@ def first_line(letter: DeadLetter) -> str:
 
 
 def groups_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> Groups:
-    """The latest GROUPED letters that match, by consumer, cause and fingerprint; the largest group first."""
+    """The letters that match, by consumer, cause and fingerprint; the largest group first.
+
+    The latest GROUPED, and where there are more some of each older cause: none vanishes behind newer ones.
+    """
     found = list(letters_of(asked, using=using)[: GROUPED + 1])
-    looked_at = found[:GROUPED]
+    looked_at, is_cut = found[:GROUPED], len(found) > GROUPED
+    if is_cut:
+        looked_at += _of_older_causes(asked, {letter.fingerprint for letter in looked_at}, using=using)
     waiting = waiting_behind(looked_at, using=using)
     groups: dict[tuple[str, str, str], Group] = {}
     for letter in looked_at:
@@ -105,6 +142,7 @@ def groups_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> Groups:
             line = first_line(letter)
             group = groups[name] = Group(*name, line, letter.died_at, letter.died_at)
         group.count += 1
+        group.more = is_cut
         group.first = letter.died_at
         group.types[letter.type] += 1
         if letter.id in waiting:
@@ -112,8 +150,30 @@ def groups_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> Groups:
             group.keys += 1
             group.waiting += behind.count
             group.waiting_more |= behind.more
+    if is_cut:
+        _look_for_the_first(groups, asked, using=using)
     ordered = sorted(groups.values(), key=lambda group: (-group.count, group.consumer, group.cause))
     return Groups(ordered, Bounded.upto(GROUPED, len(found)))
+
+
+def _of_older_causes(asked: Asked, known: set[str], *, using: str) -> list[DeadLetter]:
+    """The latest letters that died of something else, the latest first."""
+    with connections[using].cursor() as sql:
+        sql.execute(_FINGERPRINTS, [list(known), OLDER_CAUSES])
+        others = [fingerprint for (fingerprint,) in sql.fetchall()]
+        sql.execute(_OF_EACH, [others, asked.state, OLDER_LETTERS])
+        ids = [letter_id for (letter_id,) in sql.fetchall()]
+    return list(letters_of(asked, using=using).filter(id__in=ids))
+
+
+def _look_for_the_first(groups: dict[tuple[str, str, str], Group], asked: Asked, *, using: str) -> None:
+    """Since when letters have died of this: of all there are, where the filters name no time."""
+    if not groups or "died_at__gte" in asked.columns():
+        return
+    with connections[using].cursor() as sql:
+        sql.execute(_FIRST, [*([name[at] for name in groups] for at in range(3)), asked.state])
+        for *name, died_at in sql.fetchall():
+            groups[name[0], name[1], name[2]].first = died_at
 
 
 def waiting_behind(letters: Iterable[DeadLetter], *, using: str = DEFAULT_DB_ALIAS) -> dict[UUID, Bounded]:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,10 +14,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import User
+from dashboard.letters import selectors
 from dashboard.letters.correcting import difference
 from dashboard.letters.filters import Asked
 from dashboard.letters.live import Watched, read
+from dashboard.letters.selectors import groups_of
 from orders.models import Order
+from outbox.ids import new_id
 from outbox.models import DeadLetter, ParkedKey, WaitingEvent
 from outbox.repair import jobs, working
 from outbox.repair.acts import Act, Operator
@@ -364,6 +368,35 @@ def test_a_job_is_stopped_and_says_by_whom(desk: Client, first: User) -> None:
     assert working.work() == 0
     assert "Stopped by operator" in text_of(desk.get(answer.headers["Location"]))
     assert DeadLetter.objects.get().state == "open"
+
+
+def test_an_older_cause_does_not_vanish_behind_newer_letters(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "GROUPED", 3)
+    began = datetime.now(UTC) - timedelta(hours=1)
+
+    def die(cause: str, minutes: int, state: str = "open") -> None:
+        DeadLetter.objects.create(
+            consumer="orders", generation=1, event_id=new_id(began), topic="payments", partition=0, offset=0,
+            headers=[], type="t", cause=cause, error=cause, traceback="", fingerprint=f"f-{cause}",
+            attempts=1, died_at=began + timedelta(minutes=minutes), state=state,
+            settled_at=None if state == "open" else began + timedelta(minutes=59),
+        )  # fmt: skip
+
+    for minutes in range(2):
+        die("Older", minutes)
+    die("Settled", 3, "replayed")
+    for minutes in range(10, 15):
+        die("Newer", minutes)
+    found = groups_of(Asked())
+    assert found.cut
+    told = {group.cause: (str(group.counted), group.first) for group in found.groups}
+    assert told == {
+        "Older": ("2+", began),
+        "Newer": ("3+", began + timedelta(minutes=10)),  # the first of all, not of those looked at
+    }
+    assert "and some of each older cause" in text_of(desk.get(reverse("letters")))
 
 
 def test_a_list_of_parked_keys_asks_no_more_for_more_of_them(desk: Client, first: User) -> None:
