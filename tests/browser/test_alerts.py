@@ -4,6 +4,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.site import Site
+from tests.engine import until
 
 LONG = 60_000
 
@@ -23,7 +24,7 @@ def test_an_alarm_comes_and_goes_and_keeps_the_focus_while_it_changes(
             "document.addEventListener('live:changed',"
             " (event) => { window.changes += event.target.id === 'present'; })"
         )
-        page.wait_for_function("window.changes >= 2", timeout=LONG)
+        until(lambda: page.evaluate("window.changes") >= 2)
         expect(silence).to_be_focused()
     finally:
         site.start("relay")
