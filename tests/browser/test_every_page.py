@@ -32,6 +32,9 @@ NO_PAGES = {
     *("chaos", "chaos-act", "chaos-poison", "tour-now", "tour-pay", "tour-repair"),
 }
 
+# Of what Kafka refused, and not of every event.
+HELD = {"event-resend", "event-discard"}
+
 
 def run_planted(site: Site, *arguments: str) -> str:
     command = [sys.executable, "-m", "tests.planted", *arguments]
@@ -83,7 +86,8 @@ def test_it_can_be_used_by_everyone_and_runs_nothing(
 ) -> None:
     page = open_page(None if route.name == "login" else "staff", "/volumes/")
     wrong: list[Any] = []
-    for address in sorted({route.address(chosen) for chosen in (things, pending(things), broken(things))}):
+    chosen = [things, pending(things), broken(things)] if route.name not in HELD else [things]
+    for address in sorted({route.address(each) for each in chosen}):
         asked = page.request.get(address)
         if asked.status == 405 or (asked.ok and not asked.text().startswith("<!doctype html>")):
             continue  # what must be posted, and a part of a page, which its page shows
