@@ -78,7 +78,7 @@ class LivePage(Watched[Q, Told[Q]]):
         try:
             while True:
                 due, asked = loop.time() + self._interval, frozenset(self._viewers)
-                apart = self._slow.keys() & asked
+                apart = dict(self._slow).keys() & asked  # a copy: the threads may change it
                 reading = [swift.ask(partial(self._answers, asked - apart), patience=self._interval)]
                 if apart:
                     look = partial(self._answers_apart, apart)

@@ -7,12 +7,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from dashboard.letters.many import PERMISSIONS
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from outbox import clock
 from outbox.errors import NoSuchJob
 from outbox.repair import jobs
-from outbox.repair.jobs import JobState, RepairJob
+from outbox.repair.jobs import PERMISSIONS, JobState, RepairJob
 
 LISTED = 50
 SILENT = 15.0  # seconds without a step after which the page says that no worker is at it

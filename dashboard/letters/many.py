@@ -18,10 +18,9 @@ from dashboard.operators import for_those_who_act, may_act, operator_of
 from outbox import clock
 from outbox.errors import MoreThanShown
 from outbox.repair import jobs
+from outbox.repair.jobs import PERMISSIONS
 from outbox.repair.matching import Selection, extent
 
-# What is done in many, and the permission that it takes.
-PERMISSIONS = {"replay": "replay_deadletter", "discard": "discard_deadletter"}
 MOST_SELECTED = 500
 
 

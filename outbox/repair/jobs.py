@@ -22,7 +22,8 @@ from outbox.models import DeadLetter, fresh_id
 from outbox.repair.acts import Operator, Report, Steered, write_down_steering
 from outbox.repair.matching import Selection, extent
 
-ACTS = ("replay", "discard")
+# What is done in many, and the permission of `outbox` that it takes.
+PERMISSIONS = {"replay": "replay_deadletter", "discard": "discard_deadletter"}
 
 
 class JobState(models.TextChoices):
@@ -136,7 +137,7 @@ def begin(
     Raises NothingSelected, NothingSaid for a discard without a reason, MoreThanShown, and ValueError for
     another act or a rate that is none.
     """
-    if act not in ACTS or (per_second is not None and not 0 < per_second < math.inf):
+    if act not in PERMISSIONS or (per_second is not None and not 0 < per_second < math.inf):
         raise ValueError(f"No job is {act} at {per_second} letters a second.")
     selection.check()
     if act == "discard":

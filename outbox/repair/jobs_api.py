@@ -17,13 +17,11 @@ from outbox.operating import OperatorsAct, may, once
 from outbox.repair import jobs
 from outbox.repair.acts import Operator, Via
 from outbox.repair.api import StateForbids
-from outbox.repair.jobs import JobState, RepairJob
+from outbox.repair.jobs import PERMISSIONS, JobState, RepairJob
 from outbox.repair.matching import Selection, extent
 from outbox.repair.serializers import LONGEST_REASON, ReasonField, StrictInput
 
 MOST_IDS = 1_000
-# The permission that each kind of job takes, to begin and to stop.
-PERMISSIONS = {"replay": "replay_deadletter", "discard": "discard_deadletter"}
 _MEANT = ("consumer", "type", "topic", "key", "cause", "fingerprint")
 
 

@@ -109,7 +109,7 @@ def _take(passed: set[UUID], *, using: str) -> RepairJob | None:
 def _until_due(passed: set[UUID], *, using: str) -> float | None:
     """Seconds to the turn of the next job with a rate; None when none has one."""
     turns = [job.due_at for job in _running(passed, using=using) if job.due_at is not None]
-    return max((min(turns) - clock.now(using=using)).total_seconds(), 0.01) if turns else None
+    return max((min(turns) - clock.now(using=using)).total_seconds(), 0.1) if turns else None
 
 
 def _go_on(job: RepairJob, passed: set[UUID], *, using: str) -> int:
