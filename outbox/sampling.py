@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from outbox import clock
-from outbox.alerts.checking import check, checked_at
+from outbox.alerts.checking import check, checked_at, tasks_are_away
+from outbox.alerts.sending import send_beside
 from outbox.lag import PRESENT, Lag, lags
 from outbox.partitions import LOCK_CLASS
 from outbox.positions import LagSample, Member
@@ -60,6 +61,10 @@ def sample_when_due(*, using: str = DEFAULT_DB_ALIAS) -> bool:
             _keep(lag, at, using)
         check(found, using=using)
         _forget(at, using)
+    if tasks_are_away(using=using):
+        send_beside(
+            using=using
+        )  # which is a task's work otherwise: of its absence people are told all the same
     return True
 
 

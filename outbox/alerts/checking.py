@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Notice, NoticeKind, Watch
-from outbox.alerts.checks import Found, look
+from outbox.alerts.checks import TASKS_AWAY, Found, look
 from outbox.alerts.options import Alerts, alert_options
 from outbox.ids import new_id
 from outbox.lag import Lag
@@ -58,6 +58,12 @@ def checked_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
 def tasks_ran_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
     """When a periodic task last ran; None for never."""
     return Watch.objects.using(using).values_list("tasks_at", flat=True).first()
+
+
+def tasks_are_away(*, using: str = DEFAULT_DB_ALIAS) -> bool:
+    """Whether periodic tasks have run, and do so no more."""
+    ran_at = tasks_ran_at(using=using)
+    return ran_at is not None and clock.now(using=using) - ran_at > TASKS_AWAY
 
 
 def a_task_runs(*, using: str = DEFAULT_DB_ALIAS) -> None:

@@ -7,6 +7,7 @@ others for a minute.
 """
 
 import logging
+import threading
 import time
 from datetime import datetime, timedelta
 
@@ -61,6 +62,26 @@ def send_notices(*, using: str = DEFAULT_DB_ALIAS) -> int:
     if connections[using].in_atomic_block:
         raise NotInTransaction("Notices are sent outside transaction.atomic(): a receiver may be slow.")
     return sum(_Run(way, using).go() for way in ways(alert_options()))
+
+
+_beside = threading.Lock()
+
+
+def send_beside(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """The same from a thread of this process, unless one is at it: for who has other work and cannot wait."""
+    if not _beside.acquire(blocking=False):
+        return
+
+    def send() -> None:
+        try:
+            send_notices(using=using)
+        except Exception as error:  # noqa: BLE001  (tried again in ten seconds, by whoever looks then)
+            logger.warning("notices could not be sent: %s", error)
+        finally:
+            connections[using].close()
+            _beside.release()
+
+    threading.Thread(target=send, name="outbox-alerts", daemon=True).start()
 
 
 class _Run:

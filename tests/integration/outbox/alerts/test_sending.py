@@ -5,8 +5,9 @@ import hashlib
 import hmac
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -17,7 +18,7 @@ from pytest_django import Settings
 
 from outbox import registry
 from outbox.alerts import sending, webhook
-from outbox.alerts.alarms import Channel, Notice
+from outbox.alerts.alarms import Channel, Notice, Watch
 from outbox.alerts.options import alert_options, check_alerts
 from outbox.alerts.sending import send_notices
 from outbox.config import config
@@ -100,6 +101,16 @@ def test_each_change_is_posted_once_in_order_and_signed(receiver: Receiver) -> N
     assert first.notice["text"] == data["said"]
     assert channel().delivered_at is not None
     assert channel().failing_since is None
+
+
+def test_with_periodic_tasks_away_whoever_looks_tells_people(receiver: Receiver) -> None:
+    """Sending is such a task's work, and nobody would be told of its absence."""
+    look()
+    assert receiver.received == []  # a task would send it
+    Watch.objects.update(tasks_at=datetime.now(UTC) - timedelta(minutes=5))
+    look()
+    until(lambda: {one.notice["data"]["cause"] for one in receiver.received} == {"no_relay", "no_tasks"})
+    until(lambda: not [one for one in threading.enumerate() if one.name == "outbox-alerts"])
 
 
 def test_a_receiver_that_was_down_gets_what_it_missed_in_order(receiver: Receiver) -> None:
