@@ -131,7 +131,12 @@ class Lag:
 
     @property
     def catch_up_seconds(self) -> float | None:
-        """Until nothing is left, at the present rates; None when that is never, or not known."""
+        """Until nothing is left, at the present rates; None when that is never, or not known.
+
+        Nobody knows while events of its topics wait for a relay for longer than it may be late.
+        """
+        if self.unpublished > self.sync_delay_limit:
+            return None
         if not self.events:
             return 0.0
         if self.rates is None or self.rates.out <= self.rates.into:

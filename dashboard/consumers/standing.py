@@ -132,6 +132,8 @@ class Standing:
     def catch_up(self) -> Text:
         """Until nothing is left, at the present rates."""
         seconds = self.lag.catch_up_seconds
+        if self._waits_for_a_relay:
+            return formats.UNKNOWN
         if not self.lag.events:
             return Text("done")
         if seconds is not None:
@@ -141,11 +143,17 @@ class Standing:
     @property
     def catch_up_note(self) -> str:
         """What that says."""
+        if self._waits_for_a_relay:
+            return "events wait for a relay"
         if not self.lag.events:
             return "nothing is left"
         if self.lag.rates is None:
             return "rates are not known yet"
         return "at this rate" if self.lag.catch_up_seconds is None else "until none is left"
+
+    @property
+    def _waits_for_a_relay(self) -> bool:
+        return self.lag.unpublished > self.lag.sync_delay_limit
 
     @property
     def idle(self) -> int:
