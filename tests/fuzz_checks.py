@@ -9,6 +9,7 @@ BEYOND_SCHEMAS = {
     "idempotency_key_reused",
     "invalid_amount",  # decimals of the currency
     "lines_do_not_add_up",
+    "nothing_selected",  # one field of several, or all of it
     "range",  # a span of time that ends before it begins, or is too long
     "span",
     "unknown_zone",
