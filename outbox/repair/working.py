@@ -1,8 +1,9 @@
 """What workers do about a job: one letter after the other, each once, whatever is killed meanwhile.
 
 One worker at a time has a job in hand, by an advisory lock: the job's row stays free for whoever stops it. A
-letter is marked in the row before it is acted on, so that one that kills its process is found, and passed
-over at its third death.
+letter is marked in the row before it is acted on, with the worker that is about to: a mark whose worker is
+gone is of a letter that killed its process, which is passed over at its third death. A worker that comes away
+from a letter alive takes its name off the mark.
 """
 
 import logging
@@ -52,9 +53,7 @@ def work(*, seconds: float = 2.0, using: str = DEFAULT_DB_ALIAS) -> int:
             time.sleep(pause)
         else:
             break
-    if acted:  # nobody takes the next letter for one that has killed this process
-        marked = RepairJob.objects.using(using).filter(state=JobState.RUNNING, in_hand_by=_me())
-        marked.update(in_hand=None, in_hand_by="", in_hand_at=None)
+    RepairJob.objects.using(using).filter(in_hand_by=_me()).update(in_hand_by="")
     return acted
 
 
@@ -80,7 +79,8 @@ def _step(passed: set[UUID], *, using: str) -> int | None:
         passed.add(job.id)
         logger.warning("%s cannot go on: %s: %s", job, type(error).__name__, error)
         trouble = storable(f"{type(error).__name__}: {error}")
-        RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING).update(trouble=trouble)
+        running = RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING)
+        running.update(trouble=trouble, in_hand_by="")
         return 0
 
 
@@ -117,16 +117,19 @@ def _go_on(job: RepairJob, passed: set[UUID], *, using: str) -> int:
     if letter is None:
         _end(job, now, using=using)
         return 0
-    deaths = 0
-    if job.in_hand == letter.id and job.in_hand_by != _me():
-        if job.in_hand_at is not None and now - job.in_hand_at < FRESH:
-            passed.add(job.id)
-            return 0
-        deaths = job.deaths + 1
-    elif job.in_hand == letter.id:
+    if job.in_hand != letter.id:
+        deaths = 0
+    elif job.in_hand_by == _me():
         job.note(letter, _report(job, letter, using=using), now=now)
         _keep(job, now, using=using)
         return 1
+    elif not job.in_hand_by:
+        deaths = job.deaths
+    elif job.in_hand_at is not None and now - job.in_hand_at < FRESH:
+        passed.add(job.id)
+        return 0
+    else:
+        deaths = job.deaths + 1
     if deaths >= DEATHS:
         job.note(letter, _pass_over(job, letter, deaths, using=using), now=now)
         _keep(job, now, using=using)

@@ -18,6 +18,7 @@ from outbox.repair import jobs, letters, working
 from outbox.repair.acts import Act, Operator, Via
 from outbox.repair.jobs import RepairJob
 from outbox.repair.matching import Selection, extent
+from outbox.suspects import DEATHS
 from tests.engine import Noted
 from tests.integration.at_once import at_once
 from tests.integration.outbox import test_processor as processing
@@ -224,6 +225,30 @@ def test_a_letter_that_kills_its_workers_is_passed_over_at_its_third_death(
     assert "3 processes died with it in hand" in act.error
     deadly.refresh_from_db()
     assert deadly.state == LetterState.OPEN
+
+
+def test_a_worker_that_comes_away_alive_is_no_death(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (letter,) = died(service, "a", waiting=0)
+    service.fails["a"] = OperationalError("the database is away")
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    for number in range(DEATHS + 1):
+        monkeypatch.setattr(working, "_me", lambda number=number: f"worker-{number}")
+        work(job)
+        assert (job.in_hand, job.in_hand_by, job.deaths) == (letter.id, "", 0)
+        RepairJob.objects.update(in_hand_at=F("in_hand_at") - timedelta(minutes=1))
+    service.fails.clear()
+    assert work(job).results == {"replayed": 1}
+
+
+def test_deaths_are_not_forgotten_by_a_worker_without_time(service: Service) -> None:
+    (letter,) = died(service, "a", waiting=0)
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    RepairJob.objects.update(in_hand=letter.id, deaths=1)
+    assert working.work(seconds=0.0005) == 0  # which are over once the letter is marked
+    job.refresh_from_db()
+    assert (job.in_hand, job.in_hand_by, job.deaths) == (letter.id, "", 1)
 
 
 def test_one_job_that_cannot_go_on_keeps_no_other_back(service: Service) -> None:
