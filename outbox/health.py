@@ -11,8 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from outbox import clock, state
-from outbox.alerts.checking import tasks_ran_at
-from outbox.alerts.checks import TASKS_AWAY
+from outbox.alerts.heartbeat import are_away, tasks_ran_at
 from outbox.config import config
 from outbox.consumer_models import ConsumerState
 from outbox.kafka import BrokerError, Cluster
@@ -143,9 +142,10 @@ def _tasks(using: str) -> Part:
     ran_at = tasks_ran_at(using=using)
     if ran_at is None:
         return Part(ok=True, detail="no periodic task has run yet", required=False)
-    ago = clock.now(using=using) - ran_at
-    if ago > TASKS_AWAY:
-        detail = f"none has run for {ago.total_seconds():.0f} s: start Celery's worker and its beat."
+    now = clock.now(using=using)
+    if are_away(ran_at, at=now):
+        ago = (now - ran_at).total_seconds()
+        detail = f"none has run for {ago:.0f} s: start Celery's worker and its beat."
         return Part(ok=False, detail=detail, required=False)
     return Part(ok=True, detail="periodic tasks run", required=False)
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from outbox import clock
-from outbox.alerts.checking import check, checked_at, tasks_are_away
+from outbox.alerts.checking import check, checked_at
+from outbox.alerts.checks import ask_kafka
+from outbox.alerts.heartbeat import are_away, tasks_ran_at
 from outbox.alerts.sending import send_beside
 from outbox.lag import PRESENT, Lag, lags
 from outbox.partitions import LOCK_CLASS
@@ -50,6 +52,7 @@ def sample_when_due(*, using: str = DEFAULT_DB_ALIAS) -> bool:
     names = [consumer.name for consumer in consumers]
     if _is_done(names, at, using):
         return False
+    away = list(ask_kafka(using=using))
     with transaction.atomic(using=using):
         with connections[using].cursor() as sql:
             sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, _SAMPLING_LOCK])
@@ -59,12 +62,10 @@ def sample_when_due(*, using: str = DEFAULT_DB_ALIAS) -> bool:
         found = lags(consumers, using=using) if consumers else []
         for lag in found:
             _keep(lag, at, using)
-        check(found, using=using)
+        check(found, found_before=away, using=using)
         _forget(at, using)
-    if tasks_are_away(using=using):
-        send_beside(
-            using=using
-        )  # which is a task's work otherwise: of its absence people are told all the same
+    if are_away(tasks_ran_at(using=using), at=clock.now(using=using)):
+        send_beside(using=using)  # a task does it otherwise: of its absence people are told all the same
     return True
 
 

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.db import OperationalError
 
-from outbox.alerts.checking import a_task_runs
+from outbox.alerts.heartbeat import a_task_runs
 from outbox.alerts.sending import send_notices
 from outbox.partitions import make_partitions
 from outbox.rebuild_requests import go_on_with_rebuilds

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Notice, NoticeKind, Watch
-from outbox.alerts.checks import TASKS_AWAY, Found, look
+from outbox.alerts.checks import Found, look
 from outbox.alerts.options import Alerts, alert_options
 from outbox.ids import new_id
 from outbox.lag import Lag
@@ -26,13 +26,18 @@ LONGEST = 500
 logger = logging.getLogger(__name__)
 
 
-def check(lags: Collection[Lag], *, using: str = DEFAULT_DB_ALIAS) -> None:
+def check(
+    lags: Collection[Lag], *, found_before: Collection[Found] = (), using: str = DEFAULT_DB_ALIAS
+) -> None:
     """Look at everything, with the lags of this database's consumers.
+
+    found_before  what is wrong besides, and could not be looked for in the transaction
 
     Called in a transaction, by one session at a time (outbox/sampling.py).
     """
     options, at = alert_options(), clock.now(using=using)
-    found = {(one.cause.value, one.subject): one for one in look(lags, at=at, options=options, using=using)}
+    wrong = [*found_before, *look(lags, at=at, options=options, using=using)]
+    found = {(one.cause.value, one.subject): one for one in wrong}
     rows = Alarm.objects.using(using).filter(
         Q(ended_at=None) | Q(ended_at__gt=at - timedelta(seconds=options.hold))
     )
@@ -53,23 +58,6 @@ def check(lags: Collection[Lag], *, using: str = DEFAULT_DB_ALIAS) -> None:
 def checked_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
     """When anybody last looked; None for never."""
     return Watch.objects.using(using).values_list("checked_at", flat=True).first()
-
-
-def tasks_ran_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
-    """When a periodic task last ran; None for never."""
-    return Watch.objects.using(using).values_list("tasks_at", flat=True).first()
-
-
-def tasks_are_away(*, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Whether periodic tasks have run, and do so no more."""
-    ran_at = tasks_ran_at(using=using)
-    return ran_at is not None and clock.now(using=using) - ran_at > TASKS_AWAY
-
-
-def a_task_runs(*, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Write down that periodic tasks are sent and carried out."""
-    now = clock.now(using=using)
-    Watch.objects.using(using).update_or_create(id=1, defaults={"tasks_at": now})
 
 
 def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Count, Min
 
-from outbox.alerts.alarms import Watch
 from outbox.alerts.causes import Cause, Severity, severity_of
+from outbox.alerts.heartbeat import are_away, tasks_ran_at
 from outbox.alerts.options import Alerts
 from outbox.config import config
 from outbox.consumer_models import LostStretch
@@ -36,8 +36,6 @@ WEEKS = 16
 # What Kafka deleted unread is alarming for so long: nothing brings it back.
 LOST_FOR = timedelta(days=1)
 KAFKA_TIMEOUT = 2.0
-# They are sent every ten seconds; a worker may be busy for some of these.
-TASKS_AWAY = timedelta(seconds=60)
 # PostgreSQL refuses to write at 2.1 billion; it should have cleaned up at 0.2 billion.
 TRANSACTIONS = 1_000_000_000
 
@@ -59,7 +57,6 @@ class Found:
 
 def look(lags: Collection[Lag], *, at: datetime, options: Alerts, using: str) -> Iterator[Found]:
     """All that is wrong in this database, and with the consumers whose lags these are."""
-    yield from _kafka(using)
     yield from _tasks(at, using)
     yield from _relays(at, options, using)
     yield from _refused(using)
@@ -69,8 +66,11 @@ def look(lags: Collection[Lag], *, at: datetime, options: Alerts, using: str) ->
         yield from _consumers(lags, at, options, using)
 
 
-def _kafka(using: str) -> Iterator[Found]:
-    """Asked here, since nobody else would notice while there is nothing to send and to read."""
+def ask_kafka(*, using: str) -> Iterator[Found]:
+    """Whether Kafka is away, which nobody else would notice while there is nothing to send and to read.
+
+    It may take KAFKA_TIMEOUT seconds to say: not to be asked in a transaction.
+    """
     if using != DEFAULT_DB_ALIAS:
         return
     try:
@@ -80,9 +80,8 @@ def _kafka(using: str) -> Iterator[Found]:
 
 
 def _tasks(at: datetime, using: str) -> Iterator[Found]:
-    """One that has never run is not missed: a project may do without."""
-    ran_at = Watch.objects.using(using).values_list("tasks_at", flat=True).first()
-    if ran_at is not None and at - ran_at > TASKS_AWAY:
+    ran_at = tasks_ran_at(using=using)
+    if ran_at is not None and are_away(ran_at, at=at):
         said = f"No periodic task has run since {_age(at - ran_at)}: Celery's worker or its beat is away."
         yield Found(Cause.NO_TASKS, said, since=ran_at)
 

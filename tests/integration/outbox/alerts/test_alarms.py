@@ -13,7 +13,7 @@ from pytest_django import Settings
 from outbox import NonRecoverable, Topic, pausing, publish, refusals, registry
 from outbox.alerts import checks
 from outbox.alerts.alarms import Alarm, Watch
-from outbox.alerts.checking import a_task_runs
+from outbox.alerts.heartbeat import a_task_runs
 from outbox.config import config
 from outbox.consumer_models import LostStretch
 from outbox.ids import lowest_id
