@@ -5,6 +5,7 @@ wall clock is wrong. Asking costs one round trip per RESYNC and process.
 """
 
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -32,3 +33,14 @@ def now(*, using: str = DEFAULT_DB_ALIAS) -> datetime:
 def forget() -> None:
     """Ask the database again at the next call."""
     _readings.clear()
+
+
+def moment_of(text: str) -> datetime:
+    """The time that somebody wrote, with its offset from UTC. Raises ValueError, in words for whoever did."""
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is not None:
+            return moment
+    raise ValueError(
+        f"{text!r} is no time with an offset: write 2026-01-02T03:04:05Z, or 2026-01-02T04:04:05+01:00."
+    )

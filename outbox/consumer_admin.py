@@ -6,9 +6,9 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.dateparse import parse_datetime
 from unfold.decorators import display
 
+from outbox.clock import moment_of
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
 from outbox.operated import Asked, Given, Operated, not_without_it
 from outbox.pausing import pause, resume
@@ -94,7 +94,7 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             given=Given(
                 "to",
                 "To, with its offset from UTC, like 2026-11-26T14:00:00Z",
-                _moment,
+                moment_of,
                 _seek,
                 preview=_moves,
             ),
@@ -117,13 +117,6 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             needs_reason=True,
         )
         return self.ask_and_act(request, queryset, asked)
-
-
-def _moment(text: str) -> datetime:
-    moment = parse_datetime(text.strip())
-    if moment is None or moment.tzinfo is None:
-        raise ValueError("That is no time with its offset from UTC, like 2026-11-26T14:00:00Z.")
-    return moment
 
 
 def _moves(state: Any, to: datetime) -> list[str]:

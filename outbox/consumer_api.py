@@ -62,7 +62,7 @@ class ConsumerCommand(APIView):
     """What commands on a consumer have in common."""
 
     permission_classes = [OperatorsAct]
-    permission = "steer_consumer"
+    permissions = ("steer_consumer",)
 
 
 class ConsumerPause(ConsumerCommand):

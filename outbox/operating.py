@@ -11,9 +11,6 @@ from rest_framework.views import APIView
 
 from outbox.config import config
 
-# Of a view that does not say which: superusers alone have it.
-NOBODYS = "act_unsaid"
-
 
 def once(command: Callable[..., Response]) -> Callable[..., Any]:
     """What the project does about commands that are sent twice: OUTBOX["IDEMPOTENT"]."""
@@ -32,7 +29,10 @@ def may(user: Any, permission: str) -> bool:
 
 
 class OperatorsAct(BasePermission):
-    """Whoever sees everyone's events may look; operators may act who hold the view's `permission`."""
+    """Whoever sees everyone's events may look; operators may act who hold one of the view's `permissions`.
+
+    Nobody may act by a view that does not name any.
+    """
 
     message = "Only an operator with this permission may do this: ask an administrator for it."
 
@@ -41,7 +41,7 @@ class OperatorsAct(BasePermission):
         if not request.user.is_authenticated:
             return False
         if request.method not in SAFE_METHODS:
-            return may(request.user, getattr(view, "permission", NOBODYS))
+            return any(may(request.user, one) for one in getattr(view, "permissions", ()))
         operates: bool = import_string(config().may_operate)(request.user)
         sees_all: bool = import_string(config().owner_of)(request.user) is None
         return operates or sees_all

@@ -87,14 +87,6 @@ def _found(wanted: str, *, owner: str | None) -> UUID | None:
     return None if last is None else last.id
 
 
-def refused_or_404(event_id: UUID) -> Refusal:
-    """The event as it is held. Raises Http404 for one that is not, or not any more."""
-    refusal = Refusal.objects.filter(event_id=event_id).first()
-    if refusal is None:
-        raise Http404("Kafka has not refused this event, or it has been sent meanwhile.")
-    return refusal
-
-
 def _parked(trace: Trace) -> list[ParkedKey]:
     """The keys of consumers in which the event waits, with what it waits behind."""
     names = [one.consumer for one in trace.consumers if one.status == Outcome.PARKED]

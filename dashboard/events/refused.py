@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from dashboard.events.one import refused_or_404
 from dashboard.forms import ReasonForm
 from dashboard.operators import for_those_who_act, may_act, operator_of
 from outbox import refusals
@@ -71,7 +70,7 @@ def mend(request: HttpRequest, event_id: UUID, command: str) -> HttpResponse:
     asked = _COMMANDS[command]
     if not may_act(request.user, asked.permission):
         raise PermissionDenied
-    refusal = refused_or_404(event_id)
+    refusal = _refused_or_404(event_id)
     if request.method != "POST":
         return _ask(request, refusal, asked)
     form = ReasonForm(request.POST)
@@ -100,3 +99,11 @@ def _ask(
         "back": reverse("event", args=[refusal.event_id]),
     }
     return render(request, "dashboard/confirm.html", page, status=status)
+
+
+def _refused_or_404(event_id: UUID) -> Refusal:
+    """The event as it is held. Raises Http404 for one that is not, or not any more."""
+    refusal = Refusal.objects.filter(event_id=event_id).first()
+    if refusal is None:
+        raise Http404("Kafka has not refused this event, or it has been sent meanwhile.")
+    return refusal

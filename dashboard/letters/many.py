@@ -82,7 +82,7 @@ def _ask(
     error, status = "", 200
     if confirmed and not form.is_valid():
         error, status = " ".join(str(said[0]) for said in form.errors.values()), 422
-    elif confirmed and extent(selection).letters:
+    elif confirmed and selection.letters().exists():
         try:
             job = jobs.begin(
                 act=act,

@@ -85,7 +85,7 @@ class LetterDetail(LetterView):
 class LetterReplay(LetterView):
     """Processing it after all."""
 
-    permission = "replay_deadletter"
+    permissions = ("replay_deadletter",)
     serializer_class = ReplayInput
 
     @extend_schema(
@@ -111,7 +111,7 @@ class LetterReplay(LetterView):
 class LetterDiscard(LetterView):
     """Giving it up."""
 
-    permission = "discard_deadletter"
+    permissions = ("discard_deadletter",)
     serializer_class = ReasonInput
 
     @extend_schema(
@@ -143,7 +143,7 @@ class ParkedKeyRelease(generics.GenericAPIView[ParkedKey]):
     """Going on without what is missing."""
 
     permission_classes = [OperatorsAct]
-    permission = "release_parkedkey"
+    permissions = ("release_parkedkey",)
     filter_backends = []
     serializer_class = ReasonInput
 

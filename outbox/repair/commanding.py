@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from outbox.clock import moment_of
 from outbox.errors import OutboxError
 from outbox.repair.acts import Operator, Report, Result, Via
 from outbox.repair.matching import Selection, Told
@@ -24,13 +25,10 @@ SAMPLE = 10
 
 def moment(text: str) -> datetime:
     """A time with its offset from UTC."""
-    with suppress(ValueError):
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is not None:
-            return at
-    raise ArgumentTypeError(
-        f"{text!r} is no time with an offset: write 2026-01-02T03:04:05Z, or 2026-01-02T04:04:05+01:00"
-    )
+    try:
+        return moment_of(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def rate(text: str) -> float:

@@ -4,7 +4,6 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_serializer, extend_schema_view
 from rest_framework import generics, serializers
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
@@ -157,7 +156,7 @@ _ANSWERS: dict[int, Any] = {200: ExtentOutput, 202: JobOutput}
 class ReplayMany(ManyView):
     """Replaying all that match."""
 
-    act, permission = "replay", PERMISSIONS["replay"]
+    act, permissions = "replay", (PERMISSIONS["replay"],)
     serializer_class = ReplayManyInput
 
     @extend_schema(
@@ -179,7 +178,7 @@ class ReplayMany(ManyView):
 class DiscardMany(ManyView):
     """Giving all up that match."""
 
-    act, permission = "discard", PERMISSIONS["discard"]
+    act, permissions = "discard", (PERMISSIONS["discard"],)
     serializer_class = DiscardManyInput
 
     @extend_schema(
@@ -204,10 +203,6 @@ class JobList(generics.ListAPIView[RepairJob]):
     serializer_class = JobOutput
     queryset = RepairJob.objects.order_by("-id")
 
-    def get_queryset(self) -> QuerySet[RepairJob]:
-        """Ids are in the order of time."""
-        return super().get_queryset()
-
 
 class JobDetail(generics.GenericAPIView[RepairJob]):
     """One job."""
@@ -228,22 +223,17 @@ class JobStop(generics.GenericAPIView[RepairJob]):
     permission_classes = [OperatorsAct]
     filter_backends = []
     serializer_class = JobOutput
-    permission = "act_of_its_kind"
-
-    def check_permissions(self, request: Request) -> None:
-        """Whoever may begin one of its kind may stop it."""
-        if not request.user.is_authenticated:
-            return super().check_permissions(request)
-        if not any(may(request.user, permission) for permission in PERMISSIONS.values()):
-            raise PermissionDenied(OperatorsAct.message)
-        return None
+    permissions = tuple(PERMISSIONS.values())
 
     @extend_schema(
         summary="Stop a job on dead letters", request=None, responses=JobOutput, tags=["repair-jobs"]
     )
     @once
     def post(self, request: Request, job_id: UUID) -> Response:
-        """It ends after the letter in hand. One that has ended stays as it is."""
+        """It ends after the letter in hand. One that has ended stays as it is.
+
+        Whoever may begin one of its kind may stop it.
+        """
         if not may(request.user, PERMISSIONS[_job(job_id).act]):
             raise PermissionDenied(OperatorsAct.message)
         operator = Operator(request.user.get_username(), via=Via.REST)

@@ -5,7 +5,6 @@ import socket
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.dateparse import parse_datetime
 
 from outbox import pausing
 from outbox.clearing import abandon, clear
@@ -17,6 +16,7 @@ from outbox.progress import Progress
 from outbox.rebuild import Rebuild
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Operator, Via
+from outbox.repair.commanding import moment
 from outbox.seeking import preview, seek
 from outbox.stopping import stop_on_signals
 
@@ -42,7 +42,9 @@ class Command(BaseCommand):
         )
         seeking = actions.add_parser("seek", help="read on from another moment; no instance may run")
         seeking.add_argument("name", help="the consumer, as declared in a handlers.py")
-        seeking.add_argument("--to", required=True, metavar="TIME", help="like 2026-11-26T14:00:00Z")
+        seeking.add_argument(
+            "--to", required=True, type=moment, metavar="TIME", help="like 2026-11-26T14:00:00Z"
+        )
         seeking.add_argument("--dry-run", action="store_true", help="only say what would be done")
         seeking.add_argument(
             "--skip", default="", metavar="REASON", help="why events may be left unprocessed for good"
@@ -100,12 +102,7 @@ class Command(BaseCommand):
             )
 
     def _seek(self, consumer: Consumer, options: dict[str, Any]) -> None:
-        try:
-            to = parse_datetime(options["to"])
-        except ValueError as error:
-            raise CommandError(f"--to: {error}.") from error
-        if to is None or to.tzinfo is None:
-            raise CommandError("--to is a time with its offset from UTC, like 2026-11-26T14:00:00Z.")
+        to = options["to"]
         if options["dry_run"]:
             moves = preview(consumer, to=to)
         else:

@@ -178,7 +178,7 @@ def test_in_the_admin_it_is_previewed_and_moved_too(reader: Reader) -> None:
         return str(answer.content.decode())
 
     assert "Preview" in seek()
-    assert "That is no time" in seek(confirmed="yes", given="yesterday", reason="r")
+    assert "is no time with an offset" in seek(confirmed="yes", given="yesterday", reason="r")
     shown = seek(confirmed="yes", given=moment.isoformat(), preview="yes")
     assert "2 → 1; 1 come again, of which 1 are known; 0 are skipped" in shown
     assert reader.committed() == 2

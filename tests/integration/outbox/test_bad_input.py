@@ -4,7 +4,7 @@ import itertools
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from outbox import Delivery, publish, registry
+from outbox import Delivery, publish
 from outbox.config import config
 from outbox.consumer_models import LostStretch
 from outbox.errors import TransactionEnded
@@ -36,18 +36,10 @@ from outbox.registry import Route
 from outbox.repair import letters
 from outbox.repair.acts import Operator, Result
 from tests.database_link import Cut, DatabaseLink, Statement, relays_connect_through
-from tests.engine import Noted, new_topic, record_of, send, until
+from tests.engine import Noted, record_of, send, until
 from tests.integration.outbox.listeners import Listener, instance, notes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    before = dict(registry._consumers)
-    yield Listener(new_topic(partitions=2))
-    registry._consumers.clear()
-    registry._consumers.update(before)
 
 
 def outcomes(listener: Listener) -> list[str]:

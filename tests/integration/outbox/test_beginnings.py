@@ -1,30 +1,20 @@
 """The first sight of a key: its baseline, or a gap where the topic has been read from its first record on."""
 
-from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from outbox import registry
 from outbox.config import config
 from outbox.consumer_models import TopicBeginning
 from outbox.kafka import Cluster
 from outbox.models import DeadLetter, ParkedKey
 from outbox.repair.acts import Operator
 from outbox.repair.keys import release
-from tests.engine import new_topic, send, until
+from tests.engine import send, until
 from tests.integration.outbox.listeners import Listener, instance, notes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    before = dict(registry._consumers)
-    yield Listener(new_topic(partitions=2))
-    registry._consumers.clear()
-    registry._consumers.update(before)
 
 
 def parked(listener: Listener) -> list[tuple[str, str]]:

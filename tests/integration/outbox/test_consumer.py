@@ -1,7 +1,6 @@
 """A consumer's loop against a real Kafka: what it does when its work fails."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from django.db import OperationalError
 from pytest_django import Settings
 
-from outbox import NonRecoverable, registry
+from outbox import NonRecoverable
 from outbox.aside import Aside
 from outbox.config import config
 from outbox.consumer_models import PartitionOwner
@@ -18,18 +17,10 @@ from outbox.kafka import Cluster, Record
 from outbox.models import DeadLetter, InboxEntry, ParkedKey, WaitingEvent
 from outbox.processor import Processor
 from outbox.registry import Route
-from tests.engine import new_topic, send, until
+from tests.engine import send, until
 from tests.integration.outbox.listeners import Listener, instance, members, notes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    before = dict(registry._consumers)
-    yield Listener(new_topic(partitions=2))
-    registry._consumers.clear()
-    registry._consumers.update(before)
 
 
 def test_it_consumes_what_was_there_and_what_comes_and_commits_its_offsets(listener: Listener) -> None:

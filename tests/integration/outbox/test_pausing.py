@@ -1,7 +1,6 @@
 """A paused consumer processes nothing, stays in its group, and goes on where it was."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
@@ -10,26 +9,18 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from pytest_django import Settings
 
-from outbox import pausing, registry
+from outbox import pausing
 from outbox.config import config
 from outbox.consumer import ConsumerWorker
 from outbox.errors import NothingSaid
 from outbox.ids import new_id
 from outbox.models import DeadLetter
 from outbox.repair.acts import Via, acts_of
-from tests.engine import new_topic, send, until
+from tests.engine import send, until
 from tests.integration.at_once import at_once
 from tests.integration.outbox.listeners import Listener, instance, members, notes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    before = dict(registry._consumers)
-    yield Listener(new_topic(partitions=2))
-    registry._consumers.clear()
-    registry._consumers.update(before)
 
 
 def said(*arguments: str) -> str:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from django.db import OperationalError, connection
 
-from outbox import Topic, registry
+from outbox import Topic
 from outbox.consumer_models import PartitionOwner
 from outbox.kafka import Record
 from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, WaitingEvent
@@ -26,14 +26,6 @@ from tests.servers import PROJECT
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    before = dict(registry._consumers)
-    yield Listener(new_topic(partitions=2))
-    registry._consumers.clear()
-    registry._consumers.update(before)
 
 
 @pytest.fixture
