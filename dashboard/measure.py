@@ -1,36 +1,45 @@
 """One look at the database and one at Kafka: what the sampler takes once a second, whoever watches."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from dashboard import selectors
+from dashboard.asking import Patience, TooSlow, one_look
 from dashboard.behind import Behind, all_behind
 from dashboard.formats import Bounded
 from dashboard.latest import Audience, event_rows, latest_events
 from outbox.config import config
 from outbox.kafka import BrokerError, Cluster
 
-STATEMENT_TIMEOUT_MS = 3_000
 KAFKA_TIMEOUT = 3.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSample:
-    """What the tables said at one moment; `behind` by consumer, `events` as rows of a table by audience."""
+    """What the tables said at one moment; None for what they did not say in time: `slow` names it in words.
+
+    behind  by consumer; without what waits for a relay where that is not known
+    events  as rows of a table, by audience
+    slow    since when each is not known
+    """
 
     at: datetime
-    written: selectors.Written
-    waiting: Bounded
+    written: selectors.Written | None
+    waiting: Bounded | None
     oldest_waiting: timedelta | None
-    refused: Bounded
-    relay: selectors.RelayState
-    processed: Mapping[str, selectors.Processed]
-    aside: Mapping[str, tuple[Bounded, Bounded]]
-    behind: Mapping[str, Behind]
+    refused: Bounded | None
+    relay: selectors.RelayState | None
+    processed: Mapping[str, selectors.Processed] | None
+    aside: Mapping[str, tuple[Bounded, Bounded]] | None
+    behind: Mapping[str, Behind] | None
     events: Mapping[Audience, str]
+    slow: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +59,46 @@ class DatabaseProbe:
 
     def __init__(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         self._using = using
+        self._patience = Patience[str]()
 
     def measure(self, *, now: datetime, since: datetime, audiences: Collection[Audience]) -> DatabaseSample:
         """All figures from one snapshot. Raises OperationalError when the database is away."""
-        using = self._using
-        with transaction.atomic(using=using):
-            with connections[using].cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                cursor.execute(
-                    "SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)]
-                )
-            waiting, unsent = selectors.backlog(using=using)
+        using, slow = self._using, dict[str, datetime]()
+
+        def asked(name: str, question: Callable[[], T]) -> T | None:
+            def apart() -> T:
+                with transaction.atomic(using=using):
+                    return question()
+
+            answer = self._patience.ask(name, apart)
+            if isinstance(answer, TooSlow):
+                slow[name] = answer.since
+                return None
+            return answer
+
+        with one_look(using=using, snapshot=True):
+            waiting, unsent = asked("what waits in the outbox", lambda: selectors.backlog(using=using)) or (
+                None,
+                {},
+            )
             return DatabaseSample(
                 at=now,
-                written=selectors.written(now=now, since=since, using=using),
+                written=asked(
+                    "what is written", lambda: selectors.written(now=now, since=since, using=using)
+                ),
                 waiting=waiting,
                 oldest_waiting=now - min(unsent.values()) if unsent else None,
-                refused=selectors.refused(using=using),
-                relay=selectors.relay_state(now=now, using=using),
-                processed=selectors.processed(now=now, since=since, using=using),
-                aside=selectors.standing_aside(using=using),
-                behind=all_behind(now=now, unsent=unsent, using=using),
-                # Rendered here, and not in the loop that serves everyone.
-                events={name: event_rows(latest) for name, latest in latest_events(audiences).items()},
+                refused=asked("what Kafka refused", lambda: selectors.refused(using=using)),
+                relay=asked("the relay", lambda: selectors.relay_state(now=now, using=using)),
+                processed=asked(
+                    "what consumers do", lambda: selectors.processed(now=now, since=since, using=using)
+                ),
+                aside=asked("dead letters and parked keys", lambda: selectors.standing_aside(using=using)),
+                behind=asked(
+                    "how far consumers are behind", lambda: all_behind(now=now, unsent=unsent, using=using)
+                ),
+                events=asked("the latest events", lambda: _event_rows(audiences)) or {},
+                slow=slow,
             )
 
     def close(self) -> None:
@@ -119,3 +145,8 @@ class KafkaProbe:
         """Let go of the client."""
         self._cluster = None
         self._ends.clear()
+
+
+def _event_rows(audiences: Collection[Audience]) -> dict[Audience, str]:
+    """Rendered with the look, and not in the loop that serves everyone."""
+    return {audience: event_rows(latest) for audience, latest in latest_events(audiences).items()}

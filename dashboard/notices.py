@@ -39,15 +39,16 @@ def notices_of(
             kafka.away_since,
             kafka.reason if staff else "",
         )
-    if not database.away_since and database.value and not database.value.relay.leased:
+    sample = None if database.away_since else database.value
+    if sample and sample.relay and not sample.relay.leased:
         yield Notice(
             "bad",
             "No relay is running, so nothing leaves the outbox. Start one: manage.py run_relay"
             if staff
             else "Events are not being sent on at the moment; they wait in the outbox.",
         )
-    if staff and not database.away_since and database.value:
-        paused = {name: one.pause for name, one in database.value.behind.items() if one.pause}
+    if staff and sample and sample.behind:
+        paused = {name: one.pause for name, one in sample.behind.items() if one.pause}
         for name, pause in sorted(paused.items()):
             itself = pause.by == ITSELF
             yield Notice(
@@ -59,3 +60,7 @@ def notices_of(
                 pause.at,
                 pause.reason,
             )
+    for what, since in sample.slow.items() if sample else ():
+        yield Notice(
+            "warn", f"Not known at the moment: {what}. The database takes too long to say. Since", since
+        )

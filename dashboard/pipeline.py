@@ -97,7 +97,8 @@ def _for_merchants(stage: Stage) -> Stage:
 
 def _payments(database: Reading[DatabaseSample]) -> Stage:
     sample = database.value
-    per_second = sample.written.per_second.get("payments", 0.0) if sample else None
+    written = sample.written if sample else None
+    per_second = written.per_second.get("payments", 0.0) if written else None
     state, word = _standing(database, "ok", "taking payments")
     return Stage(
         "payments",
@@ -108,7 +109,7 @@ def _payments(database: Reading[DatabaseSample]) -> Stage:
         address=reverse("payments"),
         panel=remedies.breaking("web"),
         remedy=_for_trouble(state),
-        moved=sample.written.fresh.get("payments", 0) if sample else 0,
+        moved=written.fresh.get("payments", 0) if written else 0,
     )
 
 
@@ -116,7 +117,9 @@ def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> S
     sample = database.value
     state, word, remedy = "none", "", None
     if sample is not None:
-        state, word = "ok", "all sent on" if not sample.waiting else "sending"
+        state, word = "ok", "sending" if sample.waiting else "all sent on"
+        if sample.waiting is None:
+            state, word = "none", "not known"
         if sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT:
             state, word = "warn", "filling up"
         if sample.refused:
@@ -137,21 +140,23 @@ def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> S
 
 
 def _outbox_figures(sample: DatabaseSample | None) -> tuple[Figure, ...]:
-    total = sum(sample.written.per_second.values()) if sample else None
-    oldest = (sample.oldest_waiting or timedelta(0)) if sample else None
+    written, waiting = (sample.written, sample.waiting) if sample else (None, None)
+    none = waiting is not None and not waiting
+    oldest = formats.delay(sample.oldest_waiting if sample else None)
     return (
-        Figure("rate", "rate", formats.rate(total)),
-        Figure("waiting", "waiting", formats.count(sample.waiting if sample else None)),
-        Figure("oldest", "oldest", Text("none") if sample and not sample.waiting else formats.delay(oldest)),
+        Figure("rate", "rate", formats.rate(sum(written.per_second.values()) if written else None)),
+        Figure("waiting", "waiting", formats.count(waiting)),
+        Figure("oldest", "oldest", Text("none") if none else oldest),
     )
 
 
 def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Stage:
     sample = database.value
-    state, word, remedy = "none", "", None
-    if sample is not None:
+    relay = sample.relay if sample else None
+    state, word, remedy = "none", "not known" if sample else "", None
+    if sample is not None and relay is not None:
         stuck = sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT
-        if not sample.relay.leased:
+        if not relay.leased:
             state, word = "bad", "not running"
             remedy = remedies.start("relay-1", "manage.py run_relay")
         elif stuck:
@@ -159,11 +164,11 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
         else:
             state, word = "ok", "running"
     state, word = _standing(database, state, word)
-    delays = sample.relay.delays if sample else Delays()
+    delays = relay.delays if relay else Delays()
     figures = (
         Figure("rate", "rate", formats.rate(_relayed(database, kafka))),
-        Figure("delay", "delay", _quiet(sample, delays.p50), private=False),
-        Figure("p95", "p95", _quiet(sample, delays.p95), private=False),
+        Figure("delay", "delay", _quiet(delays.p50, known=relay is not None), private=False),
+        Figure("p95", "p95", _quiet(delays.p95, known=relay is not None), private=False),
     )
     return Stage(
         "relay",
@@ -180,7 +185,8 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
 
 def _relayed(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> float | None:
     """Records sent per second: by their traces, or by how the topics grow while a backlog is caught up on."""
-    traced = database.value.relay.per_second if database.value else None
+    relay = database.value.relay if database.value else None
+    traced = relay.per_second if relay else None
     grown = kafka.value.per_second if kafka.value and not kafka.away_since else None
     return max((rate for rate in (traced, grown) if rate is not None), default=None)
 
@@ -219,7 +225,7 @@ def _lane(consumer: Consumer, database: Reading[DatabaseSample]) -> Stage:
     delay = Figure(
         "delay",
         "sync delay",
-        _quiet(database.value, lane.delay),
+        _quiet(lane.delay, known=lane.delay_known),
         private=False,
         limit=limit,
         beyond=lane.delay is not None and lane.delay > limit,
@@ -248,9 +254,9 @@ def _for_trouble(state: str) -> Remedy | None:
     return remedies.see_alerts() if state in {"warn", "bad"} else None
 
 
-def _quiet(sample: DatabaseSample | None, span: timedelta | None) -> Text:
+def _quiet(span: timedelta | None, *, known: bool) -> Text:
     """A delay; when nothing has passed lately there is none to show, which is not the same as not knowing."""
-    return Text("none") if sample is not None and span is None else formats.delay(span)
+    return Text("none") if known and span is None else formats.delay(span)
 
 
 def _standing(reading: Reading[T], state: str, word: str) -> tuple[str, str]:

@@ -7,11 +7,15 @@ neither the other nor the event loop. What a part last said stays, with its time
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from django.db import connections
+
+from dashboard.asking import STATEMENT_TIMEOUT_MS
 from dashboard.latest import Audience
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe, KafkaSample
 from dashboard.watched import Watched
@@ -21,6 +25,8 @@ INTERVAL = 1.0
 # The events of so many merchants are read at a time, of others in the next second: however many watch, the
 # database is asked no more than that.
 MERCHANTS = 16
+# A part that says nothing for so long is away. No statement of one that is there takes as long.
+SILENT = 1.0 + STATEMENT_TIMEOUT_MS / 1_000
 
 T = TypeVar("T")
 
@@ -55,6 +61,7 @@ class Part(Generic[T]):
         self.reading: Reading[T] = Reading()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sampler-{name}")
         self._asked: tuple[asyncio.Future[T], datetime] | None = None
+        self._heard = _now()
 
     async def ask(self, measure: Callable[[], T], *, patience: float) -> None:
         """Begin a measurement, unless the last one is still under way; wait for its end, but only so long.
@@ -62,12 +69,14 @@ class Part(Generic[T]):
         An answer, or the error of a part that is away or overloaded, becomes the reading; others are raised.
         """
         if self._asked is None:
-            self._asked = asyncio.get_running_loop().run_in_executor(self._thread, measure), _now()
+            self._heard = _now()
+            asked = asyncio.get_running_loop().run_in_executor(self._thread, self._listened_to, measure)
+            self._asked = asked, self._heard
         future, begun = self._asked
         done, _ = await asyncio.wait([future], timeout=patience)
         if not done:
-            if (_now() - begun).total_seconds() > 2 * INTERVAL:
-                self._failed(begun, "it does not answer")
+            if (_now() - self._heard).total_seconds() > SILENT:
+                self._failed(self._heard, "it does not answer")
             return
         self._asked = None
         try:
@@ -76,6 +85,20 @@ class Part(Generic[T]):
             if family_of(error) not in {Family.RECOVERABLE, Family.CONTENTION}:
                 raise
             self._failed(begun, str(error).partition("\n")[0])
+
+    def _listened_to(self, measure: Callable[[], T]) -> T:
+        """Every statement that ends on the way, well or not, is a sign of life."""
+
+        def note(execute: Callable[..., Any], *arguments: Any) -> Any:
+            try:
+                return execute(*arguments)
+            finally:
+                self._heard = _now()
+
+        with ExitStack() as stack:
+            for connection in connections.all():
+                stack.enter_context(connection.execute_wrapper(note))
+            return measure()
 
     def _failed(self, at: datetime, reason: str) -> None:
         last = self.reading

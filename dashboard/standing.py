@@ -19,7 +19,8 @@ class Lane:
     """A consumer at one moment; figures are None while they are not known.
 
     lag    events that Kafka has and it has yet to process
-    delay  how late its effects are: the age of the oldest event that is left, or the usual delay of late
+    delay  how late its effects are: the age of the oldest event that is left, or the usual delay of late;
+           None without events as well, which `delay_known` tells apart
     """
 
     state: str
@@ -29,22 +30,28 @@ class Lane:
     lag: int | None = None
     delay: timedelta | None = None
     fresh: int = 0
+    delay_known: bool = False
 
 
 def lane_of(consumer: Consumer, sample: DatabaseSample | None) -> Lane:
     """How this consumer stands by what the tables said."""
-    if sample is None or consumer.name not in sample.behind:
+    if sample is None:
         return Lane("none", "")
+    done = None if sample.processed is None else sample.processed.get(consumer.name, Processed())
+    rate, fresh = (None, 0) if done is None else (done.per_second, done.fresh)
+    if sample.behind is None or consumer.name not in sample.behind:
+        return Lane("none", "not known", per_second=rate, fresh=fresh)
     behind = sample.behind[consumer.name]
-    done = sample.processed.get(consumer.name, Processed())
-    waited = timedelta(seconds=behind.late_by)
-    known = [span for span in (waited or None, done.delays.p50) if span is not None]
     state, word, remedy = _said(consumer, sample, behind, done)
-    return Lane(state, word, remedy, done.per_second, behind.events, max(known, default=None), done.fresh)
+    if done is None or sample.waiting is None:
+        return Lane(state, word, remedy, rate, behind.events, fresh=fresh)
+    waited = timedelta(seconds=behind.late_by)
+    delays = [span for span in (waited or None, done.delays.p50) if span is not None]
+    return Lane(state, word, remedy, rate, behind.events, max(delays, default=None), fresh, delay_known=True)
 
 
 def _said(
-    consumer: Consumer, sample: DatabaseSample, behind: Behind, done: Processed
+    consumer: Consumer, sample: DatabaseSample, behind: Behind, done: Processed | None
 ) -> tuple[str, str, Remedy | None]:
     name, limit = consumer.name, consumer.sync_delay_limit
     if pause := behind.pause:
@@ -54,9 +61,9 @@ def _said(
         command = f"manage.py run_consumer {name}"
         return "bad", "not running", remedies.start(f"{name}-1", command)
     stuck = bool(behind.events) and timedelta(seconds=behind.seconds) > limit
-    if stuck and not done.per_second:
+    if stuck and done is not None and not done.per_second:
         return "bad", "standing still", remedies.see_why(name)
-    parked, dead = sample.aside.get(name, (Bounded(0), Bounded(0)))
+    parked, dead = (sample.aside or {}).get(name, (Bounded(0), Bounded(0)))
     if dead:
         letters = f"{dead} dead {'letter' if dead.count == 1 else 'letters'}"
         return "dead", f"{letters}, {_keys(parked)}" if parked else letters, remedies.repair(name)
@@ -65,11 +72,13 @@ def _said(
     if behind.events and AlarmCause.FALLING_BEHIND in behind.alarms:
         return "warn", "falling behind", remedies.see_why(name)
     # What was late a while ago is late no more, once there is nothing left and nothing comes.
-    slow = done.per_second > 0 and done.delays.p50 is not None and done.delays.p50 > limit
-    if slow or stuck:
+    p50 = None if done is None or not done.per_second else done.delays.p50
+    if stuck or (p50 is not None and p50 > limit):
         return "warn", "late", remedies.see_why(name)
     if timedelta(seconds=behind.unsent) > limit:
         return "warn", "waits for the relay", None
+    if done is None or sample.aside is None or sample.waiting is None:
+        return "none", "not known", None
     return "ok", "on time" if done.per_second else "caught up", None
 
 

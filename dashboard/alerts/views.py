@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.models import User
 from dashboard.alerts.selectors import Picture, picture
+from dashboard.asking import one_look
 from dashboard.live import LivePage, Regions, live_stream
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from outbox import clock
@@ -31,11 +32,12 @@ def _regions(shown: Picture, *, acts: bool) -> Regions:
 
 def _read(asked: Collection[bool]) -> Mapping[bool, Regions]:
     """For those who may act, and for those who may only look."""
-    shown = picture()
+    with one_look():
+        shown = picture()
     return {acts: _regions(shown, acts=acts) for acts in asked}
 
 
-alerts_page = LivePage[bool]("alerts", _read)
+alerts_page = LivePage[bool]("alerts", {"alarms": _read})
 
 
 @require_GET

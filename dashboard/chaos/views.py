@@ -112,7 +112,7 @@ def _read(questions: Collection[bool]) -> Mapping[bool, Regions]:
     return {acting: {"parts": _parts_html(acting=acting)} for acting in questions}
 
 
-live_panel: LivePage[bool] = LivePage("chaos", _read)
+live_panel: LivePage[bool] = LivePage("chaos", {"parts": _read})
 
 
 @require_safe

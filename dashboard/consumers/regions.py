@@ -6,11 +6,13 @@ from typing import Any
 
 from django.template.loader import render_to_string
 
+from dashboard.asking import Turns, one_look
 from dashboard.consumers.history import WINDOWS, history_of
 from dashboard.consumers.rebuilding import rebuilding
 from dashboard.consumers.selectors import generations, latest_acts, standings
 from dashboard.consumers.standing import Standing
 from dashboard.live import LivePage, Regions
+from outbox import clock
 from outbox.registry import get_consumer
 
 
@@ -25,7 +27,7 @@ class Asked:
 
 # Links and buttons are in regions that seldom change: whoever has one in focus keeps it.
 _OF_EACH = ("state", "why", "figures", "aside", "steer")
-_OF_ONE = ("partitions", "members", "generations", "acts", "history")
+_OF_STANDING = ("partitions", "members", "generations")
 
 
 def read_list(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
@@ -40,30 +42,53 @@ def read_list(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
 
 
 def read_one(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
-    """The page of each consumer that somebody watches."""
+    """How each consumer stands that somebody watches."""
     names = sorted({asked.name for asked in questions})
     found = {one.consumer.name: one for one in standings([get_consumer(name) for name in names])}
     pages: dict[Asked, Regions] = {}
     for asked in questions:
-        context = context_of(found[asked.name], asked)
+        standing = found[asked.name]
+        context = _standing_context(standing)
         pages[asked] = {
-            **_of_each(found[asked.name], asked.may_act),
-            **{part: _rendered(part, context) for part in _OF_ONE},
+            **_of_each(standing, asked.may_act),
+            **{part: _rendered(part, context) for part in _OF_STANDING},
         }
     return pages
+
+
+def _acts(asked: Asked) -> Regions:
+    consumer = get_consumer(asked.name)
+    with one_look(using=consumer.using):
+        return {"acts": _rendered("acts", {"acts": latest_acts(consumer)})}
+
+
+def _history(asked: Asked) -> Regions:
+    consumer = get_consumer(asked.name)
+    with one_look(using=consumer.using):
+        now = clock.now(using=consumer.using)
+        return {
+            "history": _rendered("history", {"history": history_of(consumer, WINDOWS[asked.window], now=now)})
+        }
 
 
 def context_of(standing: Standing, asked: Asked) -> dict[str, Any]:
     """What the templates of one consumer's page need."""
     consumer = standing.consumer
     return {
-        "standing": standing,
-        "consumer": consumer,
+        **_standing_context(standing),
         "may_act": asked.may_act,
         "history": history_of(consumer, WINDOWS[asked.window], now=standing.lag.at),
+        "acts": latest_acts(consumer),
+    }
+
+
+def _standing_context(standing: Standing) -> dict[str, Any]:
+    consumer = standing.consumer
+    return {
+        "standing": standing,
+        "consumer": consumer,
         "generations": generations(consumer) if consumer.projection is not None else [],
         "rebuilding": rebuilding(standing),
-        "acts": latest_acts(consumer),
     }
 
 
@@ -76,5 +101,7 @@ def _rendered(part: str, context: dict[str, Any]) -> str:
     return render_to_string(f"dashboard/consumers/{part}.html", context)
 
 
-list_page = LivePage[Asked]("consumers", read_list)
-one_page = LivePage[Asked]("consumer", read_one)
+list_page = LivePage[Asked]("consumers", {"consumers": read_list})
+one_page = LivePage[Asked](
+    "consumer", {"standing": read_one, "history": Turns(_history).read, "acts": Turns(_acts).read}
+)

@@ -2,15 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from django.db import connections, transaction
-
+from dashboard.asking import one_look
 from dashboard.consumers.curve import curve
 from dashboard.consumers.standing import Standing
 from dashboard.formats import Bounded
-from dashboard.measure import STATEMENT_TIMEOUT_MS
 from dashboard.selectors import standing_aside
 from outbox.consumer_models import RebuildRequest
 from outbox.lag import lags
@@ -57,15 +54,6 @@ def _lately(names: list[str], *, now: datetime, using: str) -> dict[str, list[tu
     for name, at, seconds in samples.order_by("at").values_list("consumer", "at", "seconds"):
         found[name].append((at, seconds))
     return found
-
-
-@contextmanager
-def one_look(*, using: str) -> Iterator[None]:
-    """A transaction in which no statement takes long."""
-    with transaction.atomic(using=using):
-        with connections[using].cursor() as sql:
-            sql.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
-        yield
 
 
 def generations(consumer: Consumer) -> list[Generation]:

@@ -1,21 +1,20 @@
 """The live regions of the page of dead letters: read once a while for all who watch with the same filters."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
+from dashboard.asking import Turns, one_look
 from dashboard.letters.filters import Asked, LettersFilter
 from dashboard.letters.many import acts_on_letters
 from dashboard.letters.selectors import Groups, Page, groups_of, page_of
 from dashboard.live import LivePage, Regions, live_stream
 
 INTERVAL = 2.0
-STATEMENT_TIMEOUT_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +26,38 @@ class Watched:
 
 
 def regions(groups: Groups, page: Page, watched: Watched) -> Regions:
-    """The page's regions, by the id of their element."""
-    given = {"groups": groups, "page": page, "asked": watched.asked, "acts": watched.acts}
-    parts = {"group-rows": "group_rows", "letter-rows": "rows", "groups-said": "said", "no-letters": "none"}
-    return {
-        name: render_to_string(f"dashboard/letters/{template}.html", given)
-        for name, template in parts.items()
-    }
+    """All of the page's regions, by the id of their element."""
+    return {**_of_groups(groups, watched), **_of_page(page, watched)}
 
 
-def read(questions: Collection[Watched]) -> Mapping[Watched, Regions]:
-    """Every question's regions. No statement takes longer than STATEMENT_TIMEOUT_MS."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
-        return {
-            question: regions(groups_of(question.asked), page_of(question.asked), question)
-            for question in questions
-        }
+def _of_groups(groups: Groups, watched: Watched) -> Regions:
+    given = {"groups": groups, "asked": watched.asked}
+    parts = {"group-rows": "group_rows", "groups-said": "said", "no-letters": "none"}
+    return {name: _rendered(template, given) for name, template in parts.items()}
 
 
-letters_live = LivePage("letters", read, interval=INTERVAL)
+def _of_page(page: Page, watched: Watched) -> Regions:
+    given = {"page": page, "asked": watched.asked, "acts": watched.acts}
+    return {"letter-rows": _rendered("rows", given)}
+
+
+def _rendered(template: str, given: dict[str, Any]) -> str:
+    return render_to_string(f"dashboard/letters/{template}.html", given)
+
+
+def _causes(watched: Watched) -> Regions:
+    with one_look():
+        return _of_groups(groups_of(watched.asked), watched)
+
+
+def _letters(watched: Watched) -> Regions:
+    with one_look():
+        return _of_page(page_of(watched.asked), watched)
+
+
+letters_live = LivePage[Watched](
+    "letters", {"causes": Turns(_causes).read, "letters": Turns(_letters).read}, interval=INTERVAL
+)
 
 
 @require_safe

@@ -46,4 +46,4 @@ def _rendered(part: str, context: dict[str, Any]) -> str:
     return render_to_string(f"dashboard/topics/{part}.html", context)
 
 
-topics_page = LivePage[str]("topics", read)
+topics_page = LivePage[str]("topics", {"topics": read})

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS
 
-from dashboard.consumers.selectors import one_look
+from dashboard.asking import one_look
 from dashboard.sampler import Reading
 from dashboard.selectors import written
 from dashboard.topics.observer import Seen, is_fresh

@@ -13,10 +13,10 @@ from django.urls import reverse
 
 from accounts.models import User
 from accounts.services import ensure_user
+from dashboard.asking import FORGET, Turns
 from dashboard.events.question import Question
-from dashboard.events.search import Page, search
-from dashboard.events.tail import FORGET, Tail, live_events
-from dashboard.live import LivePage
+from dashboard.events.tail import answer, live_events
+from dashboard.live import NOTHING, LivePage, Regions
 from tests.integration.dashboard.outbox_rows import publish_event, receive, write_event
 from tests.integration.dashboard.test_sampler import in_thread
 
@@ -30,10 +30,10 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def answer(self, question: Question) -> Page:
+    def answer(self, question: Question) -> Regions:
         self.asked.append(question.type)
         self.now += self.takes
-        return Page([], "")
+        return {}
 
 
 def questions(count: int) -> list[Question]:
@@ -42,7 +42,7 @@ def questions(count: int) -> list[Question]:
 
 def test_a_slow_question_rests() -> None:
     clock = Clock(takes=0.4)
-    tail = Tail(clock.answer, clock=clock)
+    tail = Turns(clock.answer, clock=clock)
     for _ in range(41):
         tail.read(questions(1))
         clock.now += 1.0
@@ -52,7 +52,7 @@ def test_a_slow_question_rests() -> None:
 
 def test_many_questions_share_the_budget_in_turn() -> None:
     clock = Clock(takes=0.1)
-    tail = Tail(clock.answer, clock=clock, budget=0.5)
+    tail = Turns(clock.answer, clock=clock, budget=0.5)
     for _ in range(20):
         before = clock.now
         told = tail.read(questions(30))
@@ -66,7 +66,7 @@ def test_many_questions_share_the_budget_in_turn() -> None:
 
 def test_what_is_old_is_not_told_again() -> None:
     clock = Clock(takes=0.4)
-    tail = Tail(clock.answer, clock=clock, budget=0.5)
+    tail = Turns(clock.answer, clock=clock, budget=0.5)
     tail.read(questions(1))
     clock.now += FORGET
     told = tail.read([Question(type="first"), Question(type="next"), *questions(1)])
@@ -80,18 +80,18 @@ async def test_two_hundred_who_ask_the_same_cost_one() -> None:
     event_id: UUID = await in_thread(write_event)
     asked = 0
 
-    def answer(question: Question) -> Page:
+    def counted(question: Question) -> Regions:
         nonlocal asked
         asked += 1
-        return search(question)
+        return answer(question)
 
-    page: LivePage[Question] = LivePage("events-test", Tail(answer).read, interval=0.1)
+    page = LivePage[Question]("events-test", {"events": Turns(counted).read}, interval=0.1)
     told: list[set[str]] = [set() for _ in range(200)]
 
     async def watch(number: int) -> None:
         async with aclosing(page.watch(Question())) as moments:
             async for moment in moments:
-                if rows := moment.regions.get(Question(), {}).get("rows"):
+                if rows := moment.answers.get(Question(), NOTHING).regions.get("rows"):
                     told[number].add("processed" if "processed" in rows else "in the outbox")
                 if told[number] == {"processed", "in the outbox"}:
                     return
@@ -143,8 +143,7 @@ async def test_the_stream_tells_what_fits_the_address() -> None:
 @pytest.mark.django_db
 def test_a_state_that_has_passed_leaves_the_table() -> None:
     event_id = write_event()
-    tail = Tail()
     question = Question(status="pending", consumer="orders")
-    assert str(event_id) in tail.read([question])[question]["rows"]
+    assert str(event_id) in answer(question)["rows"]
     receive(event_id, "orders")
-    assert str(event_id) not in Tail().read([question])[question]["rows"]
+    assert str(event_id) not in answer(question)["rows"]

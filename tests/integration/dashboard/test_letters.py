@@ -17,8 +17,8 @@ from accounts.models import User
 from dashboard.letters import selectors
 from dashboard.letters.correcting import difference
 from dashboard.letters.filters import Asked
-from dashboard.letters.live import Watched, read
-from dashboard.letters.selectors import groups_of
+from dashboard.letters.live import Watched, letters_live, regions
+from dashboard.letters.selectors import groups_of, page_of
 from orders.models import Order
 from outbox.ids import new_id
 from outbox.models import DeadLetter, ParkedKey, WaitingEvent
@@ -478,13 +478,13 @@ def test_nothing_that_is_read_is_ever_markup(desk: Client, letter: DeadLetter, j
         assert PLANTED not in text_of(page)
         assert "owned=1</script>" not in text_of(page)
     assert sum("&lt;script&gt;owned=1" in text_of(page) for page in pages) >= 8
-    for html in read([Watched(Asked(), True)])[Watched(Asked(), True)].values():
+    for html in regions(groups_of(Asked()), page_of(Asked()), Watched(Asked(), True)).values():
         assert PLANTED not in html
 
 
 def test_what_is_watched_is_read_once_for_each_filter(letter: DeadLetter) -> None:
     questions = [Watched(Asked(), True), Watched(Asked((("consumer", "loyalty"),)), False)]
-    told = read(questions)
+    told = {question: answer.regions for question, answer in letters_live.answers(questions).items()}
     assert str(letter.id) in told[questions[0]]["letter-rows"]
     assert 'type="checkbox"' in told[questions[0]]["letter-rows"]
     assert "No dead letter is like that" in told[questions[1]]["no-letters"]

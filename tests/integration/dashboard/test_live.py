@@ -13,8 +13,9 @@ from django.test import AsyncRequestFactory
 
 from accounts.models import User
 from accounts.services import ensure_user
-from dashboard import live
-from dashboard.live import LivePage, Regions, live_stream
+from dashboard import asking, live
+from dashboard.asking import TooSlow, Turns, one_look
+from dashboard.live import LivePage, Read, Regions, live_stream
 from tests.integration.dashboard.test_sampler import backends, in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,19 +31,22 @@ class Source:
         self.backend = 0
         self.value = "1"
         self.statement = "SELECT pg_backend_pid()"
-        self.slow: set[str] = set()
-        self.reads = 0
+        self.sleeps = False
+        self.sleep: Read[str] = Turns(self._awake).read
 
-    def read(self, questions: Collection[str]) -> Mapping[str, Regions]:
+    def read(self, questions: Collection[str]) -> Mapping[str, Regions | TooSlow]:
         self.asked.append(frozenset(questions))
         with transaction.atomic(), connection.cursor() as cursor:
-            if self.slow & set(questions):
-                cursor.execute("SELECT set_config('statement_timeout', '50', true), pg_sleep(0)")
-                cursor.execute("SELECT pg_sleep(60)")
             cursor.execute(self.statement)
             self.backend = cursor.fetchone()[0]
-        self.reads += 1
         return {each: {"figures": f"{each}: {self.value}", "still": "the same"} for each in questions}
+
+    def _awake(self, question: str) -> Regions:
+        if not self.sleeps or question == "one":
+            return {}
+        with one_look(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+        return {}
 
 
 @pytest.fixture
@@ -52,7 +56,8 @@ def source() -> Source:
 
 @pytest.fixture
 async def page(source: Source) -> AsyncIterator[LivePage[str]]:
-    page = LivePage("tested", source.read, interval=INTERVAL)
+    parts: dict[str, Read[str]] = {"figures": source.read, "sleeper": source.sleep}
+    page = LivePage("tested", parts, interval=INTERVAL)
     yield page
     assert not page.running
     assert page.viewers == 0
@@ -154,26 +159,43 @@ async def test_it_is_told_since_when_the_database_is_away_and_when_it_is_back(
         assert told["regions"] == {"figures": "one: 2"}
 
 
-async def test_a_question_that_takes_too_long_holds_up_no_other(
-    page: LivePage[str], source: Source, staff: User
+async def test_a_part_that_takes_too_long_is_not_known_and_all_else_stays_live(
+    page: LivePage[str], source: Source, staff: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source.slow = {"two"}
+    monkeypatch.setattr(asking, "STATEMENT_TIMEOUT_MS", 3 * 1_000)
+    monkeypatch.setattr(asking, "REST", 0.5)
+    source.sleeps = True
     async with (
+        asyncio.timeout(90),
         Stream(await opened(page, staff, "one")) as one,
         Stream(await opened(page, staff, "two")) as two,
     ):
-        async with asyncio.timeout(20):
-            while not (await two.next())["away"]:
-                pass
-            for _ in range(5):
-                told = await one.next()
-                assert told["away"] is None
-            before = source.reads
-            await one.next()
-            assert source.reads > before  # it goes on being read
-            source.slow = set()
-            while (told := await two.next())["away"]:
-                pass
+        while not (told := await two.next())["slow"]:
+            assert not told["away"]
+        since = told["slow"]
+        assert set(since) == {"sleeper"}
+        for number in range(5):
+            source.value = str(number)
+            assert (await one.until_changed())["figures"] == f"one: {number}"
+        for _ in range(40):
+            told = await two.next()
+            assert (told["away"], told["slow"]) == (None, since)
+            told = await one.next()
+            assert (told["away"], told["slow"]) == (None, {})
+        source.sleeps = False
+        while (await two.next())["slow"]:
+            pass
+
+
+async def test_a_shared_part_that_takes_too_long_is_not_known_to_anybody(
+    page: LivePage[str], source: Source, staff: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.statement = "SET LOCAL statement_timeout = 200; SELECT pg_sleep(60)"
+    async with asyncio.timeout(60), Stream(await opened(page, staff)) as stream:
+        while not (told := await stream.next())["slow"]:
+            assert not told["away"]
+        assert set(told["slow"]) == {"figures"}
+        assert told["regions"] == {}
 
 
 def terminate(backend: int) -> None:

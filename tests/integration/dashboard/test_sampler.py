@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from accounts.services import ensure_user
+from dashboard import asking
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe
 from dashboard.sampler import MERCHANTS, Flow, Sampler
 from tests.integration.dashboard.conftest import Pay
@@ -67,15 +68,20 @@ async def first_that(flows: Any, condition: Callable[[Flow], bool], *, seconds: 
     raise AssertionError("the sampler ended")
 
 
-def backends() -> set[int]:
-    """Who is connected to this database."""
+def another_session() -> psycopg.Connection:
+    """Of this database, beside Django's."""
     parameters = connection.get_connection_params()
     options = {
         name: parameters[name]
         for name in ("host", "port", "user", "password", "dbname")
         if name in parameters
     }
-    with psycopg.connect(**options) as session:
+    return psycopg.connect(**options, autocommit=True)
+
+
+def backends() -> set[int]:
+    """Who is connected to this database."""
+    with another_session() as session:
         rows = session.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         ).fetchall()
@@ -196,6 +202,42 @@ async def test_a_broken_connection_is_told_and_mended(sampler: Sampler, probe: t
         again = await first_that(flows, lambda flow: flow.database.away_since is None)
         assert again.database.at is not None
         assert again.database.at > away.database.at
+
+
+async def test_a_figure_that_takes_too_long_is_not_known_and_the_others_stay_live(
+    sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "STATEMENT_TIMEOUT_MS", 500)
+    monkeypatch.setattr(asking, "REST", 1.0)
+    session = await in_thread(another_session)
+    with closing(session):
+        async with aclosing(sampler.watch(None)) as flows:
+            await first_that(flows, lambda flow: flow.database.value is not None)
+            await in_thread(session.execute, "BEGIN; LOCK TABLE outbox_alarm IN ACCESS EXCLUSIVE MODE")
+            moments, what = [], "how far consumers are behind"
+            async with asyncio.timeout(30):
+                async for flow in flows:
+                    assert flow.database.away_since is None
+                    sample = flow.database.value
+                    assert sample is not None
+                    if what in sample.slow:
+                        assert sample.behind is None
+                        assert sample.relay is not None
+                        assert sample.waiting is not None
+                        assert sample.processed is not None
+                        assert None in sample.events
+                        moments.append((sample.at, sample.slow[what]))
+                    if len(moments) == 30:
+                        break
+            # It is told since when, and the rest of the figures are new each time.
+            assert len({since for _, since in moments}) == 1
+            assert len({at for at, _ in moments}) > 5
+            await in_thread(session.close)
+            again = await first_that(
+                flows, lambda flow: flow.database.value is not None and not flow.database.value.slow
+            )
+            assert again.database.value is not None
+            assert again.database.value.behind is not None
 
 
 async def test_a_silent_kafka_holds_up_nothing_else(probe: type[CountingProbe]) -> None:

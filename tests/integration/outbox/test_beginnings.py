@@ -1,6 +1,5 @@
 """The first sight of a key: its baseline, or a gap where the topic has been read from its first record on."""
 
-
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient

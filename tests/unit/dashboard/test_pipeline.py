@@ -25,7 +25,7 @@ LEVEL = Behind(members=1)
 
 
 def lagging(**behind: Behind) -> dict[str, Behind]:
-    return {**DATABASE.behind, **behind}
+    return {**(DATABASE.behind or {}), **behind}
 
 
 DATABASE = DatabaseSample(
@@ -208,6 +208,38 @@ def test_a_part_that_is_away_keeps_its_last_figures_and_says_since_when() -> Non
     picture = drawn(database_away=EARLIER)
     assert {stage(picture, name).state for name in ("payments", "outbox", "relay", "orders")} == {"bad"}
     assert stage(picture, "kafka").state == "ok"
+
+
+def test_what_is_not_known_in_time_is_said_by_itself_and_the_rest_goes_on() -> None:
+    slow = replace(
+        DATABASE,
+        waiting=None,
+        relay=None,
+        aside=None,
+        behind=lagging(orders=replace(LEVEL, members=0)),
+        slow={"the relay": EARLIER},
+    )
+    picture = drawn(slow)
+    for name, key in (("outbox", "waiting"), ("outbox", "oldest"), ("relay", "delay"), ("orders", "delay")):
+        [shown] = [each for each in stage(picture, name).figures if each.key == key]
+        assert not shown.text.known, (name, key)
+    for name in ("outbox", "relay", "loyalty"):
+        assert (stage(picture, name).state, stage(picture, name).word) == ("none", "not known")
+    assert stage(picture, "orders").word == "not running"
+    assert stage(picture, "payments").state == "ok"
+    assert figure(stage(picture, "payments"), "rate") == "12 /s"
+    [notice] = picture.notices
+    assert "the relay" in notice.text
+    assert notice.since == EARLIER
+    for sample in (
+        replace(DATABASE, written=None),
+        replace(DATABASE, processed=None),
+        replace(DATABASE, behind=None),
+        replace(DATABASE, refused=None),
+    ):
+        every = drawn(sample)
+        assert stage(every, "kafka").state == "ok"
+        assert not any(each.state == "bad" for each in (*every.stages, *every.lanes))
 
 
 def test_merchants_read_no_figure_of_others_and_no_address() -> None:

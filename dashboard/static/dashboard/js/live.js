@@ -3,7 +3,7 @@
 // has data-hold and is pointed at or focused, is left alone until they are done (data-hold="always": until
 // "live:release"), and with it the one that names it in data-held-with. The region gets "live:held" with what waits,
 // and "live:changed" after a change.
-import { cutNotice } from "./notices.js";
+import { cutNotice, notice } from "./notices.js";
 import { replaceRows } from "./rows.js";
 import { listen } from "./stream.js";
 import { showTimes } from "./times.js";
@@ -11,7 +11,7 @@ import { showTimes } from "./times.js";
 const live = document.getElementById("live");
 const notices = document.getElementById("notices");
 const held = new Map();
-let away = null;
+let told = null;
 
 function say(state, word) {
   live.dataset.state = state;
@@ -55,28 +55,37 @@ document.addEventListener("toggle", () => setTimeout(release), true);
 document.addEventListener("live:release", release);
 
 function stale(is) {
-  for (const region of document.querySelectorAll("[data-region]")) region.dataset.stale = String(is);
+  for (const region of document.querySelectorAll("[data-region]")) region.dataset.stale = String(is(region.dataset.region));
+}
+
+// What is away, or which parts are not known, each with since when. A page of one part does not name it.
+function tell({ away, slow }) {
+  const said = JSON.stringify([away, slow]);
+  if (said === told) return;
+  told = said;
+  if (away) cutNotice(notices, "The database does not answer. The figures are the last it gave. Away since", away);
+  else {
+    notices.replaceChildren(...Object.entries(slow).map(([part, since]) => notice("warn", `Not known at the moment: ${part}. The database takes too long to say; what is shown is from before`, since)));
+    showTimes(notices);
+  }
+  stale((part) => Boolean(away) || part in slow || (!part && Object.keys(slow).length > 0));
+  say(away ? "bad" : "ok", away ? "no answer" : "live");
 }
 
 listen(document.body.dataset.stream, {
   regions(message) {
     for (const [id, html] of Object.entries(message.regions)) replace(id, html);
-    if (message.away !== away || live.dataset.state !== "ok") {
-      const why = message.slow ? "What this page asks takes the database too long. The figures are the last it gave. So since" : "The database does not answer. The figures are the last it gave. Away since";
-      if (message.away) cutNotice(notices, why, message.away);
-      else notices.replaceChildren();
-    }
-    away = message.away;
-    stale(Boolean(away));
-    say(away ? "bad" : "ok", away ? "no answer" : "live");
+    tell(message);
   },
   cut(since) {
-    stale(true);
+    told = null;
+    stale(() => true);
     say("bad", "no live figures");
     cutNotice(notices, "The server does not answer; trying again every few seconds. The figures are from", since);
   },
   signedOut() {
-    stale(true);
+    told = null;
+    stale(() => true);
     say("bad", "signed out");
     cutNotice(notices, "You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
   },

@@ -2,9 +2,14 @@
 import { showTimes } from "./times.js";
 
 export function cutNotice(notices, words, since, link) {
+  notices.replaceChildren(notice("bad", words, since, link));
+  showTimes(notices);
+}
+
+export function notice(state, words, since, link) {
   const line = document.createElement("p");
   line.className = "notice";
-  line.dataset.state = "bad";
+  line.dataset.state = state;
   line.role = "status";
   const mark = document.createElement("span");
   mark.className = "mark";
@@ -22,6 +27,5 @@ export function cutNotice(notices, words, since, link) {
     text.append(" ", anchor);
   }
   line.append(mark, text);
-  notices.replaceChildren(line);
-  showTimes(notices);
+  return line;
 }
