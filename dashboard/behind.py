@@ -24,7 +24,7 @@ class Behind:
     """A consumer at one moment.
 
     events   that Kafka has and it has yet to process
-    seconds  the age of the oldest of them; 0 when there is none
+    seconds  the age of the oldest of them; 0 when there is none, and while nobody has told
     unsent   the age of the oldest event of its topics that no relay has sent yet, in seconds; 0 for none
     members  how many of its instances are there
     """

@@ -44,7 +44,7 @@ class DatabaseSample:
 
 @dataclass(frozen=True, slots=True)
 class KafkaSample:
-    """How far the topics reach: `records` is the sum of their partitions' ends."""
+    """What the topics keep: `records` is what has not been deleted; with compaction, no more than that."""
 
     at: datetime
     topics: int
@@ -130,7 +130,9 @@ class KafkaProbe:
         ends = cluster.watermarks((name, part) for name, count in counts.items() for part in range(count))
         total = sum(ends.values())
         per_second, fresh = self._rate(now, total)
-        return KafkaSample(now, len(counts), len(ends), total, per_second, fresh)
+        starts = cluster.log_starts(ends)
+        kept = sum(max(end - starts[place], 0) for place, end in ends.items())
+        return KafkaSample(now, len(counts), len(ends), kept, per_second, fresh)
 
     def _rate(self, now: datetime, total: int) -> tuple[float | None, int]:
         """Records appended per second over the window, and since the last sample."""

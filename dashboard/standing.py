@@ -43,7 +43,9 @@ def lane_of(consumer: Consumer, sample: DatabaseSample | None) -> Lane:
         return Lane("none", "not known", per_second=rate, fresh=fresh)
     behind = sample.behind[consumer.name]
     state, word, remedy = _said(consumer, sample, behind, done)
-    if done is None or sample.waiting is None:
+    # Of events that are left, but of which nobody has told when they happened, the age is not known.
+    unknown = bool(behind.events) and not behind.late_by
+    if done is None or sample.waiting is None or unknown:
         return Lane(state, word, remedy, rate, behind.events, fresh=fresh)
     waited = timedelta(seconds=behind.late_by)
     delays = [span for span in (waited or None, done.delays.p50) if span is not None]

@@ -137,7 +137,7 @@ def _resume(standing: Standing, operator: Operator, _: bool) -> None:
 
 def _resuming(standing: Standing) -> str:
     waiting = plural(standing.lag.events, "event")
-    late = f", the oldest {standing.seconds} late" if standing.lag.events else ""
+    late = f", the oldest {standing.seconds} late" if standing.seconds.known and standing.lag.events else ""
     return f"{waiting} that wait will be processed{late}."
 
 

@@ -108,10 +108,10 @@ class Standing:
 
     @property
     def seconds(self) -> Text:
-        """How long its oldest event has waited."""
-        if not self.lag.seconds:  # of events there are, but of whose age nobody has told yet
-            return formats.UNKNOWN if self.lag.events else Text("0", "s")
-        return formats.delay(timedelta(seconds=self.lag.seconds))
+        """How long its oldest event has waited; unknown while nobody has told of the one that is left."""
+        if self.lag.seconds:
+            return formats.delay(timedelta(seconds=self.lag.seconds))
+        return formats.UNKNOWN if self.lag.events else Text("0", "s")
 
     @property
     def delay(self) -> Text:

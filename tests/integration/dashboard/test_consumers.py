@@ -296,6 +296,14 @@ def test_it_is_said_when_it_will_have_caught_up(
     assert (str(standing.catch_up), standing.catch_up_note) == (catch_up, note)
 
 
+def test_an_age_that_nobody_has_told_is_unknown(viewer: User, orders: Consumer) -> None:
+    PartitionEnd.objects.create(topic="payments", partition=0, next_offset=7, told_at=clock.now())
+    [standing] = standings([orders])
+    assert standing.lag.events == 7
+    assert not standing.seconds.known
+    assert page_of(orders, viewer).count("Not known: no instance has said when the oldest") == 2
+
+
 def test_the_members_and_what_they_read_are_shown_idle_ones_as_idle(viewer: User, orders: Consumer) -> None:
     behind(orders, 5, members=3)
     page = text(page_of(orders, viewer))

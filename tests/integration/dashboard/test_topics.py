@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
+from dashboard.measure import KafkaProbe
 from dashboard.topics import regions, views
 from dashboard.topics.observer import Observer
 from dashboard.topics.selectors import Topics, topics
@@ -75,6 +78,17 @@ def only(observer: Observer) -> TopicStanding:
 
 def note(topic: Topic, partition: int, number: int) -> None:
     send(record_of(noted_on(topic)(about=f"k{partition}"), number=number, partition=partition))
+
+
+def test_the_flow_counts_the_records_that_are_kept_and_not_those_that_kafka_deleted(topic: Topic) -> None:
+    for number in (1, 2, 3):
+        note(topic, 0, number)
+    probe = KafkaProbe()
+    assert probe.measure(now=datetime.now(UTC)).records == 3
+    admin = AdminClient({**config().kafka})
+    for future in admin.delete_records([TopicPartition(topic.name, 0, 2)]).values():
+        future.result(LONG)
+    assert probe.measure(now=datetime.now(UTC)).records == 1
 
 
 def test_what_a_topic_keeps_and_who_reads_it_is_shown(viewer: User, topic: Topic, observer: Observer) -> None:

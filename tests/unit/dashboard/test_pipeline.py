@@ -115,6 +115,16 @@ def test_a_consumer_beyond_its_limit_is_late_and_one_that_does_nothing_stands_st
     assert stage(still, "loyalty").state == "ok"
 
 
+def test_an_age_that_nobody_has_told_is_unknown_and_not_nothing() -> None:
+    untold = drawn(replace(DATABASE, behind=lagging(orders=replace(LEVEL, events=214))))
+    [delay] = [each for each in stage(untold, "orders").figures if each.key == "delay"]
+    assert not delay.text.known
+    assert figure(stage(untold, "orders"), "lag") == "214"
+    waiting = drawn(replace(DATABASE, waiting=Bounded(3)))
+    [oldest] = [each for each in stage(waiting, "outbox").figures if each.key == "oldest"]
+    assert not oldest.text.known
+
+
 def test_a_consumer_that_is_not_there_is_said_before_all_else_with_how_to_start_it() -> None:
     letters = {"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}
     gone = replace(LEVEL, events=3, seconds=18.0, members=0)
