@@ -7,9 +7,11 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
+from unfold.views import ChangeList
 
 from outbox.clock import moment_of
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
+from outbox.keyset import KeysetChangeList
 from outbox.operated import Asked, Given, Operated, not_without_it
 from outbox.pausing import pause, resume
 from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
@@ -17,6 +19,18 @@ from outbox.rebuild_requests import request_rebuild
 from outbox.registry import all_consumers, get_consumer
 from outbox.repair.acts import Operator
 from outbox.seeking import preview, seek
+
+
+class Declared(KeysetChangeList):
+    """All declared consumers. Of those that were never paused there is no row: looking makes none."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """They are few: one page has them all."""
+        super().get_results(request)
+        rows = {row.name: row for row in self.result_list}
+        names = sorted(one.name for one in all_consumers() if self.query in ("", one.name))
+        self.result_list = [rows.get(name) or ConsumerState(name=name) for name in names]
+        self.result_count = self.full_result_count = len(self.result_list)
 
 
 @admin.register(ConsumerState)
@@ -28,16 +42,28 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
     found_by = ("name",)
     search_help_text = "A whole name"
     ordering = ("name",)
+    list_per_page = 1_000
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConsumerState]:
-        """With those that were never paused: they have had no row."""
-        names = {consumer.name for consumer in all_consumers()}
-        if missing := names - set(ConsumerState.objects.values_list("name", flat=True)):
-            ConsumerState.objects.bulk_create(
-                [ConsumerState(name=name) for name in sorted(missing)], ignore_conflicts=True
-            )
+        """Those that are declared. What is acted on has a row from then on."""
+        names = sorted(consumer.name for consumer in all_consumers())
+        if request.method == "POST":
+            rows = [ConsumerState(name=name) for name in names]
+            ConsumerState.objects.bulk_create(rows, ignore_conflicts=True)
         queryset: QuerySet[ConsumerState] = super().get_queryset(request)
         return queryset.filter(name__in=names)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """With those that have no row."""
+        return Declared
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> ConsumerState | None:
+        """Also one that has no row."""
+        found: ConsumerState | None = super().get_object(request, object_id, from_field)
+        is_declared = any(consumer.name == object_id for consumer in all_consumers())
+        return ConsumerState(name=object_id) if found is None and is_declared else found
 
     @display(description="state", label={"paused": "warning", "not paused": "success"})
     def shown_state(self, state: ConsumerState) -> str:

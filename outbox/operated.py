@@ -24,7 +24,7 @@ class Given:
 
     read     makes a value of the text; raises ValueError, whose words are shown
     do       acts on the row with it
-    preview  what that would do, in lines; None where nothing can be said before
+    preview  what that would do, in lines, which are shown before it is done; None where nothing can be said
     rows     how many lines of text there is room for
     """
 
@@ -82,10 +82,11 @@ class Operated(ReadOnly[M]):
         do, error, preview = asked.do, "", list[str]()
         if asked.given is not None and confirmed:
             try:
-                do, preview = self._with(asked.given, text, rows, looks="preview" in request.POST)
+                do, preview = self._with(asked.given, text, rows)
             except (ValueError, OutboxError) as refusal:
                 error = str(refusal)
-        if not confirmed or error or "preview" in request.POST or (asked.needs_reason and not reason):
+        unseen = bool(preview) and request.POST.get("shown", "").splitlines() != preview
+        if not confirmed or error or unseen or (asked.needs_reason and not reason):
             page = {
                 **self.admin_site.each_context(request),
                 "opts": self.model._meta,
@@ -94,12 +95,12 @@ class Operated(ReadOnly[M]):
                 "headings": asked.table[0],
                 "rows": asked.table[1:],
                 "chosen": [row.pk for row in rows],
-                "missing": confirmed and not error and not preview and asked.needs_reason and not reason,
+                "missing": confirmed and not error and not unseen and asked.needs_reason and not reason,
                 "text": text,
                 "reason": reason,
                 "error": error,
                 "preview": preview,
-                "can_preview": asked.given is not None and asked.given.preview is not None,
+                "shown": "\n".join(preview),
             }
             return render(request, "admin/outbox/act.html", page)
         operator = Operator(request.user.get_username(), reason, Via.ADMIN)
@@ -119,11 +120,11 @@ class Operated(ReadOnly[M]):
 
     @staticmethod
     def _with(
-        given: Given, text: str, rows: QuerySet[Any], *, looks: bool
+        given: Given, text: str, rows: QuerySet[Any]
     ) -> tuple[Callable[[Any, Operator], Report | str], list[str]]:
-        """The act with what was given, and what it would do where somebody looks first."""
+        """The act with what was given, and what it would do."""
         value = given.read(text)
-        preview = given.preview(rows.get(), value) if looks and given.preview is not None else []
+        preview = given.preview(rows.get(), value) if given.preview is not None else []
         return lambda row, operator: given.do(row, operator, value), preview
 
 

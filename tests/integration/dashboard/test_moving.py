@@ -177,14 +177,16 @@ def test_in_the_admin_it_is_previewed_and_moved_too(reader: Reader) -> None:
         answer: Any = browser.post("/admin/outbox/consumerstate/", asked, follow=True)
         return str(answer.content.decode())
 
-    assert "Preview" in seek()
+    assert "See what it would do" in seek()
     assert "is no time with an offset" in seek(confirmed="yes", given="yesterday", reason="r")
-    shown = seek(confirmed="yes", given=moment.isoformat(), preview="yes")
-    assert "2 → 1; 1 come again, of which 1 are known; 0 are skipped" in shown
+    asked = {"confirmed": "yes", "given": moment.isoformat(), "reason": "once more"}
+    preview = f"{reader.topic.name}/0: 2 → 1; 1 come again, of which 1 are known; 0 are skipped"
+    for shown in ({}, {"shown": preview.replace("2 → 1", "9 → 1")}):
+        answer = seek(**asked, **shown)
+        assert preview in answer
+        assert "Nothing has been done yet" in answer
+    assert "Say why" in seek(**{**asked, "reason": ""}, shown=preview)
     assert reader.committed() == 2
-    assert "Say why" in seek(confirmed="yes", given=moment.isoformat())
-    assert "1 records come again, 0 are skipped" in seek(
-        confirmed="yes", given=moment.isoformat(), reason="once more"
-    )
+    assert "1 records come again, 0 are skipped" in seek(**asked, shown=preview)
     assert reader.committed() == 1
     assert Act.objects.get(act="seek").via == "admin"

@@ -16,6 +16,7 @@ from accounts.models import User
 from accounts.roles import ensure_roles
 from accounts.services import ensure_user
 from outbox.alerts.alarms import Alarm
+from outbox.consumer_models import ConsumerState
 from outbox.ids import new_id
 from outbox.models import DeadLetter, OutboxEvent
 from outbox.pausing import pause_of
@@ -353,6 +354,17 @@ def test_a_permission_that_is_new_is_given_to_operators_once(db: None) -> None:
     operators.permissions.remove(Permission.objects.get(codename="discard_deadletter"))
     call_command("migrate", verbosity=0)
     assert not operators.permissions.filter(codename="discard_deadletter").exists()
+
+
+def test_looking_at_consumers_writes_nothing(admin: Client) -> None:
+    address = "/admin/outbox/consumerstate/"
+    with CaptureQueriesContext(connection) as captured:
+        for words, names in ({}, 4), ({"q": "orders"}, 1), ({"q": "order"}, 0):
+            assert len(admin.get(address, words).context["cl"].result_list) == names
+        assert "not paused" in admin.get(address).content.decode()
+        assert admin.get(f"{address}orders/change/").status_code == 200
+    assert all(query["sql"].startswith(("SELECT", "SAVEPOINT", "RELEASE")) for query in captured)
+    assert not ConsumerState.objects.exists()
 
 
 def test_a_consumer_that_was_never_paused_is_paused_and_resumed(admin: Client) -> None:
