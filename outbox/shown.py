@@ -13,14 +13,29 @@ def payload_text(payload: bytes | memoryview | None, content_type: str = "applic
 
     What is longer than MOST_TEXT is cut, and says so.
     """
-    data = bytes(payload or b"")
-    if content_type == "application/json":
-        with suppress(msgspec.DecodeError, RecursionError):
-            data = msgspec.json.format(data, indent=2)
-    text = data.decode(errors="replace")
+    text = _indented(bytes(payload or b""), content_type)
     if len(text) > MOST_TEXT:
         return f"{text[:MOST_TEXT]}\n… {len(text) - MOST_TEXT:,} more characters are not shown"
     return text
+
+
+def whole_text(payload: bytes | memoryview | None) -> str:
+    """All of it, to be edited or compared. JSON that indenting would make too long stays as it is."""
+    data = bytes(payload or b"")
+    text = _indented(data, "application/json")
+    return text if len(text) <= MOST_TEXT else data.decode(errors="replace")
+
+
+def can_be_edited(payload: bytes | memoryview | None) -> bool:
+    """Whether a form can take it."""
+    return len(bytes(payload or b"")) <= MOST_TEXT
+
+
+def _indented(data: bytes, content_type: str) -> str:
+    if content_type == "application/json":
+        with suppress(msgspec.DecodeError, RecursionError):
+            data = msgspec.json.format(data, indent=2)
+    return data.decode(errors="replace")
 
 
 def headers_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, str]]:

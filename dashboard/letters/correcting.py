@@ -18,7 +18,7 @@ from outbox.registry import get_consumer
 from outbox.repair import letters
 from outbox.repair.acts import Report
 from outbox.repair.correcting import Violation, violations
-from outbox.shown import payload_text
+from outbox.shown import whole_text
 
 MOST_LINES = 2_000
 
@@ -46,8 +46,7 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
         wrong = violations(letter, data, consumer=get_consumer(letter.consumer))
     except UnknownConsumer as error:
         wrong = [Violation("", str(error))]
-    lines = difference(payload_text(letter.payload), payload_text(data))
-    same = lines is not None and all(not line.mark for line in lines)
+    original, corrected = whole_text(letter.payload), whole_text(data)
     tried: Report | None = None
     if not wrong and ("confirmed" in request.POST or "dry_run" in request.POST):
         operator = operator_of(request, reason=reason_of(request))
@@ -71,9 +70,9 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     context = {
         "letter": letter,
         "seen": seen(letter),
-        "given": payload_text(data),
-        "lines": lines,
-        "same": same,
+        "given": corrected,
+        "lines": difference(original, corrected),
+        "same": original == corrected,
         "violations": wrong,
         "tried": tried,
         "waiting": waits(letter) if letter.key is not None else Bounded(0),

@@ -17,7 +17,7 @@ from outbox.item import decode_headers
 from outbox.models import DeadLetter, LetterState, OutboxEvent, ParkedKey
 from outbox.repair.acts import acts_on
 from outbox.repair.letters import get_letter
-from outbox.shown import MOST_TEXT, headers_text, payload_text
+from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
 from payments.models import Payment
 
 MOST_ACTS = 50
@@ -72,7 +72,8 @@ def render_letter(
         "may_act": may_act(request.user) and is_open,
         "data": payload_text(letter.payload),
         "correction": None if letter.correction is None else payload_text(letter.correction),
-        "correctable": letter.type != "" and len(letter.payload or b"") < MOST_TEXT // 2,
+        "correctable": letter.type != "",
+        "editable": whole_text(letter.payload) if can_be_edited(letter.payload) else None,
         "headers": headers_text(decode_headers(letter.headers)),
         "has_event": OutboxEvent.objects.filter(id=letter.event_id).exists(),
         "payment_id": payment_of(letter),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -21,7 +21,7 @@ from outbox.repair.acts import Operator, Report, acts_on
 from outbox.repair.keys import waiting_for
 from outbox.repair.letters import waiting_behind
 from outbox.repair.matching import Selection, extent
-from outbox.shown import headers_text, payload_text
+from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -188,6 +188,10 @@ class DeadLetterAdmin(Operated[DeadLetter]):
     def correct(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         """Replay one with other data, checked against its contract and kept beside the original."""
         letter = queryset.first()
+        if letter is not None and not can_be_edited(letter.payload):
+            instead = f"manage.py replay --event {letter.event_id} --consumer {letter.consumer} --data FILE"
+            self.message_user(request, f"It is too long to be edited here: {instead}", messages.WARNING)
+            return None
         asked = Asked(
             "correct",
             "Correct and replay a dead letter",
@@ -201,7 +205,7 @@ class DeadLetterAdmin(Operated[DeadLetter]):
                 "Data",
                 str.encode,
                 _correct,
-                initial="" if letter is None else payload_text(letter.payload),
+                initial="" if letter is None else whole_text(letter.payload),
                 rows=14,
             ),
         )

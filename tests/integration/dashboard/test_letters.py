@@ -455,6 +455,22 @@ def test_a_parked_key_shows_what_is_missing_and_is_released_for_a_reason(
     assert Act.objects.count() == 1
 
 
+def test_long_data_is_edited_and_compared_whole(desk: Client, letter: DeadLetter) -> None:
+    data = [1] * 40_000  # which would be longer than what is shown, once it is indented
+    DeadLetter.objects.update(payload=json.dumps(data, separators=(",", ":")).encode())
+    page = text_of(desk.get(reverse("letter", args=[letter.id])))
+    assert "more characters are not shown" in page
+    (edited,) = re.findall(r"<textarea[^>]*>(.*?)</textarea>", page, re.DOTALL)
+    assert json.loads(edited) == data
+    assert "Nothing is different" in text_of(act(desk, letter, "correct", data=edited))
+    other = text_of(act(desk, letter, "correct", data=json.dumps([*data[:-1], 2])))
+    assert "Nothing is different" not in other
+    DeadLetter.objects.update(payload=b"1" * 100_001)
+    page = text_of(desk.get(reverse("letter", args=[letter.id])))
+    assert "<textarea" not in page
+    assert f"manage.py replay --event {letter.event_id} --consumer orders --data FILE" in page
+
+
 def test_nothing_that_is_read_is_ever_markup(desk: Client, letter: DeadLetter, job: RepairJob) -> None:
     """Planted: in the error, cause, traceback, fingerprint, type, key, headers, data, reasons and names."""
     DeadLetter.objects.update(
