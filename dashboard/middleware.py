@@ -1,10 +1,16 @@
-"""What a browser may load and run on our pages (Content-Security-Policy)."""
+"""What a browser may load and run on our pages (Content-Security-Policy), and pages not to be had now."""
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.db import Error
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
+
+from outbox.recovery import Family, family_of
 
 # Nothing inline and nothing from elsewhere: what is stored as text can never run.
 STRICT = (
@@ -17,6 +23,8 @@ OTHERS = (
     "img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 _OTHERS_UNDER = ("/admin/", "/api/")
+
+logger = logging.getLogger(__name__)
 
 
 def policy_for(path: str) -> str:
@@ -45,3 +53,16 @@ def ContentSecurityPolicyMiddleware(  # noqa: N802  (named in settings like the 
         return settle(request, get_response(request))  # type: ignore[arg-type]
 
     return middleware
+
+
+class UnavailableMiddleware(MiddlewareMixin):
+    """A page for which the database is away, or takes too long, is no fault of the program: 503, not 500."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """What passes by itself. The API has an answer of its own."""
+        family = family_of(exception) if isinstance(exception, Error) else None
+        if family not in {Family.RECOVERABLE, Family.CONTENTION} or request.path_info.startswith("/api/"):
+            return None
+        logger.warning("%s is not answered: %s", request.path_info, exception, exc_info=exception)
+        page = render_to_string("503.html", {"slow": family is Family.CONTENTION})
+        return HttpResponse(page, status=503, headers={"Retry-After": "5"})

@@ -13,7 +13,7 @@ KEEP_ALIVE = 60
 # An open event stream would otherwise hold the server for ever.
 LAST_REQUESTS = 2
 # Seconds for which a request may wait for a row that another holds.
-LONGEST_LOCK = 3
+LONGEST_LOCK, LONGEST_STATEMENT = 3, 20
 # The first of those at which metrics are told, if they are free.
 METRICS_PORT = 9_101
 # Celery workers speak to one another through the broker; ours is alone.
@@ -85,6 +85,7 @@ def _parts(folder: Path, *, port: int, consumers: Sequence[str], control: Path |
             "DATABASE_POOL": "true",
             "DATABASE_PREPARED": "true",
             "DATABASE_LOCK_TIMEOUT": str(LONGEST_LOCK),
+            "DATABASE_STATEMENT_TIMEOUT": str(LONGEST_STATEMENT),
             "DEMO_CONTROL": str(control or ""),
         },
     )

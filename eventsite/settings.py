@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "outbox.middleware.CorrelationMiddleware",
+    "dashboard.middleware.UnavailableMiddleware",
 ]
 
 ROOT_URLCONF = "eventsite.urls"
@@ -106,12 +107,12 @@ if env.bool("DATABASE_PREPARED", default=False):
 if env.bool("DATABASE_POOL", default=False):
     # For an ASGI server: each request has a thread of its own, and would open a connection of its own.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 20, "timeout": 5}
-if lock_timeout := env.float("DATABASE_LOCK_TIMEOUT", default=0.0):
-    # For a web server: whoever waits for a row holds one of a few turns. After so many seconds it is a 503.
-    options = DATABASES["default"]["OPTIONS"].get("options", "")
-    DATABASES["default"]["OPTIONS"]["options"] = (
-        f"{options} -c lock_timeout={lock_timeout * 1000:.0f}".strip()
-    )
+# For a web server: whoever waits for a row, or asks what takes too long, holds one of a few turns. After so
+# many seconds it is a 503.
+for _setting in ("lock_timeout", "statement_timeout"):
+    if _seconds := env.float(f"DATABASE_{_setting.upper()}", default=0.0):
+        _options = DATABASES["default"]["OPTIONS"].get("options", "")
+        DATABASES["default"]["OPTIONS"]["options"] = f"{_options} -c {_setting}={_seconds * 1000:.0f}".strip()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

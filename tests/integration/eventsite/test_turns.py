@@ -113,3 +113,11 @@ def test_requests_that_wait_for_a_lock_give_up_and_keep_nobody_from_health(
     assert Counter(status for status, _ in answers) == {503: CONCURRENT}
     assert {answer["code"] for _, answer in answers} == {"service_unavailable"}
     assert status == 200
+
+
+def test_what_takes_the_database_too_long_is_given_up(stack: Stack, tmp_path: Path, token: str) -> None:
+    with WebServer(stack, tmp_path, DATABASE_STATEMENT_TIMEOUT="1") as server:
+        with locked(stack, "LOCK TABLE payments_payment IN ACCESS EXCLUSIVE MODE"):
+            status, answer = asyncio.run(ask(server, "GET", "/api/payments/", token))
+        assert (status, answer["code"]) == (503, "service_unavailable")
+        assert asyncio.run(ask(server, "GET", "/api/payments/", token))[0] == 200

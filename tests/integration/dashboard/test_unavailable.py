@@ -1,0 +1,49 @@
+"""Pages that cannot be made just now: a 503 that says what to do, no failure of the program."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from accounts.services import ensure_user
+from devstack.stack import Stack
+from tests.integration.dashboard.conftest import browser_of
+from tests.integration.eventsite.test_turns import locked
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def desk(db: None) -> Client:
+    return browser_of(ensure_user(username="root", password=None, is_staff=True, is_superuser=True))
+
+
+def unavailable(desk: Client, address: str) -> str:
+    answer = desk.get(address)
+    assert answer.status_code == 503
+    assert answer["Retry-After"]
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/letters/", "/admin/outbox/deadletter/"])
+def test_a_page_that_takes_the_database_too_long_is_given_up(
+    desk: Client, stack: Stack, address: str
+) -> None:
+    address = reverse("letters") if address == "/letters/" else address
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '1s'")
+    try:
+        with locked(stack, "LOCK TABLE outbox_dead_letter IN ACCESS EXCLUSIVE MODE"):
+            assert "This takes the database too long" in unavailable(desk, address)
+    finally:
+        connection.close()
+    assert desk.get(address).status_code == 200
+
+
+def test_without_the_database_a_page_says_so(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.close()
+    with monkeypatch.context() as changed:
+        changed.setitem(connection.settings_dict, "PORT", "9")
+        assert "The database does not answer" in unavailable(desk, "/")
+    connection.close()
+    assert desk.get("/").status_code == 200
