@@ -95,15 +95,22 @@ class LetterReplay(LetterView):
     def post(self, request: Request, letter_id: UUID) -> Response:
         """Have its consumer process it, then what waits behind it, in order, up to the next failure.
 
-        One transaction's worth; workers go on with the rest. 400 when corrected data does not fit the
-        contract. 409 when another dead letter holds its key, or a rebuild has replaced its generation.
+        One transaction's worth, and workers go on with the rest. Of a dry run all is taken back.
+
+        400 when corrected data does not fit the contract. 409 when another dead letter holds its key, or a
+        rebuild has replaced its generation.
         """
         given = ReplayInput(data=request.data)
         given.is_valid(raise_exception=True)
+        asked = given.validated_data
         with _refusals_as_problems():
-            data = _encoded(given.validated_data["data"]) if "data" in given.validated_data else None
             report = letters.replay(
-                letter_id=letter_id, operator=_operator(request), data=data, to_the_end=False
+                letter_id=letter_id,
+                operator=_operator(request, reason=asked.get("reason", "")),
+                data=_encoded(asked["data"]) if "data" in asked else None,
+                late=asked.get("late", False),
+                dry_run=asked.get("dry_run", False),
+                to_the_end=False,
             )
         return _answer(report)
 

@@ -37,18 +37,6 @@ class StrictInput(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-@extend_schema_serializer(
-    examples=[OpenApiExample("As it is", {}), OpenApiExample("Corrected", {"data": {"points": 12}})]
-)
-class ReplayInput(StrictInput):
-    """How to process it: as it is, or with corrected data."""
-
-    data = serializers.JSONField(  # type: ignore[assignment]
-        required=False,
-        help_text="Corrected data, by the contract of the event's type: kept beside the original.",
-    )
-
-
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": LONGEST_REASON, "pattern": _REASON})
 class ReasonField(serializers.CharField):
     """Why: at least one character of it can be seen, and none is a control character."""
@@ -62,6 +50,25 @@ class ReasonField(serializers.CharField):
         if data and re.fullmatch(_REASON, data) is None:
             self.fail("unseen")
         return data
+
+
+@extend_schema_serializer(
+    examples=[OpenApiExample("As it is", {}), OpenApiExample("Corrected", {"data": {"points": 12}})]
+)
+class ReplayInput(StrictInput):
+    """How to process it: as it is, or with corrected data."""
+
+    data = serializers.JSONField(  # type: ignore[assignment]
+        required=False,
+        help_text="Corrected data, by the contract of the event's type: kept beside the original.",
+    )
+    late = serializers.BooleanField(
+        required=False, help_text="Also when its place in its key has been passed, and so out of order."
+    )
+    dry_run = serializers.BooleanField(
+        required=False, help_text="Do it in one transaction, say what came of it, and take all of it back."
+    )
+    reason = ReasonField(required=False, max_length=LONGEST_REASON, help_text="Kept with the act.")
 
 
 @extend_schema_serializer(examples=[OpenApiExample("A reason", {"reason": "the customer has left"})])

@@ -108,6 +108,19 @@ def test_a_replay_processes_it_and_what_waits(operator_api: APIClient, letter: D
     assert (again["result"], Order.objects.count()) == ("nothing", 1)
 
 
+def test_a_dry_run_says_what_would_come_of_it_and_takes_it_back(
+    operator_api: APIClient, letter: DeadLetter
+) -> None:
+    tried = act(operator_api, letter, "replay", {"dry_run": True})
+    assert tried.json()["detail"] == "It has been processed, and 1 that waited."
+    assert operator_api.get(f"{LETTERS}{letter.id}/").json()["acts"] == []
+    assert len(operator_api.get(LETTERS).json()["results"]) == 1
+    assert not Order.objects.exists()
+    assert act(operator_api, letter, "replay", {"reason": "the rates are right"}).json()["ran"] == 1
+    (told,) = operator_api.get(f"{LETTERS}{letter.id}/").json()["acts"]
+    assert told["why"] == "the rates are right"
+
+
 def test_one_key_is_one_replay(operator_api: APIClient, letter: DeadLetter) -> None:
     first = act(operator_api, letter, "replay", **{"Idempotency-Key": "k-1"})
     second = act(operator_api, letter, "replay", **{"Idempotency-Key": "k-1"})
