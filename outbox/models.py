@@ -11,6 +11,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from outbox.in_hand import InHand
+
 
 def fresh_id() -> UUID:
     """Of this moment by the local clock; the engine gives rows ids by the database's."""
@@ -296,8 +298,12 @@ class ParkCause(models.TextChoices):
     RELEASED = "released"  # what waits is being run, a transaction after the other
 
 
-class ParkedKey(ConsumerKey):
-    """A key whose later events wait. Its row is the mutex: appended FOR SHARE, released FOR UPDATE."""
+class ParkedKey(ConsumerKey, InHand):
+    """A key whose later events wait. Its row is the mutex: appended FOR SHARE, released FOR UPDATE.
+
+    in_hand   the event at which a worker begins that goes on with it, with the other columns of InHand
+    suspects  of so many events each is run by itself: they may have been in hand when a worker died
+    """
 
     id = models.UUIDField(default=fresh_id, unique=True)
     pk = models.CompositePrimaryKey("consumer", "generation", "topic", "key")
@@ -305,6 +311,7 @@ class ParkedKey(ConsumerKey):
     event_id = models.UUIDField(help_text="the dead letter, or the first event after the gap")
     parked_at = models.DateTimeField()
     alarmed_at = models.DateTimeField(null=True, help_text="when it was said that a gap lasts too long")
+    suspects = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "outbox_parked_key"

@@ -11,7 +11,7 @@ from outbox.partitions import make_partitions
 from outbox.rebuild_requests import go_on_with_rebuilds
 from outbox.registry import databases
 from outbox.repair import working
-from outbox.repair.keys import go_on_with_all
+from outbox.repair.releasing import go_on_with_all
 from outbox.sampling import sample_when_due
 
 logger = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from outbox import clock
 from outbox.aside import storable
 from outbox.errors import MoreThanShown, NoSuchJob
+from outbox.in_hand import InHand
 from outbox.models import DeadLetter, fresh_id
 from outbox.repair.acts import Operator, Report, Steered, write_down_steering
 from outbox.repair.matching import Selection, extent
@@ -34,7 +35,7 @@ class JobState(models.TextChoices):
     STOPPED = "stopped"
 
 
-class RepairJob(models.Model):
+class RepairJob(InHand):
     """An act on many dead letters, and how far it has come.
 
     act         replay or discard
@@ -46,8 +47,7 @@ class RepairJob(models.Model):
     after_died  with `after_id`, the letter that was acted on last
     trouble     what keeps it from going on at the moment; empty when nothing does
     worked_at   when the last letter was acted on
-    in_hand     the letter that a worker acts on next, marked `in_hand_by` whom and `in_hand_at` when
-    deaths      how many processes have died with it in hand
+    in_hand     the letter that a worker acts on next, with the other columns of InHand
     """
 
     id = models.UUIDField(primary_key=True, default=fresh_id)
@@ -68,10 +68,6 @@ class RepairJob(models.Model):
     after_id = models.UUIDField(null=True)
     trouble = models.TextField(default="")
     worked_at = models.DateTimeField(null=True)
-    in_hand = models.UUIDField(null=True)
-    in_hand_by = models.TextField(default="", db_default="")
-    in_hand_at = models.DateTimeField(null=True)
-    deaths = models.SmallIntegerField(default=0, db_default=0)
     ended_at = models.DateTimeField(null=True)
     ended_by = models.TextField(default="")
 

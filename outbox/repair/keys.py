@@ -1,17 +1,19 @@
 """What an operator does about a parked key: release it, and have what waits behind it run, in order."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS
 
+from outbox.batch import Verdict
 from outbox.errors import EarlierLetter, LetterSuperseded, NoSuchParkedKey
 from outbox.generations import being_built
 from outbox.inbox import Key
 from outbox.listings import ParkedKeyListing
 from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey, WaitingEvent
-from outbox.registry import Consumer, all_consumers, get_consumer
-from outbox.repair.acts import Operator, Report, Result, Via, write_down
+from outbox.registry import Consumer, get_consumer
+from outbox.repair.acts import Operator, Report, Result, write_down
 from outbox.repair.rerun import Rerun, carry_out
 
 MOST_COUNTED = 10_000
@@ -84,6 +86,26 @@ def go_on(
     what was done before, with this added.
     """
     report = after or Report(Result.NOTHING, "Nothing to do: the key is not being released.")
+    while (more := go_on_once(consumer, generation, key, operator=operator, building=building)) is not None:
+        report = more if report.result is Result.NOTHING and not after else report.and_then(more)
+        after = report
+    return report
+
+
+def go_on_once(
+    consumer: Consumer,
+    generation: int,
+    key: Key,
+    *,
+    operator: Operator,
+    building: int | None = None,
+    most: int | None = None,
+    condemned: Mapping[UUID, Verdict] | None = None,
+) -> Report | None:
+    """As go_on(), in one transaction. None when the key is not being released any more.
+
+    `most` and `condemned` are those of carry_out().
+    """
     if not operator.reason.strip():
         operator = replace(operator, reason=_GOING_ON)
 
@@ -96,28 +118,7 @@ def go_on(
         _write_down(batch, operator, report, key, parked.event_id)
         return report
 
-    while (more := carry_out(consumer, transaction, building=building)) is not None:
-        report = more if report.result is Result.NOTHING and not after else report.and_then(more)
-        after = report
-    return report
-
-
-def go_on_with_all() -> int:
-    """Go on with every key whose release was cut short, or left to workers; how many events ran."""
-    ran = 0
-    for consumer in all_consumers():
-        rows = ParkedKey.objects.using(consumer.using).filter(
-            consumer=consumer.name, cause=ParkCause.RELEASED
-        )
-        for row in list(rows.order_by("parked_at")):
-            ran += go_on(
-                consumer,
-                row.generation,
-                (row.topic, row.key),
-                operator=Operator("worker", via=Via.WORKER),
-                building=being_built(consumer, row.generation),
-            ).ran
-    return ran
+    return carry_out(consumer, transaction, building=building, most=most, condemned=condemned)
 
 
 def _refuse_letter(batch: Rerun, parked: ParkedKey) -> None:

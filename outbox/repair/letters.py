@@ -25,6 +25,7 @@ def replay(
     data: bytes | None = None,
     late: bool = False,
     to_the_end: bool = True,
+    alone: bool = False,
     dry_run: bool = False,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Report:
@@ -36,6 +37,7 @@ def replay(
     data        corrected data: kept beside the original, seen by this consumer alone
     late        also when later events of its key have been processed, and so out of their order
     to_the_end  run all that waits, in as many transactions as it takes; else one, and workers go on
+    alone       leave all that waits to workers
     dry_run     do it in one transaction, and take all of it back: what would come of it
 
     Raises NoSuchLetter, UnknownConsumer, LetterSuperseded, EarlierLetter, CorrectionRefused, and what keeps
@@ -62,12 +64,18 @@ def replay(
         act="replay",
         data=data,
         to_the_end=to_the_end,
+        alone=alone,
         dry_run=dry_run,
     )
 
 
 def discard(
-    *, letter_id: UUID, operator: Operator, to_the_end: bool = True, using: str = DEFAULT_DB_ALIAS
+    *,
+    letter_id: UUID,
+    operator: Operator,
+    to_the_end: bool = True,
+    alone: bool = False,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> Report:
     """Give a dead letter up for good, for a reason, and run what waits behind it, in order.
 
@@ -81,7 +89,13 @@ def discard(
         return Result.DISCARDED, "It is discarded"
 
     return _act(
-        get_consumer(letter.consumer), letter, work, operator=operator, act="discard", to_the_end=to_the_end
+        get_consumer(letter.consumer),
+        letter,
+        work,
+        operator=operator,
+        act="discard",
+        to_the_end=to_the_end,
+        alone=alone,
     )
 
 
@@ -122,6 +136,7 @@ def _act(
     operator: Operator,
     act: str,
     to_the_end: bool,
+    alone: bool = False,
     data: bytes | None = None,
     dry_run: bool = False,
 ) -> Report:
@@ -161,10 +176,11 @@ def _act(
 
     building = being_built(consumer, letter.generation)
     try:
-        report = carry_out(consumer, transaction, building=building, attempts=letter.attempts)
+        most = 0 if alone else None
+        report = carry_out(consumer, transaction, building=building, attempts=letter.attempts, most=most)
     except _OnlyTried as tried:
         return tried.report
-    if key is None or not to_the_end:
+    if key is None or alone or not to_the_end:
         return report
     return go_on(consumer, letter.generation, key, after=report, operator=operator, building=building)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -190,26 +190,44 @@ class Rerun(Batch):
 
 
 def carry_out(
-    consumer: Consumer, work: Callable[[Rerun], T], *, building: int | None = None, attempts: int = 0
+    consumer: Consumer,
+    work: Callable[[Rerun], T],
+    *,
+    building: int | None = None,
+    attempts: int = 0,
+    most: int | None = None,
+    condemned: Mapping[UUID, Verdict] | None = None,
 ) -> T:
     """Do this in one transaction, tried again as consuming does, with what fails for good dead-lettered.
 
     Handlers have their limits here as well: nobody waits for the key of one that does not come back.
     What a recoverable error or contention does not let through is raised, and nothing has been done.
 
-    building  the generation that is being built, if it is about that one
-    attempts  how often the first event has been tried before
+    building   the generation that is being built, if it is about that one
+    attempts   how often the first event has been tried before
+    most       how many events may run in it, if not as many as in a batch of the consumer
+    condemned  what becomes of these events instead of being handled
     """
+    most = config().consumer_batch if most is None else most
     with Watchdog(using=consumer.using, ends_process=False) as watchdog:
-        return _carry_out(consumer, work, watchdog.watch(consumer), building=building, attempts=attempts)
+        watch = watchdog.watch(consumer)
+        return _carry_out(
+            consumer, work, watch, dict(condemned or {}), building=building, attempts=attempts, most=most
+        )
 
 
 def _carry_out(
-    consumer: Consumer, work: Callable[[Rerun], T], watch: Watch, *, building: int | None, attempts: int
+    consumer: Consumer,
+    work: Callable[[Rerun], T],
+    watch: Watch,
+    condemned: dict[UUID, Verdict],
+    *,
+    building: int | None,
+    attempts: int,
+    most: int,
 ) -> T:
-    condemned: dict[UUID, Verdict] = {}
     tries: Counter[UUID | None] = Counter()
-    most, delays = config().consumer_batch, backoff()
+    delays = backoff()
     while True:
         batch: Rerun | None = None
         try:

@@ -1,24 +1,20 @@
 """What workers do about a job: one letter after the other, each once, whatever is killed meanwhile.
 
 One worker at a time has a job in hand, by an advisory lock: the job's row stays free for whoever stops it. A
-letter is marked in the row before it is acted on, with the worker that is about to: a mark whose worker is
-gone is of a letter that killed its process, which is passed over at its third death. A worker that comes away
-from a letter alive takes its name off the mark.
+letter is marked in the row before it is acted on (outbox/in_hand.py). After a death it is acted on by itself,
+without what waits behind it; at its third it is passed over.
 """
 
 import logging
-import os
-import socket
-import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 from django.db.models import QuerySet
 
-from outbox import clock
+from outbox import clock, in_hand
 from outbox.aside import storable
 from outbox.errors import RepairRefused, UnknownConsumer
 from outbox.generations import lock_number
@@ -28,8 +24,6 @@ from outbox.repair.acts import Operator, Report, Result, Via, write_down
 from outbox.repair.jobs import JobState, RepairJob
 from outbox.suspects import DEATHS
 
-# For so long a mark is of a worker that is about to begin; after that nobody is at the letter who lives.
-FRESH = timedelta(seconds=5)
 # Of so many jobs at once, the one that has waited longest and can go on is taken.
 LOOKED_AT = 50
 # The class of the advisory locks: "obxj" in ASCII.
@@ -53,12 +47,8 @@ def work(*, seconds: float = 2.0, using: str = DEFAULT_DB_ALIAS) -> int:
             time.sleep(pause)
         else:
             break
-    RepairJob.objects.using(using).filter(in_hand_by=_me()).update(in_hand_by="")
+    RepairJob.objects.using(using).filter(in_hand_by=in_hand.me()).update(in_hand_by="")
     return acted
-
-
-def _me() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
 
 def _step(passed: set[UUID], *, using: str) -> int | None:
@@ -117,25 +107,20 @@ def _go_on(job: RepairJob, passed: set[UUID], *, using: str) -> int:
     if letter is None:
         _end(job, now, using=using)
         return 0
-    if job.in_hand != letter.id:
-        deaths = 0
-    elif job.in_hand_by == _me():
+    if job.in_hand == letter.id and job.in_hand_by == in_hand.me():
         job.note(letter, _report(job, letter, using=using), now=now)
         _keep(job, now, using=using)
         return 1
-    elif not job.in_hand_by:
-        deaths = job.deaths
-    elif job.in_hand_at is not None and now - job.in_hand_at < FRESH:
+    deaths = job.deaths_with(letter.id, now=now)
+    if deaths is None:
         passed.add(job.id)
         return 0
-    else:
-        deaths = job.deaths + 1
     if deaths >= DEATHS:
         job.note(letter, _pass_over(job, letter, deaths, using=using), now=now)
         _keep(job, now, using=using)
         return 1
     marked = RepairJob.objects.using(using).filter(id=job.id)
-    marked.update(in_hand=letter.id, in_hand_by=_me(), in_hand_at=now, deaths=deaths)
+    marked.update(in_hand=letter.id, in_hand_by=in_hand.me(), in_hand_at=now, deaths=deaths)
     return 0
 
 
@@ -150,7 +135,7 @@ def _keep(job: RepairJob, now: datetime, *, using: str) -> None:
         worked_at=job.worked_at,
         trouble=job.trouble,
         in_hand=None if following is None else following.id,
-        in_hand_by="" if following is None else _me(),
+        in_hand_by="" if following is None else in_hand.me(),
         in_hand_at=None if following is None else now,
         deaths=0,
     )
@@ -166,7 +151,7 @@ def _end(job: RepairJob, now: datetime, *, using: str) -> None:
 def _report(job: RepairJob, letter: DeadLetter, *, using: str) -> Report:
     operator = Operator(job.who, job.why, Via(job.via))
     try:
-        return _ACTS[job.act](letter.id, operator, job.late, using)
+        return _ACTS[job.act](letter.id, operator, job, using)
     except (RepairRefused, UnknownConsumer) as error:
         return Report(Result.NOTHING, str(error).rstrip("."))
 
@@ -191,12 +176,19 @@ def _pass_over(job: RepairJob, letter: DeadLetter, deaths: int, *, using: str) -
     return report
 
 
-def _replay(letter_id: UUID, operator: Operator, late: bool, using: str) -> Report:
-    return letters.replay(letter_id=letter_id, operator=operator, late=late, to_the_end=False, using=using)
+def _replay(letter_id: UUID, operator: Operator, job: RepairJob, using: str) -> Report:
+    alone = job.deaths > 0
+    return letters.replay(
+        letter_id=letter_id, operator=operator, late=job.late, to_the_end=False, alone=alone, using=using
+    )
 
 
-def _discard(letter_id: UUID, operator: Operator, late: bool, using: str) -> Report:
-    return letters.discard(letter_id=letter_id, operator=operator, to_the_end=False, using=using)
+def _discard(letter_id: UUID, operator: Operator, job: RepairJob, using: str) -> Report:
+    alone = job.deaths > 0
+    return letters.discard(letter_id=letter_id, operator=operator, to_the_end=False, alone=alone, using=using)
 
 
-_ACTS: dict[str, Callable[[UUID, Operator, bool, str], Report]] = {"replay": _replay, "discard": _discard}
+_ACTS: dict[str, Callable[[UUID, Operator, RepairJob, str], Report]] = {
+    "replay": _replay,
+    "discard": _discard,
+}

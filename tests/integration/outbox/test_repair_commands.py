@@ -21,7 +21,7 @@ from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey, Public
 from outbox.pages import Page
 from outbox.registry import handles
 from outbox.relay import Relay
-from outbox.repair import again, keys
+from outbox.repair import again, releasing
 from outbox.repair.acts import Act, Operator
 from outbox.repair.matching import Selection, replay_matching
 from tests.engine import Noted, Running, all_records, new_topic, noted_on, numbers_by_key, until
@@ -383,7 +383,7 @@ def test_what_waits_for_an_event_from_the_outbox_runs_in_bounded_transactions(
     manage("replay", "--from-outbox", "--consumer", service.consumer.name, "--key", "x")
     assert service.heard() == ["x1", "x2", "x3"]
     assert ParkedKey.objects.get().cause == "released"
-    assert keys.go_on_with_all() == 1
+    assert releasing.go_on_with_all() == 1
     assert service.heard() == ["x1", "x2", "x3", "x4"]
     assert not ParkedKey.objects.exists()
 

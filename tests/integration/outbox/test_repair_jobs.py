@@ -14,7 +14,7 @@ from outbox import Delivery
 from outbox.errors import NoSuchJob, NothingSaid, NothingSelected
 from outbox.models import DeadLetter, LetterState
 from outbox.registry import Route
-from outbox.repair import jobs, letters, working
+from outbox.repair import jobs, letters, releasing, working
 from outbox.repair.acts import Act, Operator, Via
 from outbox.repair.jobs import RepairJob
 from outbox.repair.matching import Selection, extent
@@ -209,15 +209,15 @@ def test_a_letter_that_kills_its_workers_is_passed_over_at_its_third_death(
 
     service.consumer.routes[Noted.type] = Route(Noted, kill)
     for number in range(3):
-        monkeypatch.setattr(working, "_me", lambda number=number: f"worker-{number}")
+        monkeypatch.setattr("outbox.in_hand.me", lambda number=number: f"worker-{number}")
         with suppress(SystemExit):
             working.work()
-        monkeypatch.setattr(working, "_me", lambda: "another worker")
+        monkeypatch.setattr("outbox.in_hand.me", lambda: "another worker")
         assert working.work() == 0  # while the mark is fresh
         job.refresh_from_db()
         assert (job.in_hand, job.in_hand_by, job.deaths) == (deadly.id, f"worker-{number}", number)
         RepairJob.objects.update(in_hand_at=F("in_hand_at") - timedelta(minutes=1))
-    monkeypatch.setattr(working, "_me", lambda: "worker-4")
+    monkeypatch.setattr("outbox.in_hand.me", lambda: "worker-4")
     work(job)
     assert tries == 3
     assert (job.state, job.results) == ("done", {"died": 1, "replayed": 1})
@@ -227,6 +227,19 @@ def test_a_letter_that_kills_its_workers_is_passed_over_at_its_third_death(
     assert deadly.state == LetterState.OPEN
 
 
+def test_after_a_death_a_letter_is_acted_on_without_what_waits(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (letter,) = died(service, "a", waiting=2)
+    service.fails.clear()
+    job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
+    RepairJob.objects.update(in_hand=letter.id, deaths=1)
+    assert work(job).results == {"replayed": 1}
+    assert service.heard() == ["a"]
+    assert releasing.go_on_with_all() == 2
+    assert service.heard() == ["a", "a0", "a1"]
+
+
 def test_a_worker_that_comes_away_alive_is_no_death(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +247,7 @@ def test_a_worker_that_comes_away_alive_is_no_death(
     service.fails["a"] = OperationalError("the database is away")
     job = jobs.begin(act="replay", selection=ALL, operator=ANNA)
     for number in range(DEATHS + 1):
-        monkeypatch.setattr(working, "_me", lambda number=number: f"worker-{number}")
+        monkeypatch.setattr("outbox.in_hand.me", lambda number=number: f"worker-{number}")
         work(job)
         assert (job.in_hand, job.in_hand_by, job.deaths) == (letter.id, "", 0)
         RepairJob.objects.update(in_hand_at=F("in_hand_at") - timedelta(minutes=1))
