@@ -2,6 +2,7 @@
 
     .venv/bin/python -m benchmarks.consumer --events 40000 --rounds 3
     .venv/bin/python -m benchmarks.consumer --old 10000000
+    .venv/bin/python -m benchmarks.consumer --rounds 0 --backlog 1000000
 
 The ceiling reads the same records in batches of 500, decodes them, and in one transaction claims their ids,
 keeps each key's last number and writes the same effects, without an engine. Each scenario reads the whole
@@ -17,9 +18,13 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
+
+import psutil
 
 from benchmarks.bench import DEADLINE, PAYLOAD, PROJECT, Bench, running
 from benchmarks.consuming import TABLE
@@ -105,19 +110,10 @@ class Backlogs:
                 " SELECT %s, 1, %s, key, 'dead_letter', gen_random_uuid() FROM unnest(%s::text[]) AS key",
                 [name, scenario.topic, self.keys[: scenario.parked]],
             )
-        command = [sys.executable, "-m", "benchmarks.consuming", scenario.kind, name, scenario.topic]
-        environment = {**os.environ, "DATABASE_PREPARED": "true"}
         [(began,)] = self._bench.query("SELECT clock_timestamp()")
-        with (self._bench.stack.folder / "consumers.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603  (this project's own)
-                [*command, str(scenario.instances)], cwd=PROJECT, env=environment, stderr=log
-            )
-            try:
-                shared_at = self._until_shared(name, scenario.instances)
-                self._until_read(name, scenario.topic, began, process)
-            finally:
-                process.terminate()
-                process.wait()
+        with self.consuming(scenario, name) as process:
+            shared_at = self._until_shared(name, scenario.instances)
+            self._until_read(name, scenario.topic, began, process)
         [(events,)] = self._bench.query("SELECT count(*) FROM outbox_inbox WHERE consumer = %s", [name])
         if events != self.events[scenario.topic]:
             raise RuntimeError(f"{events} of {self.events[scenario.topic]} events were processed")
@@ -128,6 +124,26 @@ class Backlogs:
         if not seconds:
             raise RuntimeError("all was read before the instances shared it: give it more --events")
         return float(events / seconds) * self.sizes[scenario.topic] / self.events[scenario.topic]
+
+    @contextmanager
+    def consuming(self, scenario: Scenario, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A group of this name, until the block ends."""
+        command = [sys.executable, "-m", "benchmarks.consuming", scenario.kind, name, scenario.topic]
+        environment = {**os.environ, "DATABASE_PREPARED": "true"}
+        with (self._bench.stack.folder / "consumers.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603  (this project's own)
+                [*command, str(scenario.instances)], cwd=PROJECT, env=environment, stderr=log
+            )
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.wait()
+
+    def reached(self, name: str) -> int:
+        """Up to where the group has come, as its instances said last; all partitions together."""
+        question = "SELECT coalesce(sum(reached), 0) FROM outbox_consumer_position WHERE consumer = %s"
+        return int(self._bench.query(question, [name])[0][0])
 
     def _until_shared(self, group: str, instances: int) -> Any:
         """When every instance had its partitions, by the database's clock; for one alone, the beginning."""
@@ -203,6 +219,7 @@ def main() -> None:
     parser.add_argument(
         "--old", type=int, default=0, help="old inbox rows, as a scenario of its own at the end"
     )
+    parser.add_argument("--backlog", type=int, default=0, help="also read so many events, tenth by tenth")
     parser.add_argument("--only", nargs="*", default=[], help="of the scenarios, those with such a word")
     options = parser.parse_args()
     with running() as bench:
@@ -238,7 +255,10 @@ def main() -> None:
             add_old(bench, options.old)
             again = {f"{name}, {options.old:,} old rows": scenarios[name] for name in ("ceiling", "set-wise")}
             measure(backlogs, again, rounds=options.rounds, rates=rates)
-        report(rates)
+        if options.rounds:
+            report(rates)
+        if options.backlog:
+            drain(backlogs, options.backlog)
 
 
 def measure(
@@ -250,6 +270,26 @@ def measure(
             rates[name].append(backlogs.run(scenario))
             line = f"{number + 1}. {name}: {rates[name][-1]:,.0f}, {backlogs.transactions} transactions"
             print(line, flush=True)  # noqa: T201
+
+
+def drain(backlogs: Backlogs, count: int) -> None:
+    """Print how fast each tenth of one large backlog is read, and the consumer's memory meanwhile."""
+    name = topic = "bench-backlog"
+    backlogs.make(topic, events=count)
+    print(f"\n{'of ' + format(count, ','):>20}{'events/s':>10}{'memory MB':>11}")  # noqa: T201
+    with backlogs.consuming(Scenario("set-wise", topic), name) as process:
+        watched, last, there = psutil.Process(process.pid), time.monotonic(), 0
+        for tenth in range(1, 11):
+            before, highest, end = there, 0, time.monotonic() + DEADLINE
+            while (there := backlogs.reached(name)) < count * tenth // 10:
+                if time.monotonic() > end or process.poll() is not None:
+                    raise TimeoutError(f"{topic} was not read")
+                highest = max(highest, watched.memory_info().rss)
+                time.sleep(POLL)
+            now = time.monotonic()
+            line = f"{there:20,}{(there - before) / (now - last):10,.0f}{highest / 1e6:11,.0f}"
+            print(line, flush=True)  # noqa: T201
+            last = now
 
 
 def report(rates: dict[str, list[float]]) -> None:

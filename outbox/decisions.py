@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from django.db import connections
 
-from outbox.inbox import array
+from outbox.inserting import array
 from outbox.item import Item, read_item
 from outbox.registry import Consumer
 

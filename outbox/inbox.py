@@ -17,6 +17,7 @@ from outbox.beginnings import whole_topics
 from outbox.errors import OverlappingConsumer
 from outbox.fence import ended
 from outbox.ids import new_id
+from outbox.inserting import array
 from outbox.models import Outcome, ParkCause
 from outbox.partitions import partition_needed
 from outbox.sessions import SAME_BATCH, is_same_batch
@@ -205,30 +206,3 @@ class Inbox:
 
 def _columns(keys: Sequence[Key]) -> tuple[str, str]:
     return array([topic for topic, _ in keys]), array([key for _, key in keys])
-
-
-def array(values: Sequence[object]) -> str:
-    """A PostgreSQL array as text. psycopg's own took a third of a consumer's time.
-
-    Nearly always all of it is text, or none is.
-    """
-    try:
-        text = '","'.join(values)  # type: ignore[arg-type]
-    except TypeError:
-        return "{" + ",".join([_quoted(one) if isinstance(one, str) else _plain(one) for one in values]) + "}"
-    if "\\" in text or text.count('"') != 2 * (len(values) - 1):
-        text = '","'.join([_escaped(one) for one in values if isinstance(one, str)])
-    return f'{{"{text}"}}' if values else "{}"
-
-
-def _plain(value: object) -> str:
-    """Of a number, an id, a time: they hold nothing that means something in an array."""
-    return "NULL" if value is None else str(value)
-
-
-def _quoted(text: str) -> str:
-    return f'"{_escaped(text)}"'
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase
 
-from outbox.inbox import array
+from outbox.inserting import array, insert
+from outbox.models import WaitingEvent
 
 # PostgreSQL's text holds no NUL and no half of a pair; keys and headers are escaped or refused before.
 texts = st.lists(st.none() | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])))
@@ -35,6 +37,25 @@ def test_whatever_else_a_claim_holds() -> None:
         (["NULL", "null", "", " ", "{}", '"', "\\", ","], "text"),
     ):
         assert _read(list(values), kind) == values
+
+
+@pytest.mark.django_db
+def test_rows_come_out_as_they_went_in() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+    odd = 'a"b\\c{,}\n\x01NULL'
+    given: list[dict[str, Any]] = [
+        {"headers": [[odd, None]], "payload": bytes(range(256)), "raw_key": b"", "number": None, "key": odd},
+        {"headers": [], "payload": None, "raw_key": None, "timestamp": moment, "number": 7, "key": "NULL"},
+    ]
+    same = {"consumer": "c", "generation": 1, "topic": "t", "partition": 0, "offset": 2**62, "type": ""}
+    same |= {"received_at": moment}
+    for number, one in enumerate(given):
+        one["event_id"] = UUID(int=number)
+    insert([WaitingEvent(**same, **one) for one in given], using="default")
+    for row, one in zip(WaitingEvent.objects.order_by("id"), given, strict=True):
+        for name, value in (same | one).items():
+            stored = getattr(row, name)
+            assert (bytes(stored) if isinstance(stored, memoryview) else stored) == value
 
 
 def _read(values: Sequence[object], kind: str) -> object:
