@@ -48,7 +48,8 @@ class Batch:
 
     until     by the monotonic clock, when no further event is begun; the first always is
     stopping  whether none is begun any more, as if that time had come
-    is_due    whether events that waited can go on, and were not begun for want of time
+    is_due      whether events that waited can go on, and were not begun for want of time
+    has_worked  whether an event was given to its handler
     handling  the event that is in its handler's hands, or failed there
     """
 
@@ -77,6 +78,7 @@ class Batch:
         self._alone = False
         self._outcomes = Outcomes(consumer)
         self.is_due = False
+        self.has_worked = False
         self.handling: UUID | None = None
 
     @property
@@ -197,6 +199,7 @@ class Batch:
         if item.route is None:
             return Outcome.UNHANDLED
         self._call(item, item.route)
+        self.has_worked = True
         return Outcome.PROCESSED
 
     def _pass(self, key: Key, number: int | None, headers: list[Header]) -> None:

@@ -31,7 +31,8 @@ class Config:
     batch_seconds    after which a transaction of a consumer begins no further event: the next one does
     unknown_retries  how often an event is tried again after an error nobody declared
     handler_limit    how long a call of a handler may take that declares no limit of its own
-    failing_keys     so many keys that fail with one fingerprint within `failing_within` pause their consumer
+    failing_keys     so many keys that fail with one fingerprint within `failing_within`, or so many events in
+                     a row, pause their consumer
     gap_alarm        for how long the events of a key may be waited for before that is alarming
     alerts           who is told of alarms, and when: see outbox/alerts/options.py
     metrics_address  host:port at which a relay or consumer tells its metrics; instances take the next ports

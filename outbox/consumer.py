@@ -72,6 +72,8 @@ class ConsumerWorker:
         self._alone = 0  # how many of the pending records are run one at a time, after their batch failed
         self._attempts = 0  # at the event that the last run failed at, run alone
         self._guilty: UUID | None = None
+        # The events that failed one after the other with this fingerprint, since one was processed.
+        self._failed: tuple[str, set[UUID | None]] = ("", set())
         self._may_be_due = False  # whether events may wait whose gap has closed
         self._held = False
         self._paused = False
@@ -161,6 +163,8 @@ class ConsumerWorker:
             else:
                 self._suspects.end(batch[0], new=ran.new and not ran.is_due)
                 self._may_be_due |= ran.is_due
+                if ran.worked:
+                    self._failed = ("", set())
                 self._done(batch[: ran.done])
 
     def _run(self, batch: list[Record], *, is_due: bool) -> Ran:
@@ -191,6 +195,7 @@ class ConsumerWorker:
         if paused and not self._paused:
             self._hold()
             self._attempts, self._retry_at = 0, None
+            self._failed = ("", set())
             self._processor.pardon()
         self._paused = paused
         return paused
@@ -242,12 +247,16 @@ class ConsumerWorker:
         """Whether so many keys failed in this way, which nobody declared, that the consumer pauses itself."""
         if self._gate is None or declared_for(error, self._consumer.on_error) is not None:
             return False
+        mark = fingerprint(error)
+        in_a_row = {self._processor.guilty} | (self._failed[1] if self._failed[0] == mark else set())
+        self._failed = mark, in_a_row
         try:
             return self._gate.trips(
                 keys=self._settings.failing_keys,
                 within=timedelta(seconds=self._settings.failing_within),
-                fingerprint=fingerprint(error),
+                fingerprint=mark,
                 failure=f"{type(error).__name__}: {error}",
+                in_a_row=len(in_a_row),
             )
         except DjangoDatabaseError as failure:
             return self._wait(failure)

@@ -110,11 +110,14 @@ class Gate:
             self._pause = pause
         return self._pause is not None
 
-    def trips(self, *, keys: int, within: timedelta, fingerprint: str, failure: str) -> bool:
-        """Pause the consumer when so many keys have failed with one fingerprint within this time.
+    def trips(
+        self, *, keys: int, within: timedelta, fingerprint: str, failure: str, in_a_row: int = 1
+    ) -> bool:
+        """Pause the consumer when so many keys have failed with one fingerprint.
 
-        Counted are the dead letters of all instances since it was last resumed, and one more that is about to
-        be written. Raises the database's errors.
+        Counted are the dead letters of all instances within this time, since it was last resumed, with one
+        more that is about to be written; or those that this instance had in a row, however long it took: of
+        failures that take long, as timeouts do, there are few in a minute. Raises the database's errors.
         """
         live = live_generation(self._consumer.name, using=self._consumer.using)
         with connections[self._consumer.using].cursor() as sql:
@@ -126,13 +129,18 @@ class Gate:
                 [self._consumer.name, live, fingerprint, within.total_seconds(), self._consumer.name],
             )
             failed = int(sql.fetchone()[0]) + 1
-        if failed < keys:
+        if max(failed, in_a_row) < keys:
             return False
+        how = (
+            f"{failed} keys failed within {within}"
+            if failed >= keys
+            else f"{in_a_row} events failed in a row"
+        )
         pause(
             consumer=self._consumer,
             by=ITSELF,
             via=Via.WORKER,
-            reason=f"{failed} keys failed within {within} with one fingerprint, {fingerprint}: {failure}",
+            reason=f"{how} with one fingerprint, {fingerprint}: {failure}",
         )
         self._looked_at = -LOOK_SECONDS
         return True

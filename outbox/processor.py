@@ -28,11 +28,13 @@ class Ran:
     done    how many of its records have been moved past, from the first on
     new     whether any of them was new to the inbox
     is_due  whether events that waited can go on, for which there was no time left
+    worked  whether an event was processed
     """
 
     done: int
     new: bool
     is_due: bool
+    worked: bool
 
 
 class Processor:
@@ -90,14 +92,14 @@ class Processor:
         with self._batch(next(iter(items), None), until=until) as (batch, held):
             left = batch.run([*items.values()], held)
         done = next((place for place, record in enumerate(records) if record is left), len(records))
-        return Ran(done, batch.has_new, batch.is_due)
+        return Ran(done, batch.has_new, batch.is_due, batch.has_worked)
 
     def go_on(self, record: Record, *, until: float = math.inf) -> Ran:
         """Run an event that waited and can go on, and what waits behind it, as run() does."""
         item = self.read(record)
         with self._batch(item.inbox_id, until=until) as (batch, held):
             batch.go_on(item, held)
-        return Ran(0, batch.has_new, batch.is_due)
+        return Ran(0, batch.has_new, batch.is_due, batch.has_worked)
 
     def first_due(self, places: Set[Placement]) -> Record | None:
         """The first event of these partitions that waited behind a gap which has closed, if there is one."""

@@ -151,6 +151,41 @@ def test_many_keys_that_fail_for_one_reason_pause_their_consumer(declare: Declar
     assert DeadLetter.objects.count() == 4
 
 
+@pytest.fixture
+def over_soon(five_keys: None, settings: Settings) -> None:
+    """As if each failure took longer than the time within which they are counted."""
+    settings.OUTBOX = {**settings.OUTBOX, "FAILING_WITHIN": 0.0}
+    config.cache_clear()
+
+
+@pytest.mark.usefixtures("over_soon")
+def test_events_that_fail_in_a_row_pause_their_consumer_however_long_it_takes(declare: Declare) -> None:
+    listener = declare()
+    listener.fail = lambda _: ValueError("it does not come back")
+    with instance(listener):
+        send(*(note for number in range(8) for note in notes(listener, f"key-{number}", "1")))
+        until(lambda: pausing.pause_of(listener.consumer))
+        pause = pausing.pause_of(listener.consumer)
+        assert pause is not None
+        assert pause.reason.startswith("5 events failed in a row with one fingerprint")
+        assert DeadLetter.objects.count() == 4
+        pausing.resume(consumer=listener.consumer, by="ops")
+        until(lambda: DeadLetter.objects.count() == 8)  # of the four that are left it does not pause again
+    assert pausing.pause_of(listener.consumer) is None
+
+
+@pytest.mark.usefixtures("over_soon")
+def test_one_that_goes_well_in_between_ends_the_row(declare: Declare) -> None:
+    listener = declare()
+    listener.fail = lambda text: ValueError("now and then") if text == "bad" else None
+    with instance(listener):
+        texts = [("good" if number % 4 == 3 else "bad") for number in range(24)]
+        for number, text in enumerate(texts):
+            send(*notes(listener, f"key-{number}", text))
+        until(lambda: DeadLetter.objects.count() == 18)
+    assert pausing.pause_of(listener.consumer) is None
+
+
 @pytest.mark.usefixtures("five_keys")
 def test_resumed_without_being_mended_it_pauses_again_after_as_many_keys(declare: Declare) -> None:
     listener = declare()
