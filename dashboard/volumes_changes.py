@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 
 from analytics.slots import SLOTS_BY_DEFAULT, WIDTHS, Span
 from contracts.analytics import SlotTotalled
+from dashboard.asking import one_look
 from dashboard.volumes import (
     MOST_SLOTS,
     Question,
@@ -79,7 +80,8 @@ class TableProbe:
             totals = [total for _, total in self._recent] if question in self._new else heard
             self._due.setdefault(question, {}).update(_due(question, boundaries, totals))
         self._new -= set(questions)
-        looks = {question: self._look(question, now) for question in questions}
+        with one_look():
+            looks = {question: self._look(question, now) for question in questions}
         for question, (told, still_open, _) in looks.items():
             self._open[question] = still_open
             for key in told:

@@ -494,8 +494,8 @@ def test_each_question_is_asked_once_however_many_slots_changed(
     db: None, question: Question, django_assert_max_num_queries: Any
 ) -> None:
     totals = [total(NOON - number * MINUTE, validated=1) for number in range(1, 50, 7)]
-    # The slots, and which generation is live.
-    with django_assert_max_num_queries(2):
+    # The slots, and which generation is live; the look's begin, limit and end.
+    with django_assert_max_num_queries(2 + 3):
         told_by(TableProbe(), question, *totals)
 
 

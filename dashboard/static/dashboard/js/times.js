@@ -4,7 +4,7 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 
 function age(milliseconds) {
   const seconds = Math.max(milliseconds, 0) / 1000;
-  if (seconds < 1) return "now";
+  if (seconds < 1) return "< 1 s";
   if (seconds < 120) return `${Math.floor(seconds)} s`;
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;

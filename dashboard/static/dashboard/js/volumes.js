@@ -75,7 +75,7 @@ if (charts?.dataset.stream) {
       charts.dataset.stale = "false";
       if (message.away) {
         say("warn", "late");
-        cutNotice(notices, "Kafka or the database does not answer: slots that close are late. Away since", message.away);
+        cutNotice(notices, "Kafka or the database does not answer in time: slots that close are late. Away since", message.away);
       } else {
         say("ok", "live");
         notices.replaceChildren();
