@@ -60,6 +60,11 @@ class PartitionLag:
         """How many are yet to be processed."""
         return max((self.end or 0) - (self.reached or 0), 0)
 
+    @property
+    def known_end(self) -> int | None:
+        """The end as far as anybody knows: who has read on since it was told knows more."""
+        return max((one for one in (self.end, self.reached) if one is not None), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:

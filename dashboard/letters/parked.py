@@ -39,6 +39,7 @@ def parked_list(request: HttpRequest) -> HttpResponse:
     older = str(Place(shown[-1].row.parked_at, shown[-1].row.id)) if len(found) > PAGE_SIZE else ""
     context = {
         "parked": shown,
+        "releasable": any(one.row.cause == ParkCause.GAP for one in shown),
         "older": older,
         "consumer": consumer,
         "key": key,

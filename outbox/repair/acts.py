@@ -97,8 +97,8 @@ class Report:
         """All of it, in a sentence."""
         ran = f", and {self.ran} that waited" if self.ran else ""
         behind = "; then one died" if self.result in _DONE else ""
-        stopped = f"{behind}: {self.error}" if self.error else ""
-        waiting = f"; {self.waiting} still wait" if self.waiting else ""
+        stopped = f"{behind}: {self.error.rstrip('.')}" if self.error else ""
+        waiting = f"; {self.waiting} still wait{'s' if self.waiting == 1 else ''}" if self.waiting else ""
         return f"{self.done}{ran}{stopped}{waiting}."
 
     def and_then(self, more: "Report") -> "Report":

@@ -145,7 +145,7 @@ def test_a_letter_that_fails_once_more_stays_and_tells_why(service: Service) -> 
     service.fails["1"] = Refused("still not")
     report = replay(letter)
     assert (report.result, report.ran, report.waiting) == (Result.DIED, 0, 1)
-    assert report.detail == "It died again: Refused: still not; 1 still wait."
+    assert report.detail == "It died again: Refused: still not; 1 still waits."
     again = DeadLetter.objects.get()
     assert (again.id, again.state, again.error, again.attempts) == (letter.id, "open", "still not", 2)
     assert service.heard() == []
@@ -454,7 +454,7 @@ def test_a_key_parked_by_a_gap_is_released_without_what_is_missing(service: Serv
     with pytest.raises(NothingSaid):
         keys.release(parked_id=parked.id, operator=Operator("anna"))
     report = keys.release(parked_id=parked.id, operator=ANNA)
-    assert report.detail == "It is released without number 2, and 2 that waited; 1 still wait."
+    assert report.detail == "It is released without number 2, and 2 that waited; 1 still waits."
     assert service.heard() == ["1", "3", "4"]
     assert ParkedKey.objects.get().cause == ParkCause.GAP
     assert keys.release(parked_id=parked.id, operator=ANNA).done == "It is released without numbers 5 to 6"

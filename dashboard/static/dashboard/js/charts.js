@@ -55,7 +55,7 @@ function options(box, chart, near, ink, on) {
   const curve = ([, colour, dash]) => ({ stroke: ink[colour], width: 1.5, dash, points: points(ink[colour]), spanGaps: false });
   const line = near ? [{ stroke: ink.bad, width: 1, dash: [4, 4], points: { show: false } }] : [];
   return {
-    width: box.clientWidth, height, legend: { show: false }, padding: [8, 8, 0, 0],
+    width: box.clientWidth, height, legend: { show: false }, padding: [8, 20, 0, 0],
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false }, sync: { key: "lag" } },
     scales: { y: { range: (_, _least, most) => [0, (most || 1) * 1.1] } },
     series: [{}, ...chart.curves.map(curve), ...line],
