@@ -100,6 +100,7 @@ class Operated(ReadOnly[M]):
                 "reason": reason,
                 "error": error,
                 "preview": preview,
+                "looks_first": asked.given is not None and asked.given.preview is not None and not preview,
                 "shown": "\n".join(preview),
             }
             return render(request, "admin/outbox/act.html", page)
