@@ -69,8 +69,7 @@ def _step(passed: set[UUID], *, using: str) -> int | None:
         passed.add(job.id)
         logger.warning("%s cannot go on: %s: %s", job, type(error).__name__, error)
         trouble = storable(f"{type(error).__name__}: {error}")
-        running = RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING)
-        running.update(trouble=trouble, in_hand_by="")
+        RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING).update(trouble=trouble)
         return 0
 
 
