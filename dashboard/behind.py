@@ -10,13 +10,11 @@ from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from outbox.lag import PRESENT, TRACES
+from outbox.lag import PRESENT
+from outbox.oldest_left import SLACK, TRACES
 from outbox.pausing import Pause
 from outbox.positions import AlarmCause
 from outbox.registry import all_consumers
-
-# An event may be traced later than one that happened after it.
-_SLACK_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def all_behind(
                 "consumers": [name for name, _ in pairs],
                 "topics": [topic for _, topic in pairs],
                 "present": PRESENT.total_seconds(),
-                "slack": _SLACK_SECONDS,
+                "slack": SLACK.total_seconds(),
                 "traces": TRACES,
             },
         )

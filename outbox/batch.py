@@ -2,22 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from django.db import connections
 from django.db.models import Q, QuerySet
 
 from outbox.aside import Aside
-from outbox.context import following
+from outbox.calling import Calls, Watch
 from outbox.decisions import as_decided
-from outbox.delivery import Delivery
 from outbox.envelope import sequence_of
 from outbox.errors import LateEvent
-from outbox.fence import fenced
 from outbox.forgetting import mark_forgotten
 from outbox.generations import Held
 from outbox.inbox import Claim, Inbox, Key
@@ -26,12 +22,9 @@ from outbox.kafka import Header, Record
 from outbox.models import Outcome, ParkCause, WaitingEvent
 from outbox.outcomes import Outcomes
 from outbox.policies import Discard, Park, declared_for, ending
-from outbox.registry import Consumer, Route
-from outbox.tracing import processing
+from outbox.registry import Consumer
 
 SUPERSEDED = "a later event of its key has been processed, and the topic is compacted"
-
-Watch = Callable[[Route], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +39,10 @@ class Verdict:
 class Batch:
     """The state of one transaction: locked progress, parked keys, and the inbox rows to be.
 
-    until     by the monotonic clock, when no further event is begun; the first always is
-    stopping  whether none is begun any more, as if that time had come
+    until       by the monotonic clock, when no further event is begun; the first always is
+    stopping    whether none is begun any more, as if that time had come
     is_due      whether events that waited can go on, and were not begun for want of time
     has_worked  whether an event was given to its handler
-    handling  the event that is in its handler's hands, or failed there
     """
 
     def __init__(
@@ -65,7 +57,7 @@ class Batch:
         self._consumer = consumer
         self._compacted = consumer.compacted
         self._condemned = condemned
-        self._watch = watch
+        self._calls = Calls(consumer, watch)
         self._until = until
         self._stopping = stopping
         self._has_begun = False
@@ -73,13 +65,15 @@ class Batch:
         self._numbers: dict[Key, int] = {}
         self._moved: set[Key] = set()
         self._parked: dict[Key, ParkCause] = {}
-        self._gathered: dict[Callable[[Any], None], tuple[Route, list[Delivery[Any]]]] = {}
-        self._gatherers: dict[Key, Callable[[Any], None]] = {}
         self._alone = False
         self._outcomes = Outcomes(consumer)
         self.is_due = False
         self.has_worked = False
-        self.handling: UUID | None = None
+
+    @property
+    def handling(self) -> UUID | None:
+        """The event that is in its handler's hands, or failed there."""
+        return self._calls.handling
 
     @property
     def has_new(self) -> bool:
@@ -132,7 +126,7 @@ class Batch:
 
     def finish(self) -> None:
         """Write down how far the keys have come, and what became of the events."""
-        self._hand_over()
+        self._calls.hand_over()
         self._aside.flush()
         self._inbox.advance({key: self._numbers[key] for key in self._moved})
         self._inbox.claim([*self._claims.values()])
@@ -198,7 +192,7 @@ class Batch:
             return Outcome.DISCARDED
         if item.route is None:
             return Outcome.UNHANDLED
-        self._call(item, item.route)
+        self._calls.give(item, item.route, inbox=self._inbox, alone=self._alone)
         self.has_worked = True
         return Outcome.PROCESSED
 
@@ -219,55 +213,6 @@ class Batch:
         if item.key is not None and item.number is not None and item.key not in self._numbers:
             self._reach(item.key, item.number - 1)  # the key has been seen, from here on
         self._park(item, ParkCause.DEAD_LETTER)
-
-    def _call(self, item: Item, route: Route) -> None:
-        """Give the event to its handler, or put it on the handler's list."""
-        delivery = item.delivery(generation=self._inbox.generation)
-        if item.key is not None and self._gatherers.get(item.key, route.handler) != route.handler:
-            self._hand_over()  # an earlier event of the key is on another handler's list
-        if route.batched and not self._alone:
-            self._gathered.setdefault(route.handler, (route, []))[1].append(delivery)
-            if item.key is not None:
-                self._gatherers[item.key] = route.handler
-            return
-        self.handling = item.inbox_id
-        with self._guarded(route, [delivery]) as deliveries:
-            if route.batched:  # by itself, so that a failure has one to blame, also of those a gap releases
-                route.handler(deliveries)
-            else:
-                with following(deliveries[0]):
-                    route.handler(deliveries[0])
-        if self._alone:
-            self._check()
-        self.handling = None
-
-    def _check(self) -> None:
-        """Check now what is deferred to the commit, as Django's foreign keys are, and the transaction itself.
-
-        There nobody would know whose fault it is; an act has to know earlier, and a dry run never commits.
-        """
-        self._inbox.check_same_batch()
-        with connections[self._consumer.using].cursor() as sql:
-            # One statement, which can be prepared.
-            sql.execute("DO 'BEGIN SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; END'")
-
-    def _hand_over(self) -> None:
-        """Call the handlers that take lists with what was gathered for them."""
-        gathered, self._gathered = self._gathered, {}
-        self._gatherers.clear()
-        for route, deliveries in gathered.values():
-            with self._guarded(route, deliveries) as traced:
-                route.handler(traced)
-
-    @contextmanager
-    def _guarded(self, route: Route, deliveries: list[Delivery[Any]]) -> Iterator[list[Delivery[Any]]]:
-        """A handler's call: within the transaction, within its limit, and traced."""
-        with (
-            fenced(using=self._consumer.using),
-            self._watch(route),
-            processing(self._consumer.name, deliveries) as traced,
-        ):
-            yield traced
 
     def _fault_of(self, item: Item) -> Verdict | None:
         """What keeps the event from any handler."""

@@ -4,35 +4,24 @@ Read from what instances say about once a second (outbox/reporting.py) and from 
 is not asked, and the lag of a consumer of which no instance runs grows all the same.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db import OperationalError, connections, transaction
-
 from outbox import clock
 from outbox.alerts.alarms import Alarm
-from outbox.ids import lowest_id
 from outbox.kafka import Placement
 from outbox.models import TopicRecord
+from outbox.oldest_left import oldest_left
 from outbox.positions import AlarmCause, LagSample, Member, PartitionEnd, Position
-from outbox.recovery import Family, family_of
 from outbox.registry import Consumer, all_consumers
 from outbox.unpublished import oldest_unpublished
 
-logger = logging.getLogger(__name__)
-
 # An instance that has said nothing for so long is not there. Kafka takes its partitions away after 6 s.
 PRESENT = timedelta(seconds=10)
-# Over which rates are taken.
-RATE = timedelta(seconds=60)
-# An event may be traced later than one that happened after it.
-_SLACK = timedelta(seconds=10)
-# So many traces are looked at for the oldest event left in a partition. Where nothing of the outbox is left,
-# there may be years of them.
-TRACES = 5_000
+# Over which rates are taken, from samples that are so far apart.
+RATE, SLOT = timedelta(seconds=60), timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +175,7 @@ def lags(consumers: Collection[Consumer], *, using: str) -> list[Lag]:
         for one in known.values()
         if one.reached < ends.get((one.topic, one.partition), 0) and one.reported_at < now - PRESENT
     ]
-    oldest = _oldest_by_traces(behind, using=using)
+    oldest = oldest_left(behind, using=using)
     alarms: dict[str, list[tuple[AlarmCause, datetime]]] = defaultdict(list)
     raised = Alarm.objects.using(using).present().filter(cause__in=AlarmCause.values, subject__in=names)
     for alarm in raised.order_by("cause"):
@@ -271,61 +260,9 @@ def _members(names: Iterable[str], *, now: datetime, using: str) -> dict[str, li
     return found
 
 
-_OLDEST = """
-SELECT asked.topic, asked.partition, oldest.occurred_at
-FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::uuid[]) AS asked (topic, partition, reached, since)
-CROSS JOIN LATERAL (
-    SELECT event.occurred_at
-    FROM (
-        SELECT event_id, partition, "offset" FROM outbox_publication
-        WHERE event_id >= asked.since ORDER BY event_id LIMIT %s
-    ) AS trace JOIN outbox_event AS event ON event.id = trace.event_id
-    WHERE trace.partition = asked.partition AND trace."offset" >= asked.reached AND event.topic = asked.topic
-    ORDER BY trace.event_id LIMIT 1
-) AS oldest
-"""
-
-
-def _oldest_by_traces(positions: list[Position], *, using: str) -> dict[tuple[str, str, int], datetime]:
-    """When the oldest event behind each of these positions happened, as far as the outbox knows it.
-
-    Looked for from shortly before the time until when all has been processed: what lies between is little.
-    Of a consumer for which that takes too long nothing is known; the others are told all the same.
-    """
-    asked: dict[str, list[Position]] = defaultdict(list)
-    for one in positions:
-        if one.clear_until is not None:
-            asked[one.consumer].append(one)
-    found: dict[tuple[str, str, int], datetime] = {}
-    for consumer, places in asked.items():
-        try:
-            with transaction.atomic(using=using):
-                found |= {(consumer, *place): at for place, at in _oldest_in(places, using=using).items()}
-        except OperationalError as error:
-            if family_of(error) is not Family.CONTENTION:
-                raise
-            logger.warning("consumer %s: cannot tell which event is the oldest left: %s", consumer, error)
-    return found
-
-
-def _oldest_in(places: list[Position], *, using: str) -> dict[Placement, datetime]:
-    with connections[using].cursor() as sql:
-        sql.execute(
-            _OLDEST,
-            [
-                [one.topic for one in places],
-                [one.partition for one in places],
-                [one.reached for one in places],
-                [lowest_id((one.clear_until or one.reported_at) - _SLACK) for one in places],
-                TRACES,
-            ],
-        )
-        return {(topic, part): at for topic, part, at in sql.fetchall()}
-
-
 def _earlier(names: Collection[str], *, now: datetime, using: str) -> dict[str, LagSample]:
     """Each consumer's sample of a minute ago, or the oldest since then."""
-    samples = LagSample.objects.using(using).filter(consumer__in=names, at__gte=now - RATE - _SLACK)
+    samples = LagSample.objects.using(using).filter(consumer__in=names, at__gte=now - RATE - SLOT)
     found: dict[str, LagSample] = {}
     for sample in samples.order_by("at"):
         found.setdefault(sample.consumer, sample)

@@ -8,8 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 from outbox import clock
-from outbox.batch import Batch, Verdict, Watch
+from outbox.batch import Batch, Verdict
 from outbox.buffer import atomic
+from outbox.calling import Watch
 from outbox.context import building, consuming
 from outbox.generations import Held, hold, live_generation
 from outbox.item import Item, read_item, stored_record

@@ -13,12 +13,11 @@ from outbox.alerts.checking import check, checked_at
 from outbox.alerts.checks import ask_kafka
 from outbox.alerts.heartbeat import are_away, tasks_ran_at
 from outbox.alerts.sending import send_beside
-from outbox.lag import PRESENT, Lag, lags
+from outbox.lag import PRESENT, SLOT, Lag, lags
 from outbox.partitions import LOCK_CLASS
 from outbox.positions import LagSample, Member
 from outbox.registry import all_consumers
 
-SLOT = timedelta(seconds=10)
 KEEP = timedelta(days=1)
 _SAMPLING_LOCK = 3
 _TRACES = 5_000

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from django.db import connections
 
+from outbox.lag import SLOT
 from outbox.registry import Consumer, get_consumer
-from outbox.sampling import SLOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from django.db.models import F, QuerySet
 
 from outbox import clock
 from outbox.aside import storable
-from outbox.batch import Batch, Verdict, Watch
+from outbox.batch import Batch, Verdict
 from outbox.buffer import atomic
+from outbox.calling import Watch
 from outbox.config import config
 from outbox.context import building as while_building
 from outbox.context import consuming

@@ -108,7 +108,7 @@ def test_few_traces_are_looked_at_for_it(
                 event_id=event.id, partition=int(offset < 2), offset=offset + 7, published_at=clock.now()
             )
     stands("loyalty", reached=7, clear=60 * SECOND, told=60 * SECOND)
-    monkeypatch.setattr("outbox.lag.TRACES", 2)
+    monkeypatch.setattr("outbox.oldest_left.TRACES", 2)
     monkeypatch.setattr("dashboard.behind.TRACES", 2)
     compared()
     assert all_behind(now=clock.now(), unsent={})["loyalty"].seconds >= 59

@@ -9,16 +9,15 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from outbox import Consumer, Delivery, handles, publish, registry
-from outbox import lag as lag_module
+from outbox import Consumer, Delivery, handles, oldest_left, publish, registry
 from outbox.alerts.alarms import Alarm
 from outbox.consumer import ConsumerWorker
 from outbox.kafka import member_name
-from outbox.lag import Lag, history, lags
+from outbox.lag import SLOT, Lag, history, lags
 from outbox.models import InboxEntry, Publication, Shard
 from outbox.positions import AlarmCause, LagSample, Member, PartitionEnd, Position
 from outbox.relay import Relay
-from outbox.sampling import SLOT, sample_when_due
+from outbox.sampling import sample_when_due
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
 from tests.integration.at_once import at_once
 
@@ -169,7 +168,7 @@ def test_where_nothing_of_the_outbox_is_left_few_traces_are_looked_at(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The records at the partition's end are another program's, and much has been sent since elsewhere."""
-    monkeypatch.setattr("outbox.lag.TRACES", 100)
+    monkeypatch.setattr("outbox.oldest_left.TRACES", 100)
     other, since = noted_on(new_topic(partitions=1)), datetime.now(UTC) - timedelta(hours=1)
     with transaction.atomic():
         ids = [publish(other(about=f"k{n % 10}")) for n in range(2_000)]
@@ -197,7 +196,7 @@ def test_a_consumer_whose_oldest_event_is_not_found_in_time_costs_no_other_its_s
         away(one, since=since, end=5)
     # Whatever the reason is: for one of them the search does not end.
     waits = f"WHERE pg_sleep(CASE asked.topic WHEN '{reader.topic.name}' THEN 600 ELSE 0 END) IS NOT NULL"
-    monkeypatch.setattr("outbox.lag._OLDEST", f"{lag_module._OLDEST} {waits}")
+    monkeypatch.setattr("outbox.oldest_left._OLDEST", f"{oldest_left._OLDEST} {waits}")
     with transaction.atomic():
         with connection.cursor() as sql:
             sql.execute("SET LOCAL statement_timeout = '2s'")
