@@ -42,7 +42,7 @@ class Batch:
     until       by the monotonic clock, when no further event is begun; the first always is
     stopping    whether none is begun any more, as if that time had come
     is_due      whether events that waited can go on, and were not begun for want of time
-    has_worked  whether an event was given to its handler
+    worked      the types of events that were given to their handlers
     """
 
     def __init__(
@@ -68,12 +68,17 @@ class Batch:
         self._alone = False
         self._outcomes = Outcomes(consumer)
         self.is_due = False
-        self.has_worked = False
+        self.worked: set[str] = set()
 
     @property
     def handling(self) -> UUID | None:
         """The event that is in its handler's hands, or failed there."""
-        return self._calls.handling
+        return None if self._calls.handling is None else self._calls.handling[0]
+
+    @property
+    def handling_type(self) -> str:
+        """Its type; nothing when there is none."""
+        return "" if self._calls.handling is None else self._calls.handling[1]
 
     @property
     def has_new(self) -> bool:
@@ -193,7 +198,7 @@ class Batch:
         if item.route is None:
             return Outcome.UNHANDLED
         self._calls.give(item, item.route, inbox=self._inbox, alone=self._alone)
-        self.has_worked = True
+        self.worked.add(item.type)
         return Outcome.PROCESSED
 
     def _pass(self, key: Key, number: int | None, headers: list[Header]) -> None:

@@ -21,7 +21,7 @@ Watch = Callable[[Route], AbstractContextManager[object]]
 class Calls:
     """Gives events to their handlers, a key's in order.
 
-    handling  the event that is in its handler's hands, or failed there
+    handling  the event that is in its handler's hands, or failed there, and its type
     """
 
     def __init__(self, consumer: Consumer, watch: Watch) -> None:
@@ -29,7 +29,7 @@ class Calls:
         self._watch = watch
         self._gathered: dict[Callable[[Any], None], tuple[Route, list[Delivery[Any]]]] = {}
         self._gatherers: dict[Key, Callable[[Any], None]] = {}
-        self.handling: UUID | None = None
+        self.handling: tuple[UUID, str] | None = None
 
     def give(self, item: Item, route: Route, *, inbox: Inbox, alone: bool) -> None:
         """Give the event to its handler, or put it on the handler's list.
@@ -44,7 +44,7 @@ class Calls:
             if item.key is not None:
                 self._gatherers[item.key] = route.handler
             return
-        self.handling = item.inbox_id
+        self.handling = item.inbox_id, item.type
         with self._guarded(route, [delivery]) as deliveries:
             if route.batched:  # by itself, so that a failure has one to blame, also of those a gap releases
                 route.handler(deliveries)

@@ -72,8 +72,8 @@ class ConsumerWorker:
         self._alone = 0  # how many of the pending records are run one at a time, after their batch failed
         self._attempts = 0  # at the event that the last run failed at, run alone
         self._guilty: UUID | None = None
-        # The events that failed one after the other with this fingerprint, since one was processed.
-        self._failed: tuple[str, set[UUID | None]] = ("", set())
+        # By fingerprint the type of the events that failed with it, and those since one was processed.
+        self._failed: dict[str, tuple[str, set[UUID | None]]] = {}
         self._may_be_due = False  # whether events may wait whose gap has closed
         self._held = False
         self._paused = False
@@ -163,8 +163,10 @@ class ConsumerWorker:
             else:
                 self._suspects.end(batch[0], new=ran.new and not ran.is_due)
                 self._may_be_due |= ran.is_due
-                if ran.worked:
-                    self._failed = ("", set())
+                for mark in [
+                    mark for mark, (kind, _) in self._failed.items() if not kind or kind in ran.worked
+                ]:
+                    del self._failed[mark]
                 self._done(batch[: ran.done])
 
     def _run(self, batch: list[Record], *, is_due: bool) -> Ran:
@@ -195,7 +197,7 @@ class ConsumerWorker:
         if paused and not self._paused:
             self._hold()
             self._attempts, self._retry_at = 0, None
-            self._failed = ("", set())
+            self._failed.clear()
             self._processor.pardon()
         self._paused = paused
         return paused
@@ -248,10 +250,10 @@ class ConsumerWorker:
         if self._gate is None or declared_for(error, self._consumer.on_error) is not None:
             return False
         mark = fingerprint(error)
-        in_a_row = {self._processor.guilty} | (self._failed[1] if self._failed[0] == mark else set())
-        self._failed = mark, in_a_row
+        _, in_a_row = self._failed.setdefault(mark, (self._processor.guilty_type, set()))
+        in_a_row.add(self._processor.guilty)
         try:
-            return self._gate.trips(
+            tripped = self._gate.trips(
                 keys=self._settings.failing_keys,
                 within=timedelta(seconds=self._settings.failing_within),
                 fingerprint=mark,
@@ -260,6 +262,9 @@ class ConsumerWorker:
             )
         except DjangoDatabaseError as failure:
             return self._wait(failure)
+        if tripped:
+            self._failed.clear()
+        return tripped
 
     def _wait(self, error: Exception) -> bool:
         """Fetch nothing for a while, keep the pending records, and take a new connection afterwards."""

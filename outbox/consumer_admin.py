@@ -27,8 +27,8 @@ class Declared(KeysetChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """They are few: one page has them all."""
         super().get_results(request)
-        rows = {row.name: row for row in self.result_list}
         names = sorted(one.name for one in all_consumers() if self.query in ("", one.name))
+        rows = ConsumerState.objects.in_bulk(names)
         self.result_list = [rows.get(name) or ConsumerState(name=name) for name in names]
         self.result_count = self.full_result_count = len(self.result_list)
 

@@ -29,13 +29,13 @@ class Ran:
     done    how many of its records have been moved past, from the first on
     new     whether any of them was new to the inbox
     is_due  whether events that waited can go on, for which there was no time left
-    worked  whether an event was processed
+    worked  the types of events that were processed
     """
 
     done: int
     new: bool
     is_due: bool
-    worked: bool
+    worked: Set[str]
 
 
 class Processor:
@@ -62,6 +62,7 @@ class Processor:
         self._condemned: dict[UUID, Verdict] = {}
         self._suspect: UUID | None = None
         self._in_handler = False
+        self.guilty_type = ""  # of that event, if its handler has failed
 
     @property
     def guilty(self) -> UUID | None:
@@ -93,14 +94,14 @@ class Processor:
         with self._batch(next(iter(items), None), until=until) as (batch, held):
             left = batch.run([*items.values()], held)
         done = next((place for place, record in enumerate(records) if record is left), len(records))
-        return Ran(done, batch.has_new, batch.is_due, batch.has_worked)
+        return Ran(done, batch.has_new, batch.is_due, batch.worked)
 
     def go_on(self, record: Record, *, until: float = math.inf) -> Ran:
         """Run an event that waited and can go on, and what waits behind it, as run() does."""
         item = self.read(record)
         with self._batch(item.inbox_id, until=until) as (batch, held):
             batch.go_on(item, held)
-        return Ran(0, batch.has_new, batch.is_due, batch.has_worked)
+        return Ran(0, batch.has_new, batch.is_due, batch.worked)
 
     def first_due(self, places: Set[Placement]) -> Record | None:
         """The first event of these partitions that waited behind a gap which has closed, if there is one."""
@@ -122,6 +123,7 @@ class Processor:
         except BaseException:
             # Of the events that waited behind a gap, one that this record released may be the guilty one.
             self._suspect, self._in_handler = batch.handling or suspect, batch.handling is not None
+            self.guilty_type = batch.handling_type
             raise
         self.pardon()
         if self._building is None:

@@ -2,7 +2,9 @@
 
 from django.db import migrations, models
 
+# Consumers append to the table all the time: whoever waits for them must not keep the next ones waiting.
 COLUMNS = """
+SET LOCAL lock_timeout = '5s';
 ALTER TABLE outbox_parked_key
     ADD COLUMN in_hand uuid,
     ADD COLUMN in_hand_by text NOT NULL DEFAULT '',

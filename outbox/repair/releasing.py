@@ -1,19 +1,23 @@
 """What workers do about released keys: run what waits, in order, whatever is killed meanwhile.
 
-The event at which a worker begins is marked in the key's row first (outbox/in_hand.py). After a death each of
-those that may have been in hand is run by itself; at its third death an event is a dead letter.
+One worker at a time has a key, by an advisory lock, and marks the event at which it begins in the key's row
+first (outbox/in_hand.py). After a death each of those that may have been in hand is run by itself; at its
+third death an event is a dead letter.
 """
 
 import logging
+import time
+from collections import deque
 from contextlib import suppress
+from datetime import UTC, datetime
 
-from django.db import DatabaseError, transaction
+from django.db import Error, connections, transaction
 
 from outbox import clock, in_hand
 from outbox.batch import Verdict
 from outbox.config import config
 from outbox.errors import ProcessDied
-from outbox.generations import being_built
+from outbox.generations import being_built, lock_number
 from outbox.models import ParkCause, ParkedKey
 from outbox.policies import ending
 from outbox.recovery import policy_for
@@ -22,64 +26,114 @@ from outbox.repair.acts import Operator, Report, Via
 from outbox.repair.keys import go_on_once
 from outbox.suspects import DEATHS
 
+# The class of the advisory locks: "obxk" in ASCII.
+_KEY_CLASS = 0x6F62786B
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 logger = logging.getLogger(__name__)
 
 
-def go_on_with_all() -> int:
-    """Go on with every key whose release was cut short, or left to workers; how many events ran.
+def go_on_with_all(*, seconds: float = 20.0) -> int:
+    """Go on with keys whose release was cut short, or left to workers; how many events ran.
 
-    Those that may kill this process come last: they keep no other key waiting.
+    For about so long. A transaction of each key in turn: those that have waited longest first, those that may
+    kill this process last. One that cannot go on is left for the next time, and keeps no other waiting.
     """
-    ran = 0
-    for consumer in all_consumers():
-        released = ParkedKey.objects.using(consumer.using).filter(
+    end, ran = time.monotonic() + seconds, 0
+    turns = deque(_released())
+    while turns and time.monotonic() < end:
+        consumer, row = turns.popleft()
+        try:
+            report = _turn(consumer, row)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is of this key)
+            logger.warning("%s cannot go on: %s: %s", row, type(error).__name__, error)
+            _let_go(consumer, row)  # where its session has ended, and with it what would have said so
+        else:
+            if report is not None:
+                ran += report.ran
+                turns.append((consumer, row))
+    return ran
+
+
+def _released() -> list[tuple[Consumer, ParkedKey]]:
+    found = [
+        (consumer, row)
+        for consumer in all_consumers()
+        for row in ParkedKey.objects.using(consumer.using).filter(
             consumer=consumer.name, cause=ParkCause.RELEASED
         )
-        for row in list(released.order_by("suspects", "parked_at")):
-            ran += _go_on_with(consumer, row)
-    return ran
+    ]
+    return sorted(found, key=lambda one: (one[1].suspects > 0, one[1].in_hand_at or _NEVER, one[1].parked_at))
 
 
-def _go_on_with(consumer: Consumer, row: ParkedKey) -> int:
-    ran = 0
-    try:
-        while (marked := _mark(consumer, row)) is not None and (report := _run(consumer, marked)) is not None:
-            ran += report.ran
-    except Exception:
-        with suppress(DatabaseError):  # where it is away another worker takes this for a death, of three
-            _let_go(consumer, row)
-        raise
-    # Not where a handler ends the process (SystemExit): it is as deadly as one that is killed.
-    _let_go(consumer, row)
-    return ran
-
-
-def _let_go(consumer: Consumer, row: ParkedKey) -> None:
-    ParkedKey.objects.using(consumer.using).filter(id=row.id, in_hand_by=in_hand.me()).update(in_hand_by="")
-
-
-def _mark(consumer: Consumer, row: ParkedKey) -> ParkedKey | None:
-    """The key with its next event in hand; None when it is not being released, or another one begins it."""
+def _turn(consumer: Consumer, row: ParkedKey) -> Report | None:
+    """Mark the key's next event, then run what waits in one transaction; None when there is nothing to do."""
+    if not _mark(consumer, row):
+        return None
     with transaction.atomic(using=consumer.using):
-        rows = ParkedKey.objects.using(consumer.using).select_for_update()
-        marked = rows.filter(id=row.id, cause=ParkCause.RELEASED).first()
-        if marked is None:
+        if not _is_mine(consumer, row):
             return None
+        marked = _key(consumer, row)
+        if marked is None or marked.in_hand_by != in_hand.me():
+            return None
+        failure: Exception | None = None
+        try:
+            with transaction.atomic(using=consumer.using):
+                report = _run(consumer, marked)
+        except Exception as error:  # noqa: BLE001  (raised once the name is off the mark, under the lock)
+            failure = error
+        ParkedKey.objects.using(consumer.using).filter(id=row.id).update(in_hand_by="")
+    if failure is not None:
+        raise failure
+    return report
+
+
+def _mark(consumer: Consumer, row: ParkedKey) -> bool:
+    """Put the key's next event in hand; False when another worker has the key, or is about to."""
+    with transaction.atomic(using=consumer.using):
+        marked = _key(consumer, row) if _is_mine(consumer, row) else None
+        if marked is None:
+            return False
         now = clock.now(using=consumer.using)
         deaths = marked.deaths_with(marked.event_id, now=now)
         if deaths is None:
-            return None
+            return False
         if marked.in_hand != marked.event_id:
             marked.suspects = max(marked.suspects - 1, 0)
             deaths = min(marked.suspects, 1)  # whoever died may have had it in hand
         elif deaths > marked.deaths:
             marked.suspects = config().consumer_batch
             logger.warning("%s: a process died with it in hand; what waits there is run one by one", marked)
-        marked.in_hand, marked.in_hand_by, marked.in_hand_at = marked.event_id, in_hand.me(), now
-        marked.deaths = deaths
-        fields = ["in_hand", "in_hand_by", "in_hand_at", "deaths", "suspects"]
-        marked.save(using=consumer.using, update_fields=fields)
-        return marked
+        ParkedKey.objects.using(consumer.using).filter(id=row.id).update(
+            in_hand=marked.event_id,
+            in_hand_by=in_hand.me(),
+            in_hand_at=now,
+            deaths=deaths,
+            suspects=marked.suspects,
+        )
+        return True
+
+
+def _is_mine(consumer: Consumer, row: ParkedKey) -> bool:
+    """Whether no other worker has the key; then it is this one's until the transaction ends.
+
+    Through all tries of what fails: so a mark whose lock can be had is of a worker that is at it no more.
+    """
+    with connections[consumer.using].cursor() as sql:
+        sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_KEY_CLASS, lock_number(str(row.id))])
+        return bool(sql.fetchone()[0])
+
+
+def _key(consumer: Consumer, row: ParkedKey) -> ParkedKey | None:
+    """As it is now; None when it is not being released any more."""
+    return ParkedKey.objects.using(consumer.using).filter(id=row.id, cause=ParkCause.RELEASED).first()
+
+
+def _let_go(consumer: Consumer, row: ParkedKey) -> None:
+    """Its worker has come away from it alive. Not called where a handler ends the process (SystemExit)."""
+    with suppress(Error):  # where the database is away another worker takes this for a death, of three
+        mine = ParkedKey.objects.using(consumer.using).filter(id=row.id, in_hand_by=in_hand.me())
+        mine.update(in_hand_by="")
 
 
 def _run(consumer: Consumer, marked: ParkedKey) -> Report | None:

@@ -7,11 +7,12 @@ without what waits behind it; at its third it is passed over.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connections, models, transaction
 from django.db.models import QuerySet
 
 from outbox import clock, in_hand
@@ -38,17 +39,36 @@ def work(*, seconds: float = 2.0, using: str = DEFAULT_DB_ALIAS) -> int:
     A job that cannot go on (its database or network is away) says why, and leaves the turn to the others. One
     with a rate waits for its turn.
     """
-    end, acted, passed = time.monotonic() + seconds, 0, set[UUID]()
+    acted = 0
+    try:
+        for done in _steps(time.monotonic() + seconds, using=using):
+            acted += done
+    except Exception:
+        with suppress(Error):
+            _let_go(using=using)
+        raise
+    # Not where a handler ends the process (SystemExit): it is as deadly as one that is killed.
+    _let_go(using=using)
+    return acted
+
+
+def _steps(end: float, *, using: str) -> Iterator[int]:
+    """How many letters each step acted on, until the time is over or nothing is left to be done now."""
+    passed: set[UUID] = set()
     while (left := end - time.monotonic()) > 0:
         stepped = _step(passed, using=using)
         if stepped is not None:
-            acted += stepped
+            yield stepped
         elif (pause := _until_due(passed, using=using)) is not None and pause < left:
             time.sleep(pause)
         else:
-            break
-    RepairJob.objects.using(using).filter(in_hand_by=in_hand.me()).update(in_hand_by="")
-    return acted
+            return
+
+
+def _let_go(*, using: str, job: RepairJob | None = None) -> None:
+    """This worker has come away alive from what it had in hand, of this job or of all."""
+    mine = RepairJob.objects.using(using).filter(state=JobState.RUNNING, in_hand_by=in_hand.me())
+    (mine if job is None else mine.filter(id=job.id)).update(in_hand_by="")
 
 
 def _step(passed: set[UUID], *, using: str) -> int | None:
@@ -62,15 +82,25 @@ def _step(passed: set[UUID], *, using: str) -> int | None:
             job = _take(passed, using=using)
             if job is None:
                 return None
-            return _go_on(job, passed, using=using)
+            try:
+                with transaction.atomic(using=using):
+                    return _go_on(job, passed, using=using)
+            except Exception as error:  # noqa: BLE001  (told while nobody else can have the job)
+                _tell(job, error, using=using)
     except Exception as error:
         if job is None:
             raise
-        passed.add(job.id)
-        logger.warning("%s cannot go on: %s: %s", job, type(error).__name__, error)
-        trouble = storable(f"{type(error).__name__}: {error}")
-        RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING).update(trouble=trouble)
-        return 0
+        _tell(job, error, using=using)  # its session has ended
+    passed.add(job.id)
+    return 0
+
+
+def _tell(job: RepairJob, error: Exception, *, using: str) -> None:
+    """Say in its row why it cannot go on. Its letter has killed nobody."""
+    logger.warning("%s cannot go on: %s: %s", job, type(error).__name__, error)
+    trouble = storable(f"{type(error).__name__}: {error}")
+    RepairJob.objects.using(using).filter(id=job.id, state=JobState.RUNNING).update(trouble=trouble)
+    _let_go(using=using, job=job)
 
 
 def _running(passed: set[UUID], *, using: str) -> list[RepairJob]:

@@ -49,6 +49,7 @@ from outbox.kafka import Placement, Record
 from outbox.models import DeadLetter, InboxEntry, LetterState, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, Result
+from outbox.repair.releasing import go_on_with_all
 from outbox.succession import begin, clear_away
 from outbox.succession import replace as swap
 from tests.engine import NOTES, Noted, Unheard
@@ -301,11 +302,20 @@ class AnyOrder(RuleBasedStateMachine):
             else:
                 (self.service.refused if how == "refuse" else self.service.deadly).add(text)
 
-    @rule(which=some, how=ways)
-    def act(self, which: int, how: str) -> None:
-        """An operator does something about a dead letter."""
+    @rule(which=some, how=ways, alone=st.booleans())
+    def act(self, which: int, how: str, alone: bool) -> None:
+        """An operator does something about a dead letter; what waits behind it may be left to workers."""
         if found := sorted(self.known().open.values(), key=lambda letter: letter.died_at):
-            self.settle(found[which % len(found)], how)
+            self.settle(found[which % len(found)], how, alone=alone)
+
+    @rule(count=st.integers(1, 2))
+    def go_on(self, count: int) -> None:
+        """Workers go on with what was left to them; what kills one of them does so once."""
+        if count > 1 and not self.service.deadly:
+            assert not [one for one in at_once(*[go_on_with_all] * count) if isinstance(one, Exception)]
+        else:
+            with suppress(Killed):
+                go_on_with_all()
 
     @rule(which=some, one=ways, other=ways)
     def act_at_once(self, which: int, one: str, other: str) -> None:
@@ -391,6 +401,7 @@ class AnyOrder(RuleBasedStateMachine):
             for letter in found.values():
                 with suppress(RepairRefused):
                     self.settle(letter, "correct" if letter.cause == "ContractViolation" else "replay")
+            go_on_with_all()
             known = self.known()
             assert (len(known.open), len(known.waiting)) < before, (known.open, known.parked)
         known = self.known()
@@ -428,13 +439,15 @@ class AnyOrder(RuleBasedStateMachine):
             self.passing.settle(records)
         return not taken
 
-    def settle(self, letter: DeadLetter, how: str) -> Result | None:
+    def settle(self, letter: DeadLetter, how: str, *, alone: bool = False) -> Result | None:
         """What came of it; None when it was refused, or the process killed."""
         late = self.may_be_late(letter)
         event = OutboxEvent.objects.get(id=letter.event_id)
         try:
             if how == "discard":
-                result = insist(lambda: letters.discard(letter_id=letter.id, operator=SOMEBODY)).result
+                result = insist(
+                    lambda: letters.discard(letter_id=letter.id, operator=SOMEBODY, alone=alone)
+                ).result
                 if result is Result.DISCARDED:
                     self.given_up.add(letter.event_id)
                 return result
@@ -442,7 +455,9 @@ class AnyOrder(RuleBasedStateMachine):
                 self.late.add(letter.event_id)
             data = bytes(event.payload) if how == "correct" else None
             return insist(
-                lambda: letters.replay(letter_id=letter.id, operator=SOMEBODY, data=data, late=late)
+                lambda: letters.replay(
+                    letter_id=letter.id, operator=SOMEBODY, data=data, late=late, alone=alone
+                )
             ).result
         except (Killed, RepairRefused):
             return None

@@ -1,19 +1,22 @@
 """What workers do about released keys, when what waits there kills them, fails, or lets them wait."""
 
+import threading
+import time
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import connection, transaction
 from django.db.models import F
 
-from outbox import Delivery
+from outbox import Delivery, Recoverable, clock, in_hand
 from outbox.models import DeadLetter, LetterState, ParkedKey
 from outbox.registry import Route
 from outbox.repair import letters, releasing
 from outbox.repair.acts import Operator, Via
 from outbox.suspects import DEATHS
-from tests.engine import Noted
+from tests.engine import Noted, until
+from tests.integration.at_once import at_once
 from tests.integration.outbox import test_processor as processing
 from tests.integration.outbox.test_processor import Service
 from tests.integration.outbox.test_repair_jobs import died
@@ -69,11 +72,8 @@ def test_what_waits_and_kills_its_workers_is_set_aside_at_its_third_death(
     released(second)
     assert workers.another() is None
     assert service.heard() == []
-    workers.later()
-    assert workers.another() is None  # what waits is run one by one now
-    assert service.heard() == ["a0", "a1"]
-    assert workers.another() == 5  # while the mark is fresh, somebody may have just begun with it
-    assert service.heard()[2:] == ["b0", "b1", "b2", "b3", "b4"]
+    assert workers.another() == 5  # while a's mark is fresh, somebody may have just begun with it
+    assert service.heard() == ["b0", "b1", "b2", "b3", "b4"]
     while DeadLetter.objects.filter(state=LetterState.OPEN).count() == 0:
         workers.later()
         workers.another()
@@ -84,42 +84,107 @@ def test_what_waits_and_kills_its_workers_is_set_aside_at_its_third_death(
     key = ParkedKey.objects.get()
     assert (key.cause, key.event_id) == ("dead_letter", letter.event_id)
     letters.discard(letter_id=letter.id, operator=ANNA)
-    assert service.heard()[7:] == ["a3", "a4"]
+    assert service.heard()[5:] == ["a0", "a1", "a3", "a4"]
     assert not ParkedKey.objects.exists()
 
 
-def test_a_key_that_may_kill_its_worker_comes_after_all_others(
+def test_a_key_that_may_kill_its_worker_comes_after_those_of_all_consumers(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = died(service, "a", "b", waiting=1)
+    other = Service()
+    [first] = died(service, "a", waiting=1)
+    [_, second] = died(other, "b", waiting=1)
     service.fails.clear()
-    workers = Workers(service, monkeypatch, deadly="a0")
+    other.fails.clear()
     released(first)
     released(second)
-    for _ in range(2):  # that something died is seen by the next one, and meant for the one after
-        assert workers.another() is None
-        assert service.heard() == []
-        workers.later()
+    ParkedKey.objects.filter(key="a").update(suspects=5)
+    ParkedKey.objects.filter(key="b").update(in_hand_at=clock.now())
+    workers = Workers(service, monkeypatch, deadly="a0")
     assert workers.another() is None
-    assert service.heard() == ["b0"]
+    assert other.heard() == ["b0"]
 
 
-def test_a_worker_that_comes_away_alive_is_no_death(
+def test_a_key_that_cannot_go_on_keeps_no_other_waiting(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (letter,) = died(service, "a", waiting=2)
-    key = released(letter)
-    service.fails["a0"] = OperationalError("the database is away")
+    first, second = died(service, "a", "b", waiting=2)
+    service.fails.clear()
+    released(first)
+    released(second)
+    service.fails["a0"] = Recoverable("what it needs is away")
     workers = Workers(service, monkeypatch)
     for _ in range(DEATHS + 1):
-        with pytest.raises(OperationalError):
-            workers.another()
-        key.refresh_from_db()
+        workers.another()
+        key = ParkedKey.objects.get(key="a")
         assert (key.in_hand, key.in_hand_by, key.deaths) == (key.event_id, "", 0)
         workers.later()
+    assert service.heard() == ["b0", "b1"]
     service.fails.clear()
     assert workers.another() == 2
-    assert service.heard() == ["a0", "a1"]
+    assert service.heard()[2:] == ["a0", "a1"]
+
+
+@pytest.mark.parametrize("error", [Recoverable("away"), ValueError("no")])
+def test_who_is_at_it_for_long_is_not_taken_for_dead(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(in_hand, "FRESH", timedelta(seconds=0.5))
+    (letter,) = died(service, "a", waiting=2)
+    service.fails.clear()
+    released(letter)
+    handle, tries = service.handle, list[str]()
+
+    def fail(delivery: Delivery[Noted]) -> None:
+        tries.append(delivery.event.text)
+        time.sleep(1.0)  # longer than a mark is fresh
+        if len(tries) < 4:
+            raise error
+        handle(delivery)
+
+    service.consumer.routes[Noted.type] = Route(Noted, fail)
+    done = threading.Event()
+
+    def another() -> None:
+        while not done.is_set():
+            releasing.go_on_with_all()
+
+    def until_it_is_over() -> None:
+        try:
+            until(lambda: not ParkedKey.objects.exclude(cause="dead_letter").exists())
+        finally:
+            done.set()
+            connection.close()
+
+    at_once(until_it_is_over, *[another] * 4)
+    assert not DeadLetter.objects.filter(cause="ProcessDied").exists()
+    assert not ParkedKey.objects.filter(suspects__gt=0).exists()
+
+
+def test_a_key_that_another_one_has_is_passed(service: Service) -> None:
+    first, second = died(service, "a", "b", waiting=1)
+    service.fails.clear()
+    key = released(first)
+    released(second)
+    begun, over = threading.Event(), threading.Event()
+
+    def has_it() -> None:
+        with transaction.atomic():
+            assert releasing._is_mine(service.consumer, key)
+            begun.set()
+            over.wait(60)
+        connection.close()
+
+    def works() -> int:
+        begun.wait(60)
+        try:
+            return releasing.go_on_with_all()
+        finally:
+            over.set()
+            connection.close()
+
+    assert at_once(has_it, works)[1] == 1
+    assert service.heard() == ["b0"]
 
 
 def test_a_letter_with_a_deadly_one_behind_it_is_acted_on_without_it(

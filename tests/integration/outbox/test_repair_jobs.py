@@ -261,6 +261,7 @@ def test_deaths_are_not_forgotten_by_a_worker_without_time(service: Service) -> 
     RepairJob.objects.update(in_hand=letter.id, deaths=1)
     assert working.work(seconds=0.0005) == 0  # which are over once the letter is marked
     job.refresh_from_db()
+    assert job.in_hand_at is not None
     assert (job.in_hand, job.in_hand_by, job.deaths) == (letter.id, "", 1)
 
 
