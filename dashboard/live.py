@@ -84,7 +84,9 @@ class LivePage(Watched[Q, Told[Q]]):
             while True:
                 due = loop.time() + self._interval
                 await part.ask(partial(self.answers, frozenset(self._viewers)), patience=self._interval)
-                self._publish(Told(datetime.now(UTC), part.reading.value or {}, part.reading.away_since))
+                if part.reading.at or part.reading.away_since:  # else nothing has been said yet
+                    at = part.reading.at or datetime.now(UTC)
+                    self._publish(Told(at, part.reading.value or {}, part.reading.away_since))
                 await asyncio.sleep(due - loop.time())
         finally:
             part.stop(connections.close_all)

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from outbox.recovery import Family, family_of
 
@@ -64,5 +65,14 @@ class UnavailableMiddleware(MiddlewareMixin):
         if family not in {Family.RECOVERABLE, Family.CONTENTION} or request.path_info.startswith("/api/"):
             return None
         logger.warning("%s is not answered: %s", request.path_info, exception, exc_info=exception)
-        page = render_to_string("503.html", {"slow": family is Family.CONTENTION})
+        is_act = request.method not in {"GET", "HEAD"}
+        context = {"slow": family is Family.CONTENTION, "is_act": is_act, "back": _page_before(request)}
+        page = render_to_string("503.html", context)
         return HttpResponse(page, status=503, headers={"Retry-After": "5"})
+
+
+def _page_before(request: HttpRequest) -> str:
+    """Where an act was asked for: its own address has no page."""
+    before = request.headers.get("Referer", "")
+    ours = url_has_allowed_host_and_scheme(before, {request.get_host()}, require_https=request.is_secure())
+    return before if ours else "/"

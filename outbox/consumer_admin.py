@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from outbox.clock import moment_of
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
 from outbox.keyset import KeysetChangeList
 from outbox.operated import Asked, Given, Operated, not_without_it
@@ -18,7 +17,7 @@ from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
 from outbox.rebuild_requests import request_rebuild
 from outbox.registry import all_consumers, get_consumer
 from outbox.repair.acts import Operator
-from outbox.seeking import preview, seek
+from outbox.seeking import moment_to_seek, preview, seek
 
 
 class Declared(KeysetChangeList):
@@ -120,7 +119,7 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             given=Given(
                 "to",
                 "To, with its offset from UTC, like 2026-11-26T14:00:00Z",
-                moment_of,
+                moment_to_seek,
                 _seek,
                 preview=_moves,
             ),

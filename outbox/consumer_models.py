@@ -127,6 +127,7 @@ class LostStretch(models.Model):
 
     class Meta:
         db_table = "outbox_lost_stretch"
+        verbose_name_plural = "lost stretches"
 
     def __str__(self) -> str:
         return f"{self.consumer_group}: {self.topic}/{self.partition} {self.first} to {self.last}"

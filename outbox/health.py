@@ -2,9 +2,11 @@
 
 import ipaddress
 import logging
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
@@ -125,16 +127,20 @@ def _relay(using: str) -> Part:
 def _consumers(using: str) -> Part:
     names = [consumer.name for consumer in all_consumers() if consumer.using == using]
     present = Member.objects.using(using).filter(seen_at__gt=clock.now(using=using) - PRESENT)
-    there = set(present.values_list("consumer", flat=True))
+    reads = defaultdict[str, list[Any]](list)
+    for name, places in present.values_list("consumer", "partitions"):
+        reads[name] += places
+    there = reads.keys()
     paused = ConsumerState.objects.using(using).exclude(paused_at=None)
     by = dict(paused.values_list("name", "paused_by"))
     wrong = [f"{name}: no instance runs" for name in names if name not in there]
+    wrong += [f"{name}: its instances read nothing" for name in names if name in there and not reads[name]]
     wrong += [
         f"{name}: paused by {'itself' if by[name] == ITSELF else 'an operator'}"
         for name in names
         if name in there and name in by
     ]
-    detail = "; ".join(wrong) or "each has an instance, and none is paused"
+    detail = "; ".join(wrong) or "each has an instance that reads, and none is paused"
     return Part(ok=not wrong, detail=detail, required=False)
 
 

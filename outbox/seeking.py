@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from outbox import clock
+from outbox.clock import moment_of
 from outbox.config import config
 from outbox.errors import SeekRefused
 from outbox.generations import hold, live_generation, lock_number
@@ -59,6 +60,19 @@ class Move:
     def skipped(self) -> int:
         """Records that will not be processed."""
         return max(self.then - self.now, 0)
+
+
+def moment_to_seek(text: str) -> datetime:
+    """The time that somebody wrote, to which a consumer may be moved. Raises ValueError, in words.
+
+    None that is yet to come: what comes until then would be skipped unseen.
+    """
+    moment = moment_of(text)
+    if moment.year < 1970:
+        raise ValueError("That was before Kafka's clocks begin: 1970-01-01T00:00:00Z is before all records.")
+    if moment > clock.now():
+        raise ValueError("That time is yet to come: a consumer is moved to one that has been.")
+    return moment
 
 
 def preview(consumer: Consumer, *, to: datetime) -> list[Move]:

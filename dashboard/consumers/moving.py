@@ -55,6 +55,8 @@ class ToForm(forms.Form):
             moment = moment.astimezone(UTC)
         except OverflowError:
             raise forms.ValidationError("That is further away than clocks go.") from None
+        if moment.year < 1970:
+            raise forms.ValidationError("Kafka's clocks begin in 1970: that is before all records.")
         if moment > clock.now():
             raise forms.ValidationError("That time is yet to come: a consumer is moved to one that has been.")
         return moment

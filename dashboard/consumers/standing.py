@@ -85,6 +85,12 @@ class Standing:
                 "No instance is there: nothing is processed, and nothing is lost. Start one:"
                 f" manage.py run_consumer {self.consumer.name}",
             )
+        elif self.pause is None and self.unread:
+            yield Why(
+                "bad" if self.reads_nothing else "warn",
+                f"Nobody reads {self.unread} of its partitions, though instances are there. They are being"
+                " shared out, which takes seconds; an instance that stays so is to be started again.",
+            )
         stands = self.pause is not None or not lag.members
         for cause, since in lag.alarms:
             # Of one that does nothing at all that says nothing new.
@@ -95,6 +101,16 @@ class Standing:
             )
         if lag.unpublished > _UNPUBLISHED:
             yield Why("warn", "Its oldest event waits in the outbox, unsent: look after the relay and Kafka.")
+
+    @property
+    def unread(self) -> int:
+        """How many partitions no instance reads."""
+        return sum(part.member is None for part in self.lag.partitions)
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Whether instances are there, and none of them reads anything."""
+        return bool(self.lag.members) and self.unread == len(self.lag.partitions) > 0
 
     @property
     def late(self) -> bool:

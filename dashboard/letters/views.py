@@ -11,6 +11,8 @@ from dashboard.letters.many import acts_on_letters
 from dashboard.letters.selectors import GROUPED, Groups, Page, groups_of, page_of
 from dashboard.operators import for_those_who_look
 
+_NOTHING = dict.fromkeys(("group-rows", "letter-rows", "groups-said"), "")
+
 
 @require_GET
 @for_those_who_look
@@ -22,7 +24,7 @@ def page(request: HttpRequest) -> HttpResponse:
     before, after = (form.cleaned_data.get(name) for name in ("before", "after"))
     found = page_of(asked, before=before, after=after) if valid else Page([], {})
     groups = groups_of(asked) if valid else Groups([], Bounded(0))
-    acts = acts_on_letters(request.user)
+    acts = valid and asked.state == "open" and acts_on_letters(request.user)
     context = {
         "filter": form,
         "asked": asked,
@@ -30,9 +32,10 @@ def page(request: HttpRequest) -> HttpResponse:
         "page": found,
         "newer": asked.address(after=str(found.newer)) if found.newer else "",
         "older": asked.address(before=str(found.older)) if found.older else "",
-        "acts": acts and asked.state == "open",
+        "acts": acts,
+        "valid": valid,
         "live": valid and before is None and after is None,
         "grouped": GROUPED,
-        "regions": regions(groups, found, Watched(asked, acts and asked.state == "open")),
+        "regions": regions(groups, found, Watched(asked, acts)) if valid else _NOTHING,
     }
     return render(request, "dashboard/letters/page.html", context, status=200 if valid else 400)

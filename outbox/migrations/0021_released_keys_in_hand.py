@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 migrations.AddField("parkedkey", "in_hand_by", models.TextField(default="", db_default="")),
                 migrations.AddField("parkedkey", "in_hand_at", models.DateTimeField(null=True)),
                 migrations.AddField("parkedkey", "deaths", models.SmallIntegerField(default=0, db_default=0)),
+                migrations.AlterModelOptions("loststretch", {"verbose_name_plural": "lost stretches"}),
                 migrations.AddField("parkedkey", "suspects", models.IntegerField(default=0, db_default=0)),
             ],
         ),

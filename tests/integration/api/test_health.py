@@ -117,7 +117,7 @@ def test_shards_and_events_that_a_relay_leaves_are_named(client: Client, db: Non
 def test_a_consumer_that_is_missing_or_paused_is_named(client: Client, db: None, kafka_away: None) -> None:
     first, second, third, *_ = all_consumers()
     for consumer in all_consumers()[1:]:
-        Member.objects.create(consumer=consumer.name, name="host:1", partitions=[])
+        Member.objects.create(consumer=consumer.name, name="host:1", partitions=[["payments", 0]])
     pausing.pause(consumer=second, by="olga")
     pausing.pause(consumer=third, by=pausing.ITSELF, reason="a secret")
     assert parts(client)["consumers"] == {
@@ -125,10 +125,12 @@ def test_a_consumer_that_is_missing_or_paused_is_named(client: Client, db: None,
         "detail": f"{first.name}: no instance runs; {second.name}: paused by an operator;"
         f" {third.name}: paused by itself",
     }
-    Member.objects.create(consumer=first.name, name="host:1", partitions=[])
+    Member.objects.create(consumer=first.name, name="host:1", partitions=[["payments", 0]])
     for consumer in (second, third):
         pausing.resume(consumer=consumer, by="olga")
     assert parts(client)["consumers"]["ok"]
+    Member.objects.filter(consumer=third.name).update(partitions=[])
+    assert parts(client)["consumers"]["detail"] == f"{third.name}: its instances read nothing"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])

@@ -455,6 +455,20 @@ def test_a_parked_key_shows_what_is_missing_and_is_released_for_a_reason(
     assert Act.objects.count() == 1
 
 
+@pytest.mark.parametrize("query", ["consumer=zz", "since=yesterday"])
+def test_a_filter_that_means_nothing_offers_nothing_to_be_done(
+    desk: Client, letter: DeadLetter, query: str
+) -> None:
+    answer = desk.get(f"{reverse('letters')}?{query}")
+    assert answer.status_code == 400
+    page = text_of(answer)
+    assert "Nothing was looked for" in page
+    assert "/matching/" not in page
+    assert "selected</button>" not in page
+    assert "0 open" not in page
+    assert "has been processed" not in page
+
+
 def test_long_data_is_edited_and_compared_whole(desk: Client, letter: DeadLetter) -> None:
     data = [1] * 40_000  # which would be longer than what is shown, once it is indented
     DeadLetter.objects.update(payload=json.dumps(data, separators=(",", ":")).encode())

@@ -162,7 +162,6 @@ async def test_it_is_told_since_when_the_database_is_away_and_when_it_is_back(
 async def test_a_part_that_takes_too_long_is_not_known_and_all_else_stays_live(
     page: LivePage[str], source: Source, staff: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "STATEMENT_TIMEOUT_MS", 3 * 1_000)
     monkeypatch.setattr(asking, "REST", 0.5)
     source.sleeps = True
     async with (
@@ -188,7 +187,7 @@ async def test_a_part_that_takes_too_long_is_not_known_and_all_else_stays_live(
 
 
 async def test_a_shared_part_that_takes_too_long_is_not_known_to_anybody(
-    page: LivePage[str], source: Source, staff: User, monkeypatch: pytest.MonkeyPatch
+    page: LivePage[str], source: Source, staff: User
 ) -> None:
     source.statement = "SET LOCAL statement_timeout = 200; SELECT pg_sleep(60)"
     async with asyncio.timeout(60), Stream(await opened(page, staff)) as stream:

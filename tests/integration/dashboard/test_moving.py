@@ -179,6 +179,8 @@ def test_in_the_admin_it_is_previewed_and_moved_too(reader: Reader) -> None:
 
     assert "See what it would do" in seek()
     assert "is no time with an offset" in seek(confirmed="yes", given="yesterday", reason="r")
+    assert "yet to come" in seek(confirmed="yes", given="2999-01-01T00:00:00Z", reason="r")
+    assert "1970-01-01T00:00:00Z is before all" in seek(confirmed="yes", given="0001-01-01T00:00:00Z")
     asked = {"confirmed": "yes", "given": moment.isoformat(), "reason": "once more"}
     preview = f"{reader.topic.name}/0: 2 → 1; 1 come again, of which 1 are known; 0 are skipped"
     for shown in ({}, {"shown": preview.replace("2 → 1", "9 → 1")}):

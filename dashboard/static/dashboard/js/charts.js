@@ -45,7 +45,7 @@ function words(chart, data, index) {
 function tell(figure, chart, data, index) {
   const at = index ?? data[1].findLastIndex((_, place_) => words(chart, data, place_));
   const said = at < 0 ? "" : words(chart, data, at);
-  const when = index == null ? "now" : new Date(data[0][index] * 1000).toLocaleTimeString(undefined, { hourCycle: "h23" });
+  const when = index == null ? "latest" : new Date(data[0][index] * 1000).toLocaleTimeString(undefined, { hourCycle: "h23" });
   figure.querySelector("[data-told]").textContent = said && `${when}: ${said}`;
 }
 

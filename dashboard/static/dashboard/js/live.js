@@ -58,6 +58,8 @@ function stale(is) {
   for (const region of document.querySelectorAll("[data-region]")) region.dataset.stale = String(is(region.dataset.region));
 }
 
+const partsInWords = { standing: "how it stands", history: "its history", acts: "what operators did", causes: "the causes", letters: "the letters", alarms: "the alarms", events: "the events", consumers: "the consumers", topics: "the topics", parts: "the parts" };
+
 // What is away, or which parts are not known, each with since when. A page of one part does not name it.
 function tell({ away, slow }) {
   const said = JSON.stringify([away, slow]);
@@ -65,11 +67,13 @@ function tell({ away, slow }) {
   told = said;
   if (away) cutNotice(notices, "The database does not answer. The figures are the last it gave. Away since", away);
   else {
-    notices.replaceChildren(...Object.entries(slow).map(([part, since]) => notice("warn", `Not known at the moment: ${part}. The database takes too long to say; what is shown is from before`, since)));
+    notices.replaceChildren(...Object.entries(slow).map(([part, since]) => notice("warn", `Not known at the moment: ${partsInWords[part] ?? part}. The database takes too long to say; what is shown is from before`, since)));
     showTimes(notices);
   }
   stale((part) => Boolean(away) || part in slow || (!part && Object.keys(slow).length > 0));
-  say(away ? "bad" : "ok", away ? "no answer" : "live");
+  if (away) say("bad", "no answer");
+  else if (Object.keys(slow).length) say("warn", "partly live");
+  else say("ok", "live");
 }
 
 listen(document.body.dataset.stream, {

@@ -2,6 +2,7 @@
 // each kind of message, and two more: cut(since) and signedOut().
 const silence = 4000;
 const retry = 2000;
+const hidden = 10000;
 
 export function listen(url, on) {
   let source = null;
@@ -57,5 +58,17 @@ export function listen(url, on) {
     source?.close();
   });
   addEventListener("pageshow", (event) => event.persisted && open());
+  // Nor does a tab that nobody looks at: browsers open six connections to a server, for all tabs together.
+  let away = null;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(away);
+    if (!document.hidden && source.readyState === EventSource.CLOSED) open();
+    if (document.hidden) {
+      away = setTimeout(() => {
+        clearTimeout(timer);
+        source.close();
+      }, hidden);
+    }
+  });
   open();
 }
