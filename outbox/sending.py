@@ -16,6 +16,8 @@ CAREFULLY = 100
 SUSPECTED = 20_000
 # Until it is said that Kafka does not answer.
 SILENCE_SECONDS = 5.0
+# Until all is sent again, with a new client: one that a broker told that there was none may stay lost.
+LOST_SECONDS = 30.0
 
 
 class Sending:
@@ -68,7 +70,10 @@ class Sending:
             self._renew()
 
     def hear(self, timeout: float) -> list[Page]:
-        """Hear for up to `timeout` seconds what Kafka says; return the pages that are done, in order."""
+        """Hear for up to `timeout` seconds what Kafka says; return the pages that are done, in order.
+
+        Raises BatchRefused; BrokerError, also when nothing has been heard for LOST_SECONDS.
+        """
         self._sender.poll(timeout)
         done, self._done = [*self._done, *self._sender.done()], []
         if done:
@@ -76,6 +81,8 @@ class Sending:
             if self._silent:
                 logger.info("Kafka answers again")
                 self._silent = False
+        elif len(self._sender) and time.monotonic() - self._heard_at > LOST_SECONDS:
+            raise BrokerError(f"Kafka has not answered for {LOST_SECONDS:.0f} s")
         elif len(self._sender) and time.monotonic() - self._heard_at > SILENCE_SECONDS and not self._silent:
             self._sender.check()
             logger.warning("Kafka does not answer; %d pages are on their way, and wait", len(self._sender))

@@ -76,9 +76,6 @@ def client_options(kafka: dict[str, str], **options: Any) -> dict[str, Any]:
     return {
         **kafka,
         "reconnect.backoff.max.ms": 1_000,
-        # A broker that wakes up tells for a moment that there is none. With nobody left to ask, librdkafka
-        # goes back to those it was given once it has heard nothing for so long; by default it stays lost.
-        "metadata.recovery.rebootstrap.trigger.ms": 5_000,
         "logger": _logger,
         **options,
     }

@@ -176,6 +176,11 @@ class Cluster:
             for member in self._result(future).members
         }
 
+    def member_ids(self, group: str) -> set[str]:
+        """The ids that Kafka has given to the group's members."""
+        future = self._admin.describe_consumer_groups([group], request_timeout=self._timeout)[group]
+        return {member.member_id for member in self._result(future).members}
+
     def delete_group(self, group: str) -> None:
         """Forget a group and how far it has come, unless there is none. It must have no members."""
         future = self._admin.delete_consumer_groups([group], request_timeout=self._timeout)[group]

@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +13,13 @@ from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record, Stretch, client_options, known
+from outbox.kafka.cluster import Cluster
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Milliseconds without a sign of life after which Kafka gives the partitions to others.
 SESSION = 6_000
+# A member that reads nothing for so long, in seconds, asks whether it is a member at all.
+ASK_AFTER = 20.0
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +31,10 @@ def member_name() -> str:
 
 class GroupReader:
     """A member of a consumer group. Offsets are committed only when told; partitions move cooperatively.
+
+    It becomes a member again whatever becomes of Kafka. A broker that wakes up tells for a moment that there
+    is none; a client of librdkafka that has heard that may have nobody left to ask, and stay lost. It is
+    replaced once Kafka says that it is no member.
 
     poll_within  seconds from one poll() to the next after which Kafka gives the partitions to others
     mark_ends    notice where partitions end, for take_ends()
@@ -48,34 +57,37 @@ class GroupReader:
         self._lost_unread: list[Stretch] = []
         self._gone: set[Placement] = set()
         self._held = False
-        self._client = Client(
-            client_options(
-                kafka,
-                **{
-                    "group.id": group,
-                    "client.id": member_name(),
-                    "partition.assignment.strategy": "cooperative-sticky",
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    "auto.offset.reset": "earliest",
-                    "isolation.level": "read_committed",
-                    "session.timeout.ms": SESSION,
-                    "max.poll.interval.ms": max(round(poll_within * 1_000), SESSION),
-                    "heartbeat.interval.ms": 2_000,
-                    "fetch.wait.max.ms": 100,
-                    "fetch.error.backoff.ms": 50,
-                    "topic.metadata.refresh.interval.ms": 30_000,
-                    # Of each partition, fetched ahead: bounds memory under a huge lag.
-                    "queued.max.messages.kbytes": 16_384,
-                    "enable.partition.eof": mark_ends,
-                    "on_commit": _committed,
-                },
-            )
-        )
-        self._client.subscribe(topics, on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
+        self._kafka, self._group, self._topics = kafka, group, topics
+        self._options: dict[str, Any] = {
+            "group.id": group,
+            "client.id": member_name(),
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "session.timeout.ms": SESSION,
+            "max.poll.interval.ms": max(round(poll_within * 1_000), SESSION),
+            "heartbeat.interval.ms": 2_000,
+            "fetch.wait.max.ms": 100,
+            "fetch.error.backoff.ms": 50,
+            "topic.metadata.refresh.interval.ms": 30_000,
+            # Of each partition, fetched ahead: bounds memory under a huge lag.
+            "queued.max.messages.kbytes": 16_384,
+            "enable.partition.eof": mark_ends,
+            "on_commit": _committed,
+        }
+        self._reads_since = time.monotonic()
+        self._client = self._joined()
+
+    def _joined(self) -> Client:
+        client = Client(client_options(self._kafka, **self._options))
+        client.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
+        return client
 
     def poll(self, *, limit: int, timeout: float) -> list[Record]:
         """Up to `limit` records; rebalances happen in here. Raises BrokerError when nothing can be read."""
+        self._renew_if_lost()
         try:
             # consume() waits for the last of `limit` records; poll() returns with the first.
             first = self._client.poll(timeout)
@@ -99,6 +111,26 @@ class GroupReader:
                 logger.warning("kafka: %s", fault.str())
         self._look_for_losses(records)
         return records
+
+    def _renew_if_lost(self) -> None:
+        """Begin again with a new client, if this one reads nothing and is no member of its group."""
+        now = time.monotonic()
+        if self._client.assignment():
+            self._reads_since = now
+        if now - self._reads_since < ASK_AFTER:
+            return
+        self._reads_since = now
+        try:
+            if self._client.memberid() in Cluster(self._kafka, timeout=3.0).member_ids(self._group):
+                return  # there are more members than partitions
+        except BrokerError:
+            return
+        logger.warning(
+            "kafka: %s is no member of group %s any more, and joins it anew", member_name(), self._group
+        )
+        # It may not come back from there, and holds nothing that is needed.
+        threading.Thread(target=self._client.close, daemon=True).start()
+        self._client = self._joined()
 
     def _look_for_losses(self, records: list[Record]) -> None:
         """Offsets that were passed over: of records that were deleted, or of marks and compaction.

@@ -226,7 +226,7 @@ def test_a_dead_database_is_shown_and_found_again(site: Site, open_page: OpenPag
         # Whoever comes now gets a page that says so, not a blank one.
         answer = page.request.get("/")
         assert answer.status >= 500
-        assert "Something failed here" in answer.text()
+        assert "The database does not answer" in answer.text()
     finally:
         site.stack.postgres.start()
     expect(page.locator("#notices")).to_be_empty(timeout=60_000)

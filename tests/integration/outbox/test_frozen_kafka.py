@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
+import devstack.kafka
 from devstack.stack import Stack
 from outbox.kafka import Cluster, GroupReader
 from outbox.kafka.base import client_options
@@ -45,8 +46,8 @@ class Member:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            read = self._reader.poll(limit=10, timeout=0.5)
-            self._reader.commit({(one.topic, one.partition): one.offset + 1 for one in read})
+            if read := self._reader.poll(limit=10, timeout=0.5):
+                self._reader.commit({(one.topic, one.partition): one.offset + 1 for one in read})
         self._reader.close()
 
     def close(self) -> None:
@@ -74,7 +75,10 @@ class Sender:
 
 
 @pytest.fixture
-def own_kafka(stack: Stack, tmp_path: Path) -> Iterator[Stack]:
+def own_kafka(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """One that takes seconds to find itself again, as in a cluster, and tells of no broker meanwhile."""
+    monkeypatch.setitem(devstack.kafka.SETTINGS, "broker.session.timeout.ms", 5_000)
+    monkeypatch.setitem(devstack.kafka.SETTINGS, "broker.heartbeat.interval.ms", 4_000)
     jars = PROJECT / ".devstack" / "jars"
     with Stack(tmp_path, jars=jars, environ={"DATABASE_URL": stack.database_url}) as own:
         yield own
@@ -91,10 +95,10 @@ def test_every_member_comes_back(own_kafka: Stack) -> None:
         for member in members:
             opened.callback(member.close)
         until(lambda: all(len(member.places) == 4 for member in members), seconds=60)
-        for _ in range(3):
+        for _ in range(2):
             os.kill(pid, signal.SIGSTOP)
             try:
                 time.sleep(FROZEN)
             finally:
                 os.kill(pid, signal.SIGCONT)
-            until(lambda: all(len(member.places) == 4 for member in members), seconds=90)
+            until(lambda: all(len(member.places) == 4 for member in members), seconds=120)
