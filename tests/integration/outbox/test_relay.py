@@ -181,6 +181,31 @@ def test_a_relay_whose_kafka_is_away_says_so_once_and_again_when_it_is_back(
     assert caplog.text.count("answers again") == 1
 
 
+def test_a_client_that_hears_nothing_for_long_is_replaced(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that a broker has told that there was none."""
+    monkeypatch.setattr("outbox.sending.LOST_SECONDS", 0.5)
+    topic = new_topic()
+    deaf, poll = list[RecordProducer](), RecordProducer.poll
+
+    def poll_or_hear_nothing(self: RecordProducer, timeout: float) -> None:
+        if not deaf:
+            deaf.append(self)
+        if self is deaf[0]:
+            threading.Event().wait(min(timeout, 0.02))
+        else:
+            poll(self, timeout)
+
+    monkeypatch.setattr(RecordProducer, "poll", poll_or_hear_nothing)
+    with Running(relay):
+        ids = publish_all(topic, "abcdefgh")
+        until(lambda: Publication.objects.count() == len(ids))
+        records = list(records_in(topic, count=len(ids)))
+    assert "Kafka has not answered" in caplog.text
+    assert set(first_occurrences(records)) <= set(map(str, ids))
+
+
 def _settings(**changes: int | float) -> Config:
     return Config(kafka=config().kafka, topics=config().topics, **changes)  # type: ignore[arg-type]
 
