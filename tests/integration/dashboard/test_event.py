@@ -110,9 +110,10 @@ def told(event_id: UUID, owner: str | None = None) -> list[tuple[str, int]]:
 
 def test_the_tree_is_of_causes() -> None:
     root = write_event(type="root")
-    left = write_event(type="left", causation_id=root, correlation_id=root)
-    write_event(type="right", causation_id=root, correlation_id=root)
-    below = write_event(type="below", causation_id=left, correlation_id=root)
+    now, ms = datetime.now(UTC), timedelta(milliseconds=1)  # within one ids come in any order
+    left = write_event(type="left", causation_id=root, correlation_id=root, at=now + ms)
+    write_event(type="right", causation_id=root, correlation_id=root, at=now + 2 * ms)
+    below = write_event(type="below", causation_id=left, correlation_id=root, at=now + 3 * ms)
     write_event(type="elsewhere")
     tree = [("root", 0), ("left", 1), ("below", 2), ("right", 1)]
     for event_id in (root, left, below):
