@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from outbox.clock import moment_of
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
 from outbox.keyset import KeysetChangeList
 from outbox.operated import Asked, Given, Operated, not_without_it
@@ -119,7 +120,7 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             given=Given(
                 "to",
                 "To, with its offset from UTC, like 2026-11-26T14:00:00Z",
-                moment_to_seek,
+                lambda text: moment_to_seek(moment_of(text)),
                 _seek,
                 preview=_moves,
             ),

@@ -112,6 +112,13 @@ def lock_number(consumer: str) -> int:
     return zlib.crc32(consumer.encode()) - (1 << 31)
 
 
+def try_lock(lock_class: int, name: str, *, using: str) -> bool:
+    """Whether nobody else has this advisory lock; then it is this session's until its transaction ends."""
+    with connections[using].cursor() as sql:
+        sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [lock_class, lock_number(name)])
+        return bool(sql.fetchone()[0])
+
+
 def become_builder(consumer: str, *, using: str) -> bool:
     """Whether this session is now the one that rebuilds this projection. It is until the session ends."""
     with connections[using].cursor() as sql:

@@ -13,7 +13,6 @@ from typing import Any
 from django.db import connections, transaction
 
 from outbox import clock
-from outbox.clock import moment_of
 from outbox.config import config
 from outbox.errors import SeekRefused
 from outbox.generations import hold, live_generation, lock_number
@@ -62,12 +61,11 @@ class Move:
         return max(self.then - self.now, 0)
 
 
-def moment_to_seek(text: str) -> datetime:
-    """The time that somebody wrote, to which a consumer may be moved. Raises ValueError, in words.
+def moment_to_seek(moment: datetime) -> datetime:
+    """The same, if a consumer may be moved to it. Raises ValueError, in words for whoever named it.
 
     None that is yet to come: what comes until then would be skipped unseen.
     """
-    moment = moment_of(text)
     if moment.year < 1970:
         raise ValueError("That was before Kafka's clocks begin: 1970-01-01T00:00:00Z is before all records.")
     if moment > clock.now():

@@ -22,6 +22,14 @@ DEATHS = 3
 logger = logging.getLogger(__name__)
 
 
+def died_with_it(deaths: int) -> ProcessDied:
+    """The verdict on an event that has killed so many processes."""
+    return ProcessDied(
+        f"{deaths} processes died with this event in hand: killed, out of memory, ended by the handler, or"
+        " crashed in native code. The system's log tells which."
+    )
+
+
 class Suspects:
     """What one instance must be careful with. Leaving the block lets go of its partitions in order.
 
@@ -136,10 +144,7 @@ class Suspects:
         if offset != record.offset:
             deaths = 1  # the batch that died may have had it in hand
         if deaths >= DEATHS:
-            return ProcessDied(
-                f"{deaths} processes died with this event in hand: killed, out of memory, ended by the"
-                " handler, or crashed in native code. The system's log tells which."
-            )
+            return died_with_it(deaths)
         self._mark(place, record.offset, deaths + 1)
         self._begun = place
         return None

@@ -18,13 +18,13 @@ from dashboard.consumers.views import declared
 from dashboard.forms import ReasonForm
 from dashboard.operators import for_those_who_act, operator_of
 from dashboard.volumes_page import zone_of
-from outbox import clock, seeking
+from outbox import seeking
 from outbox.errors import OutboxError, SeekRefused
 from outbox.kafka import BrokerError
 from outbox.recovery import Family, family_of
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator
-from outbox.seeking import Move
+from outbox.seeking import Move, moment_to_seek
 
 # What is skipped is read and entered event by event: more is no matter for a page.
 MOST_SKIPPED = 20_000
@@ -52,14 +52,11 @@ class ToForm(forms.Form):
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=zone_named(self._zone))
         try:
-            moment = moment.astimezone(UTC)
+            return moment_to_seek(moment.astimezone(UTC))
         except OverflowError:
             raise forms.ValidationError("That is further away than clocks go.") from None
-        if moment.year < 1970:
-            raise forms.ValidationError("Kafka's clocks begin in 1970: that is before all records.")
-        if moment > clock.now():
-            raise forms.ValidationError("That time is yet to come: a consumer is moved to one that has been.")
-        return moment
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
 
 
 class MoveForm(ReasonForm):

@@ -11,20 +11,19 @@ from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from django.db import Error, connections, transaction
+from django.db import Error, transaction
 
 from outbox import clock, in_hand
 from outbox.batch import Verdict
 from outbox.config import config
-from outbox.errors import ProcessDied
-from outbox.generations import being_built, lock_number
+from outbox.generations import being_built, try_lock
 from outbox.models import ParkCause, ParkedKey
 from outbox.policies import ending
 from outbox.recovery import policy_for
 from outbox.registry import Consumer, all_consumers
 from outbox.repair.acts import Operator, Report, Via
 from outbox.repair.keys import go_on_once
-from outbox.suspects import DEATHS
+from outbox.suspects import DEATHS, died_with_it
 
 # The class of the advisory locks: "obxk" in ASCII.
 _KEY_CLASS = 0x6F62786B
@@ -119,9 +118,7 @@ def _is_mine(consumer: Consumer, row: ParkedKey) -> bool:
 
     Through all tries of what fails: so a mark whose lock can be had is of a worker that is at it no more.
     """
-    with connections[consumer.using].cursor() as sql:
-        sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_KEY_CLASS, lock_number(str(row.id))])
-        return bool(sql.fetchone()[0])
+    return try_lock(_KEY_CLASS, str(row.id), using=consumer.using)
 
 
 def _key(consumer: Consumer, row: ParkedKey) -> ParkedKey | None:
@@ -139,10 +136,7 @@ def _let_go(consumer: Consumer, row: ParkedKey) -> None:
 def _run(consumer: Consumer, marked: ParkedKey) -> Report | None:
     condemned = {}
     if marked.deaths >= DEATHS:
-        died = ProcessDied(
-            f"{marked.deaths} processes died with this event in hand: killed, out of memory, ended by the"
-            " handler, or crashed in native code. The system's log tells which."
-        )
+        died = died_with_it(marked.deaths)
         policy = policy_for(died, consumer.on_error, unknown_retries=0)
         condemned[marked.event_id] = Verdict(died, marked.deaths, ending(policy))
         logger.error("%s: event %s is set aside: %s", marked, marked.event_id, died)

@@ -12,13 +12,13 @@ from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, models, transaction
 from django.db.models import QuerySet
 
 from outbox import clock, in_hand
 from outbox.aside import storable
 from outbox.errors import RepairRefused, UnknownConsumer
-from outbox.generations import lock_number
+from outbox.generations import try_lock
 from outbox.models import DeadLetter
 from outbox.repair import letters
 from outbox.repair.acts import Operator, Report, Result, Via, write_down
@@ -115,10 +115,7 @@ def _take(passed: set[UUID], *, using: str) -> RepairJob | None:
     for job in _running(passed, using=using):
         if job.due_at is not None and job.due_at > now:
             continue
-        with connections[using].cursor() as sql:
-            sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_WORKER_CLASS, lock_number(str(job.id))])
-            is_mine = sql.fetchone()[0]
-        if is_mine:
+        if try_lock(_WORKER_CLASS, str(job.id), using=using):
             job.refresh_from_db(using=using)  # another one may have been at it until now
             if job.state == JobState.RUNNING and (job.due_at is None or job.due_at <= now):
                 return job
