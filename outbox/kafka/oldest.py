@@ -5,7 +5,7 @@ import time
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record, known
-from outbox.kafka.reader import onlooker, record_from
+from outbox.kafka.onlooking import onlooker, record_from
 
 
 def oldest_records(

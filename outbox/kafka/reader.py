@@ -6,16 +6,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from confluent_kafka import Consumer as Client
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record, Stretch, client_options, known
 from outbox.kafka.cluster import Cluster
+from outbox.kafka.onlooking import record_from
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Milliseconds without a sign of life after which Kafka gives the partitions to others.
 SESSION = 6_000
 # A member that reads nothing for so long, in seconds, asks whether it is a member at all.
@@ -253,59 +252,3 @@ class GroupReader:
 def _committed(error: KafkaError | None, parts: list[TopicPartition]) -> None:
     if error is not None:
         logger.warning("kafka: offsets not committed: %s", error.str())
-
-
-def onlooker(kafka: dict[str, str], group: str, options: dict[str, Any]) -> Client:
-    """A client that reads what it assigns to itself, and is a member of no group.
-
-    librdkafka asks for the name of one; nothing is ever joined or committed. What retention has taken is
-    passed over.
-    """
-    return Client(
-        client_options(
-            kafka,
-            **{
-                "group.id": group,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 100,
-                **options,
-            },
-        )
-    )
-
-
-def record_from(message: Message) -> Record:
-    """librdkafka's message as the engine knows records."""
-    return Record(
-        topic=str(message.topic()),
-        partition=known(message.partition()),
-        offset=known(message.offset()),
-        key=_bytes(message.key()),
-        value=_bytes(message.value()),
-        headers=_headers(message),
-        timestamp=_timestamp(message),
-    )
-
-
-def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    try:
-        headers: Any = message.headers()
-    except UnicodeDecodeError:
-        # A name that is not UTF-8: no CloudEvent, and a dead letter for having no headers.
-        return []
-    return headers or []
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
-
-
-def _timestamp(message: Message) -> datetime | None:
-    kind, milliseconds = message.timestamp()
-    try:
-        return None if kind == 0 else _EPOCH + timedelta(milliseconds=milliseconds)
-    except OverflowError:
-        return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record, known
-from outbox.kafka.reader import onlooker, record_from
+from outbox.kafka.onlooking import onlooker, record_from
 
 
 def records_between(

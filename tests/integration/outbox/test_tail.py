@@ -8,6 +8,7 @@ from devstack.stack import Stack
 from outbox import Topic
 from outbox.config import config
 from outbox.kafka import BrokerError, Record, TailReader
+from outbox.kafka.onlooking import onlooker
 from tests.engine import new_topic, send, until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
@@ -72,3 +73,40 @@ def test_it_goes_on_after_the_broker_was_away(topic: Topic, reader: TailReader, 
     stack.kafka.start()
     write(topic, "after")
     assert read(reader, count=1) == ["after"]
+
+
+def test_a_client_that_has_lost_all_brokers_is_replaced(
+    topic: Topic, reader: TailReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that a broker has told, when it woke up, that there was none."""
+    monkeypatch.setattr("outbox.kafka.tail.ASK_AFTER", 0.5)
+    write(topic, "before")
+    assert read(reader, count=1) == ["before"]
+    reader._client.close()
+    reader._client = onlooker({"bootstrap.servers": "127.0.0.1:1"}, "tail", {})
+    write(topic, "meanwhile")
+    until(lambda: said_away(reader), seconds=30)
+    assert read(reader, count=1) == ["meanwhile"]
+
+
+def test_a_kafka_that_is_away_for_long_is_said(
+    topic: Topic, reader: TailReader, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.kafka.tail.ASK_AFTER", 0.5)
+    write(topic, "before")
+    assert read(reader, count=1) == ["before"]
+    stack.kafka.kill()
+    silent = [said_away(reader) for _ in range(30)]
+    assert silent[-3:] == [True, True, True]
+    stack.kafka.start()
+    until(lambda: not said_away(reader), seconds=60)
+    write(topic, "after")
+    assert read(reader, count=1) == ["after"]
+
+
+def said_away(reader: TailReader) -> bool:
+    try:
+        reader.poll(limit=1, timeout=0.2)
+    except BrokerError:
+        return True
+    return False
