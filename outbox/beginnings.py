@@ -56,7 +56,7 @@ class Beginnings:
         cluster = Cluster(self._settings.kafka)
         counts = cluster.partition_counts()
         places = [(topic, part) for topic in topics for part in range(counts.get(topic, 0))]
-        starts, committed = cluster.log_starts(places), cluster.committed(self._group)
+        starts, committed = cluster.log_starts(places), cluster.committed(self._group, places)
         late = {
             topic for topic, part in places if max(starts[topic, part], committed.get((topic, part), 0)) > 0
         }

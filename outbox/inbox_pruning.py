@@ -83,7 +83,7 @@ def _behind(cluster: Cluster, moment: datetime, using: str) -> str | None:
         if _is_rebuilt(consumer):
             return f"{consumer.name} is being rebuilt"
         places = [(topic, part) for topic in consumer.topics for part in range(counts.get(topic, 0))]
-        reached = {**cluster.log_starts(places), **cluster.committed(group_of(consumer.name))}
+        reached = {**cluster.log_starts(places), **cluster.committed(group_of(consumer.name), places)}
         ends = cluster.watermarks(places)
         for place, wanted in cluster.first_since(places, moment).items():
             if reached[place] < (ends[place] if wanted is None else wanted):

@@ -167,7 +167,7 @@ class Rebuild:
         """How many records are to be read; says how far it has come."""
         placements = self._placements()
         if self._before is None:
-            self._before = self._cluster.committed(self._worker.group)
+            self._before = self._cluster.committed(self._worker.group, placements)
         self._starts = self._cluster.log_starts(placements)
         self._ends = self._cluster.watermarks(placements)
         progress = self._progress()

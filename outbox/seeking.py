@@ -81,7 +81,7 @@ def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
     cluster = Cluster(config().kafka)
     counts = cluster.partition_counts()
     places = [(topic, part) for topic in consumer.topics for part in range(counts.get(topic, 0))]
-    committed, starts = cluster.committed(consumer.name), cluster.log_starts(places)
+    committed, starts = cluster.committed(consumer.name, places), cluster.log_starts(places)
     ends, found = cluster.watermarks(places), cluster.first_since(places, to)
     forgotten_until = _forgotten_until(consumer)
     remembered = cluster.first_since(places, forgotten_until) if forgotten_until > to else {}

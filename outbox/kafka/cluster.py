@@ -1,11 +1,13 @@
 """What operators ask of Kafka and do to its topics."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -18,6 +20,7 @@ from confluent_kafka.admin import (
 )
 
 from outbox.kafka.base import BrokerError, Placement, client_options
+from outbox.kafka.onlooking import onlooker
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Cluster:
     """
 
     def __init__(self, kafka: dict[str, str], *, timeout: float = 10.0) -> None:
-        self._timeout = timeout
+        self._kafka, self._timeout = kafka, timeout
         self._admin = AdminClient(client_options(kafka))
 
     def partition_counts(self) -> dict[str, int]:
@@ -152,21 +155,41 @@ class Cluster:
         futures = self._admin.list_offsets(wanted, request_timeout=self._timeout)
         return {(part.topic, part.partition): self._result(future) for part, future in futures.items()}
 
-    def committed(self, group: str) -> dict[Placement, int]:
-        """The next offset each partition of the group will be read from; others are missing."""
-        request = [ConsumerGroupTopicPartitions(group)]
-        future = self._admin.list_consumer_group_offsets(request, request_timeout=self._timeout)[group]
-        parts = self._result(future).topic_partitions
+    def committed(self, group: str, places: Iterable[Placement]) -> dict[Placement, int]:
+        """The next offset that the group will read of these partitions; those it has none of are missing."""
+        with self._on_behalf_of(group) as client:
+            parts = client.committed([TopicPartition(*place) for place in places], timeout=self._timeout)
+        for part in parts:
+            if part.error is not None:
+                raise BrokerError(f"group {group}, {part.topic}/{part.partition}: {part.error.str()}")
         return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
 
     def set_committed(self, group: str, offsets: dict[Placement, int]) -> None:
         """Have the group read on from these offsets. Kafka refuses it while the group has members."""
-        parts = [TopicPartition(topic, part, offset) for (topic, part), offset in offsets.items()]
-        request = [ConsumerGroupTopicPartitions(group, parts)]
-        future = self._admin.alter_consumer_group_offsets(request, request_timeout=self._timeout)[group]
-        for part in self._result(future).topic_partitions:
+        wanted = [TopicPartition(topic, part, offset) for (topic, part), offset in offsets.items()]
+        with self._on_behalf_of(group) as client:
+            # To commit is given no time limit: librdkafka would try for three quarters of a minute.
+            client.committed(wanted, timeout=self._timeout)
+            parts = client.commit(offsets=wanted, asynchronous=False)
+        for part in parts:
             if part.error is not None:
                 raise BrokerError(f"group {group}, {part.topic}/{part.partition}: {part.error.str()}")
+
+    @contextmanager
+    def _on_behalf_of(self, group: str) -> Iterator[Client]:
+        """A client with the group's name that never joins it.
+
+        An AdminClient is not asked for offsets: where Kafka answers that the group has moved to another
+        coordinator, as each does that has just started, librdkafka 2.16.0 ends the process with SIGSEGV
+        (https://github.com/confluentinc/librdkafka/issues/5040).
+        """
+        client = onlooker(self._kafka, group, {})
+        try:
+            yield client
+        except KafkaException as error:
+            raise BrokerError(f"group {group}: {error.args[0].str()}") from error
+        finally:
+            client.close()
 
     def members(self, group: str) -> dict[str, set[Placement]]:
         """What each member of a group reads, by the member's client id (host:pid); idle members too."""

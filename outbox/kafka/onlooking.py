@@ -14,8 +14,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def onlooker(kafka: dict[str, str], group: str, options: dict[str, Any]) -> Client:
     """A client that reads what it assigns to itself, and is a member of no group.
 
-    librdkafka asks for the name of one; nothing is ever joined or committed. What retention has taken is
-    passed over.
+    librdkafka asks for the name of one; it is never joined, and nothing is committed by itself. What
+    retention has taken is passed over.
     """
     return Client(
         client_options(

@@ -30,8 +30,11 @@ def test_it_consumes_what_was_there_and_what_comes_and_commits_its_offsets(liste
         send(*notes(listener, "b", "3", partition=1))
         until(lambda: listener.processed() == 3)
     assert listener.calls == ["1", "2", "3"]
-    committed = Cluster(config().kafka).committed(listener.consumer.name)
-    assert committed == {(listener.topic.name, 0): 2, (listener.topic.name, 1): 1}
+    places = [(listener.topic.name, part) for part in (0, 1)]
+    assert Cluster(config().kafka).committed(listener.consumer.name, places) == {
+        (listener.topic.name, 0): 2,
+        (listener.topic.name, 1): 1,
+    }
     with instance(listener):
         send(*notes(listener, "b", "4", partition=1, first=2))
         until(lambda: listener.processed() == 4)
@@ -226,7 +229,8 @@ def test_a_batch_that_takes_longer_than_kafka_waits_loses_no_partition(
 
 
 def _committed(listener: Listener) -> int:
-    return Cluster(config().kafka).committed(listener.consumer.name).get((listener.topic.name, 0), 0)
+    place = (listener.topic.name, 0)
+    return Cluster(config().kafka).committed(listener.consumer.name, [place]).get(place, 0)
 
 
 def test_what_another_instance_had_no_time_for_is_gone_on_with(listener: Listener) -> None:

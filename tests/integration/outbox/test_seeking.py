@@ -54,7 +54,8 @@ class Reader:
         self.calls.clear()
 
     def committed(self) -> int:
-        return Cluster(config().kafka).committed(self.consumer.name).get((self.topic.name, 0), 0)
+        place = (self.topic.name, 0)
+        return Cluster(config().kafka).committed(self.consumer.name, [place]).get(place, 0)
 
     def outcomes(self) -> list[str]:
         rows = InboxEntry.objects.filter(consumer=self.consumer.name).order_by("offset")
