@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from dashboard import formats
-from dashboard.consumers.selectors import standings
+from dashboard.consumers.selectors import asides_if_known, standings
 from dashboard.consumers.standing import Standing
 from dashboard.consumers.views import declared
 from dashboard.forms import ReasonForm
@@ -145,9 +145,10 @@ def _about_resuming(standing: Standing) -> Iterator[str]:
     if standing.pause is None:
         yield "It is not paused: nothing will change."
     elif standing.pause.by == pausing.ITSELF:
-        dead = plural(standing.dead.count, "dead letter")
         yield f"It paused itself: {standing.pause.reason}"
-        yield f"Unless the cause is mended it will do so again; {dead} are open."
+        for aside in asides_if_known([standing.consumer]).values():
+            yield f"{plural(aside.dead.count, 'dead letter')} are open."
+        yield "Unless the cause is mended it will do so again."
     else:
         yield f"Paused by {standing.pause.by}: {standing.pause.reason or 'no reason was given'}."
     if not standing.lag.members:

@@ -9,11 +9,11 @@ from django.template.loader import render_to_string
 from dashboard.asking import Turns, one_look
 from dashboard.consumers.history import WINDOWS, history_of
 from dashboard.consumers.rebuilding import rebuilding
-from dashboard.consumers.selectors import generations, latest_acts, standings
+from dashboard.consumers.selectors import asides, generations, latest_acts, standings
 from dashboard.consumers.standing import Standing
 from dashboard.live import LivePage, Regions
 from outbox import clock
-from outbox.registry import get_consumer
+from outbox.registry import all_consumers, get_consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Asked:
 
 
 # Links and buttons are in regions that seldom change: whoever has one in focus keeps it.
-_OF_EACH = ("state", "why", "figures", "aside", "steer")
+_OF_EACH = ("state", "why", "figures", "steer")
 _OF_STANDING = ("partitions", "members", "generations")
 
 
@@ -54,6 +54,19 @@ def read_one(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
             **{part: _rendered(part, context) for part in _OF_STANDING},
         }
     return pages
+
+
+def read_asides(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
+    """What consumers have set aside, counted at most so far; of all, or of the one somebody watches."""
+    found = asides(list(all_consumers()))
+    return {
+        asked: {
+            f"aside-{name}": _rendered("aside", {"consumer": get_consumer(name), "aside": aside})
+            for name, aside in found.items()
+            if asked.name in ("", name)
+        }
+        for asked in questions
+    }
 
 
 def _acts(asked: Asked) -> Regions:
@@ -101,7 +114,13 @@ def _rendered(part: str, context: dict[str, Any]) -> str:
     return render_to_string(f"dashboard/consumers/{part}.html", context)
 
 
-list_page = LivePage[Asked]("consumers", {"consumers": read_list})
+list_page = LivePage[Asked]("consumers", {"consumers": read_list, "aside": read_asides})
 one_page = LivePage[Asked](
-    "consumer", {"standing": read_one, "history": Turns(_history).read, "acts": Turns(_acts).read}
+    "consumer",
+    {
+        "standing": read_one,
+        "aside": read_asides,
+        "history": Turns(_history).read,
+        "acts": Turns(_acts).read,
+    },
 )

@@ -4,9 +4,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
+from django.db import Error
+
 from dashboard.asking import one_look
 from dashboard.consumers.curve import curve
-from dashboard.consumers.standing import Standing
+from dashboard.consumers.standing import Aside, Standing
 from dashboard.formats import Bounded
 from dashboard.selectors import standing_aside
 from outbox.consumer_models import RebuildRequest
@@ -14,6 +16,7 @@ from outbox.lag import lags
 from outbox.models import Generation
 from outbox.pausing import all_pauses
 from outbox.positions import LagSample
+from outbox.recovery import Family, family_of
 from outbox.registry import Consumer, all_consumers
 from outbox.repair.acts import Act, acts_of
 
@@ -37,14 +40,35 @@ def _standings(consumers: list[Consumer], *, using: str) -> Iterator[Standing]:
     names = [consumer.name for consumer in consumers]
     with one_look(using=using):
         found = lags(consumers, using=using)
-        pauses, aside = all_pauses(using=using), standing_aside(using=using)
+        pauses = all_pauses(using=using)
         rebuilds = RebuildRequest.objects.using(using).in_bulk(names)
         points = _lately(names, now=found[0].at, using=using)
     for lag in found:
         name = lag.consumer.name
-        parked, dead = aside.get(name, (Bounded(0), Bounded(0)))
         line = curve(points[name], now=lag.at, window=LATELY, limit=lag.sync_delay_limit)
-        yield Standing(lag, pauses.get(name), line, parked, dead, rebuilds.get(name))
+        yield Standing(lag, pauses.get(name), line, rebuilds.get(name))
+
+
+def asides(consumers: Collection[Consumer]) -> dict[str, Aside]:
+    """What these consumers have set aside, by name. Raises as `standings` does."""
+    found: dict[str, Aside] = {}
+    for using in {consumer.using for consumer in consumers}:
+        with one_look(using=using):
+            counted = standing_aside(using=using)
+        for name in (consumer.name for consumer in consumers if consumer.using == using):
+            parked, dead = counted.get(name, (Bounded(0), Bounded(0)))
+            found[name] = Aside(dead, parked)
+    return found
+
+
+def asides_if_known(consumers: Collection[Consumer]) -> dict[str, Aside]:
+    """The same; nothing where the database takes too long to count, so that a page shows all else."""
+    try:
+        return asides(consumers)
+    except Error as error:
+        if family_of(error) is not Family.CONTENTION:
+            raise
+        return {}
 
 
 def _lately(names: list[str], *, now: datetime, using: str) -> dict[str, list[tuple[datetime, float]]]:

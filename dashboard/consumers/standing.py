@@ -27,20 +27,24 @@ class Why:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """What a consumer has set aside: its open dead letters, and keys of it that wait."""
+
+    dead: Bounded
+    parked: Bounded
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """A consumer at one moment.
 
     curve    its lag in seconds lately
-    parked   keys of it that wait
-    dead     its open dead letters
     rebuild  the one that is under way, or has stopped
     """
 
     lag: Lag
     pause: Pause | None
     curve: Curve
-    parked: Bounded
-    dead: Bounded
     rebuild: RebuildRequest | None
 
     @property

@@ -7,11 +7,11 @@ from django.views.decorators.http import require_GET, require_safe
 from accounts.models import User
 from dashboard.consumers.history import DEFAULT, WINDOWS
 from dashboard.consumers.regions import Asked, context_of, list_page, one_page
-from dashboard.consumers.selectors import standings
+from dashboard.consumers.selectors import asides_if_known, standings
 from dashboard.live import live_stream
 from dashboard.operators import for_those_who_look, may_act
 from outbox.errors import UnknownConsumer
-from outbox.registry import Consumer, get_consumer
+from outbox.registry import Consumer, all_consumers, get_consumer
 
 # Each with its title, and the term that explains it.
 CHARTS = (
@@ -26,7 +26,11 @@ CHARTS = (
 @for_those_who_look
 def consumers(request: HttpRequest) -> HttpResponse:
     """How far each is behind, and what stands out."""
-    page = {"standings": standings(), "may_act": may_act(request.user, "steer_consumer")}
+    found, known = standings(), asides_if_known(list(all_consumers()))
+    page = {
+        "standings": [(one, known.get(one.consumer.name)) for one in found],
+        "may_act": may_act(request.user, "steer_consumer"),
+    }
     return render(request, "dashboard/consumers/page.html", page)
 
 
@@ -40,7 +44,13 @@ def consumer(request: HttpRequest, name: str) -> HttpResponse:
     return render(
         request,
         "dashboard/consumers/consumer.html",
-        {**page, "window": window, "windows": WINDOWS.values(), "charts": CHARTS},
+        {
+            **page,
+            "aside": asides_if_known([standing.consumer]).get(name),
+            "window": window,
+            "windows": WINDOWS.values(),
+            "charts": CHARTS,
+        },
     )
 
 

@@ -11,10 +11,12 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
+from dashboard import asking
 from dashboard.consumers import history
 from dashboard.consumers.history import WINDOWS, history_of
-from dashboard.consumers.regions import Asked, read_list, read_one
+from dashboard.consumers.regions import Asked, list_page, one_page, read_list, read_one
 from dashboard.consumers.selectors import standings
+from devstack.stack import Stack
 from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState, RebuildRequest
@@ -26,6 +28,7 @@ from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Act, Operator
 from tests.integration.at_once import at_once
 from tests.integration.dashboard.conftest import browser_of
+from tests.integration.eventsite.test_turns import locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,6 +59,10 @@ def text(html: str) -> str:
 
 def page_of(consumer: Consumer, user: User) -> str:
     return browser_of(user).get(reverse("consumer", args=[consumer.name])).content.decode()
+
+
+def list_of(user: User) -> str:
+    return browser_of(user).get(reverse("consumers")).content.decode()
 
 
 def behind(consumer: Consumer, events: int, *, waits: float = 0.0, members: int = 1) -> None:
@@ -371,3 +378,21 @@ def test_what_operators_did_is_found_by_an_index(orders: Consumer) -> None:
         plan = " ".join(row[0] for row in cursor.fetchall())
         cursor.execute("RESET enable_seqscan")
     assert "outbox_act_steering_idx" in plan
+
+
+def test_a_slow_count_of_dead_letters_leaves_all_else_known(
+    orders: Consumer, staff: User, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "STATEMENT_TIMEOUT_MS", 300)
+    of_all, of_one = Asked(may_act=False), Asked(may_act=False, name="orders", window="15m")
+    with locked(stack, "LOCK TABLE outbox_dead_letter IN ACCESS EXCLUSIVE MODE"):
+        answers = list_page.answers([of_all])[of_all], one_page.answers([of_one])[of_one]
+        pages = [text(page_of(orders, staff)), text(list_of(staff))]
+    for answer in answers:
+        assert set(answer.slow) == {"aside"}
+        assert "state-orders" in answer.regions
+        assert "aside-orders" not in answer.regions
+    for page in pages:
+        assert "dead letters: not known" in page
+        assert "no instance" in page
+    assert "no dead letters, no parked keys" in text(page_of(orders, staff))
