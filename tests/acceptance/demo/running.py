@@ -69,9 +69,9 @@ class RunningDemo:
         self.process.wait()
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; its exit status. TimeoutExpired when that takes more than 10 s."""
+        """Ask it to end; its exit status. TimeoutExpired when that takes more than half a minute."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=30)
 
 
 def environment() -> dict[str, str]:
