@@ -16,12 +16,14 @@ class Page:
     """One page on offer; `current` when it, or a page that belongs to it, is shown.
 
     count  of what asks for attention there
+    state  how much it asks for it: `bad` or `warn`
     """
 
     title: str
     address: str
     current: bool
     count: int = 0
+    state: str = ""
 
 
 _EVERYONES = (("Flow", "flow"), ("Payments", "payments"), ("Volumes", "volumes"))
@@ -42,8 +44,8 @@ def pages_for(request: HttpRequest) -> Iterator[Page]:
     for title, name in _EVERYONES + (_OPERATORS if may_look(user) else ()):
         address = reverse(name)
         within = request.path.startswith(address) and name != "flow"
-        count = alarm_count() if name == "alerts" else 0
-        yield Page(title, address, within or request.path == address, count)
+        count, grave = alarm_count() if name == "alerts" else (0, False)
+        yield Page(title, address, within or request.path == address, count, "bad" if grave else "warn")
     if in_demo() and may_look(user):
         address = reverse("chaos")
         yield Page("Chaos", address, current=request.path == address)

@@ -6,11 +6,11 @@ from dashboard.alerts.selectors import count_present
 
 SECONDS = 5.0
 
-_last: tuple[float, int] | None = None
+_last: tuple[float, tuple[int, bool]] | None = None
 
 
-def alarm_count() -> int:
-    """The number of alarms, SECONDS old at most."""
+def alarm_count() -> tuple[int, bool]:
+    """The number of alarms, and whether one is critical; SECONDS old at most."""
     global _last
     if _last is None or time.monotonic() - _last[0] > SECONDS:
         _last = time.monotonic(), count_present()

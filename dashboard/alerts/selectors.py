@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Channel, Notice
-from outbox.alerts.causes import Cause
+from outbox.alerts.causes import Cause, Severity
 from outbox.alerts.checking import checked_at
 from outbox.alerts.options import alert_options
 from outbox.alerts.sending import ways
@@ -97,6 +97,7 @@ def _told() -> Iterator[Told]:
         yield Told(way.shown, row, len(behind.values_list("id")))
 
 
-def count_present() -> int:
-    """How many alarms there are now, by their index."""
-    return Alarm.objects.present().count()
+def count_present() -> tuple[int, bool]:
+    """How many alarms there are now, and whether one is critical."""
+    severities = list(Alarm.objects.present().values_list("severity", flat=True))
+    return len(severities), Severity.CRITICAL in severities

@@ -1,14 +1,15 @@
 """The filters of the events, as the address has them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django import forms
 
 from analytics.errors import UnknownZone
-from analytics.slots import EARLIEST, LATEST, zone_named
+from analytics.slots import zone_named
+from dashboard.address import AddressForm, local_time, moment_in
 from dashboard.events.question import (
     AT_A_CONSUMER,
     AT_ANY_CONSUMER,
@@ -26,7 +27,7 @@ from outbox.registry import all_consumers
 ANY = ("", "any")
 
 
-class EventsFilter(forms.Form):
+class EventsFilter(AddressForm):
     """What the address may ask for.
 
     `from` and `to` are times at which events were written, in the zone `tz`; `before` and `after` are the ids
@@ -70,11 +71,11 @@ class EventsFilter(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         """With both times as moments."""
-        data: dict[str, Any] = super().clean() or {}
+        data = super().clean()
         for name in ("from", "to"):
             if data.get(name) and "tz" in data:
                 try:
-                    data[name] = _moment(data[name], zone=data["tz"])
+                    data[name] = moment_in(data[name], zone=data["tz"])
                 except ValueError:
                     self.add_error(name, "Not a time like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.")
         if not self.errors and data["from"] and data["to"] and data["from"] >= data["to"]:
@@ -120,7 +121,7 @@ class EventsFilter(forms.Form):
     def _shown(self, name: str) -> str:
         moment = getattr(self, "cleaned_data", {}).get(name)
         if isinstance(moment, datetime):
-            return _in_zone(moment, self.cleaned_data["tz"])
+            return local_time(moment, zone=self.cleaned_data["tz"])
         return str(self.data.get(name, ""))
 
 
@@ -130,21 +131,3 @@ def _states() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     for consumer in all_consumers():
         name = consumer.name
         yield name, [(f"{name}:{status}", f"{word_of(status)} in {name}") for status in AT_A_CONSUMER]
-
-
-def _moment(text: str, *, zone: str) -> datetime:
-    """Raises ValueError."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone_named(zone))
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(text) from error
-    if not EARLIEST <= moment < LATEST:
-        raise ValueError(text)
-    return moment
-
-
-def _in_zone(moment: datetime, zone: str) -> str:
-    return moment.astimezone(zone_named(zone)).strftime("%Y-%m-%dT%H:%M:%S")

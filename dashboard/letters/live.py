@@ -13,6 +13,7 @@ from dashboard.letters.filters import Asked, LettersFilter
 from dashboard.letters.many import acts_on_letters
 from dashboard.letters.selectors import Groups, Page, groups_of, page_of
 from dashboard.live import LivePage, Regions, live_stream
+from dashboard.volumes_page import zone_of
 
 INTERVAL = 2.0
 
@@ -65,7 +66,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     """The page's regions as server-sent events."""
 
     def question(user: User) -> Watched | None:
-        form = LettersFilter(request.GET)
+        form = LettersFilter(request.GET, zone=zone_of(request))
         if not form.is_valid():
             return None
         return Watched(form.asked, acts_on_letters(user) and form.asked.state == "open")

@@ -15,6 +15,7 @@ from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
 from dashboard.letters.filters import LettersFilter
 from dashboard.operators import for_those_who_act, may_act, operator_of
+from dashboard.volumes_page import zone_of
 from outbox import clock
 from outbox.errors import MoreThanShown
 from outbox.repair import jobs
@@ -55,7 +56,7 @@ def selected(request: HttpRequest) -> HttpResponse:
 @for_those_who_act()
 def matching(request: HttpRequest, act: str) -> HttpResponse:
     """Ask about all open letters that the address's filters match, and begin a job about them."""
-    form = LettersFilter(request.GET)
+    form = LettersFilter(request.GET, zone=zone_of(request))
     if not form.is_valid():
         raise Http404("The address asks for something that is not known here.")
     asked = form.asked

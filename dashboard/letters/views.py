@@ -10,6 +10,7 @@ from dashboard.letters.live import Watched, regions
 from dashboard.letters.many import acts_on_letters
 from dashboard.letters.selectors import GROUPED, Groups, Page, groups_of, page_of
 from dashboard.operators import for_those_who_look
+from dashboard.volumes_page import zone_of
 
 _NOTHING = dict.fromkeys(("group-rows", "letter-rows", "groups-said"), "")
 
@@ -18,7 +19,7 @@ _NOTHING = dict.fromkeys(("group-rows", "letter-rows", "groups-said"), "")
 @for_those_who_look
 def page(request: HttpRequest) -> HttpResponse:
     """The groups and a page of letters. A filter that means nothing is said to, and nothing is shown."""
-    form = LettersFilter(request.GET)
+    form = LettersFilter(request.GET, zone=zone_of(request))
     valid = form.is_valid()
     asked = form.asked if valid else Asked()
     before, after = (form.cleaned_data.get(name) for name in ("before", "after"))

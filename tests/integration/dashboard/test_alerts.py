@@ -1,6 +1,7 @@
 """The page of alerts: what is wrong now, what ended, who is told, and silencing."""
 
 import base64
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -157,13 +158,17 @@ def test_who_is_told_and_how_that_goes_is_shown_without_secrets(viewer: User, se
 
 
 def test_the_navigation_counts_alarms_without_asking_for_every_page(viewer: User, first: User) -> None:
-    raised()
-    raised(cause="gaps")
-    assert '<span class="count">2</span>' in browser_of(viewer).get("/topics/").content.decode()
-    raised(cause="backlog")
-    assert '<span class="count">2</span>' in browser_of(viewer).get("/topics/").content.decode()
+    def counted() -> list[tuple[str, str]]:
+        page = browser_of(viewer).get("/topics/").content.decode()
+        return re.findall(r'<span class="count" data-state="(\w+)">(\d+)</span>', page)
+
+    raised(severity="warning")
+    raised(cause="gaps", severity="warning")
+    assert counted() == [("warn", "2")]
+    raised(cause="backlog", severity="critical")
+    assert counted() == [("warn", "2")]
     count.forget()
-    assert '<span class="count">3</span>' in browser_of(viewer).get("/topics/").content.decode()
+    assert counted() == [("bad", "3")]
     assert 'class="count"' not in browser_of(first).get("/volumes/").content.decode()
 
 

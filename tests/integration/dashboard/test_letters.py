@@ -171,12 +171,28 @@ def test_letters_are_found_by_what_the_address_says(
 
 
 @pytest.mark.parametrize(
-    "query", ["consumer=nobody", "state=lost", "since=soon", "fingerprint=%3Cb%3E", "before=x", "key=a%00"]
+    "query",
+    ["consumer=nobody", "state=lost", "kye=a", "since=soon", "fingerprint=%3Cb%3E", "before=x", "key=a%00"],
 )
 def test_an_address_that_means_nothing_is_said_to(desk: Client, letter: DeadLetter, query: str) -> None:
     answer = desk.get(f"{reverse('letters')}?{query}")
     assert answer.status_code == 400
     assert "not known here" in text_of(answer)
+
+
+def test_times_are_of_the_zone_that_is_asked_for(desk: Client, letter: DeadLetter) -> None:
+    DeadLetter.objects.update(died_at=datetime(2026, 7, 1, 12, 30, tzinfo=UTC))
+
+    def found(**asked: str) -> bool:
+        page = text_of(desk.get(reverse("letters"), asked))
+        assert f'value="{asked["since"]}"' in page
+        return f'id="l-{letter.id}"' in page
+
+    assert found(since="2026-07-01T14:30:00", tz="Europe/Berlin")
+    assert not found(since="2026-07-01T14:30:00", tz="UTC")
+    desk.cookies["zone"] = "Asia/Tokyo"
+    assert found(since="2026-07-01T21:30:00")
+    assert not found(since="2026-07-01T21:30:01")
 
 
 def test_a_list_is_paged_by_place(desk: Client, first: User, monkeypatch: pytest.MonkeyPatch) -> None:
