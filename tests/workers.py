@@ -12,8 +12,11 @@ import pytest
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
-# One site, or one demo, serves all tests of such a folder.
-TOGETHER = ("tests/browser/", "tests/acceptance/demo/")
+# One site serves a whole folder; and demos that start at the same moment would choose the same ports.
+TOGETHER = {
+    "demos": ("tests/acceptance/demo/", "tests/acceptance/test_resilience.py", "tests/browser/test_tour.py"),
+    "browser": ("tests/browser/",),
+}
 SLOW = ("tests/acceptance/", "tests/browser/", "tests/integration/rest/test_fuzz")
 
 
@@ -35,12 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
-    """Hands out files, and folders of TOGETHER, in the order in which they were collected."""
+    """Hands out files, and what belongs together, in the order in which they were collected."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            together = (folder for folder in TOGETHER if nodeid.startswith(folder))
+            together = (name for name, paths in TOGETHER.items() if nodeid.startswith(paths))
             return next(together, nodeid.partition("::")[0])
 
     config.option.loadscopereorder = False

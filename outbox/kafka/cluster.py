@@ -192,12 +192,16 @@ class Cluster:
             client.close()
 
     def members(self, group: str) -> dict[str, set[Placement]]:
-        """What each member of a group reads, by the member's client id (host:pid); idle members too."""
+        """What the members of a group read, by their client id (host:pid); idle members too.
+
+        A process has two for a moment when it begins again with a new client.
+        """
         future = self._admin.describe_consumer_groups([group], request_timeout=self._timeout)[group]
-        return {
-            member.client_id: {(part.topic, part.partition) for part in member.assignment.topic_partitions}
-            for member in self._result(future).members
-        }
+        found: dict[str, set[Placement]] = {}
+        for member in self._result(future).members:
+            places = {(part.topic, part.partition) for part in member.assignment.topic_partitions}
+            found.setdefault(member.client_id, set()).update(places)
+        return found
 
     def member_ids(self, group: str) -> set[str]:
         """The ids that Kafka has given to the group's members."""
