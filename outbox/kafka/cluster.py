@@ -1,5 +1,6 @@
 """What operators ask of Kafka and do to its topics."""
 
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ class Cluster:
     """What operators ask of Kafka: topics, their settings, how far they reach and how far groups have come.
 
     Every method raises BrokerError when the cluster does not answer within `timeout` seconds.
+
+    Of a group an AdminClient is not asked, save to delete it: when its connection to the coordinator ends at
+    the wrong moment, or Kafka names another coordinator, as one does that has just started, librdkafka 2.16
+    ends the process (https://github.com/confluentinc/librdkafka/issues/4605 and 5040).
     """
 
     def __init__(self, kafka: dict[str, str], *, timeout: float = 10.0) -> None:
@@ -177,12 +182,7 @@ class Cluster:
 
     @contextmanager
     def _on_behalf_of(self, group: str) -> Iterator[Client]:
-        """A client with the group's name that never joins it.
-
-        An AdminClient is not asked for offsets: where Kafka answers that the group has moved to another
-        coordinator, as each does that has just started, librdkafka 2.16.0 ends the process with SIGSEGV
-        (https://github.com/confluentinc/librdkafka/issues/5040).
-        """
+        """A client with the group's name that never joins it."""
         client = onlooker(self._kafka, group, {})
         try:
             yield client
@@ -196,17 +196,24 @@ class Cluster:
 
         A process has two for a moment when it begins again with a new client.
         """
-        future = self._admin.describe_consumer_groups([group], request_timeout=self._timeout)[group]
         found: dict[str, set[Placement]] = {}
-        for member in self._result(future).members:
-            places = {(part.topic, part.partition) for part in member.assignment.topic_partitions}
-            found.setdefault(member.client_id, set()).update(places)
+        for member in self._members(group):
+            found.setdefault(member.client_id, set()).update(_assigned(member.assignment))
         return found
 
     def member_ids(self, group: str) -> set[str]:
         """The ids that Kafka has given to the group's members."""
-        future = self._admin.describe_consumer_groups([group], request_timeout=self._timeout)[group]
-        return {member.member_id for member in self._result(future).members}
+        return {member.id for member in self._members(group)}
+
+    def _members(self, group: str) -> list[Any]:
+        try:
+            groups = self._admin.list_groups(group, timeout=self._timeout)
+        except KafkaException as error:
+            raise BrokerError(f"group {group}: {error.args[0].str()}") from error
+        for found in groups:
+            if found.error is not None:
+                raise BrokerError(f"group {group}: {found.error.str()}")
+        return [member for found in groups for member in found.members]
 
     def delete_group(self, group: str) -> None:
         """Forget a group and how far it has come, unless there is none. It must have no members."""
@@ -232,3 +239,18 @@ def _moment(found: Any) -> datetime | None:
     """When the record was written that was looked for; None where none was found."""
     milliseconds = int(found.timestamp)
     return None if found.offset < 0 or milliseconds < 0 else datetime.fromtimestamp(milliseconds / 1_000, UTC)
+
+
+def _assigned(assignment: bytes) -> Iterator[Placement]:
+    """What a member's assignment says, in the consumers' protocol of Kafka; nothing where it has none."""
+    if not assignment:
+        return
+    (topics,), at = struct.unpack_from(">2xi", assignment), 6
+    for _ in range(topics):
+        (length,) = struct.unpack_from(">h", assignment, at)
+        topic = assignment[at + 2 : at + 2 + length].decode()
+        (count,) = struct.unpack_from(">i", assignment, at + 2 + length)
+        at += 6 + length
+        for partition in struct.unpack_from(f">{count}i", assignment, at):
+            yield topic, partition
+        at += 4 * count

@@ -11,7 +11,7 @@ import pytest
 from devstack.stack import Stack
 from outbox import Topic
 from outbox.config import config
-from outbox.kafka import BrokerError, Cluster
+from outbox.kafka import BrokerError, Cluster, GroupReader, member_name
 from tests.engine import new_topic, until
 from tests.servers import PROJECT
 
@@ -25,7 +25,7 @@ topic = sys.argv[2]
 cluster = Cluster({"bootstrap.servers": sys.argv[1]}, timeout=2.0)
 while True:
     try:
-        print(cluster.committed(topic, [(topic, 0)]), flush=True)
+        print(cluster.committed(topic, [(topic, 0)]), cluster.members(topic), flush=True)
     except BrokerError:
         pass
 """
@@ -37,7 +37,7 @@ def topic() -> Topic:
 
 
 class Asker:
-    """A process that asks for the offsets of a group all the time."""
+    """A process that asks about a group all the time."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self._answers = folder / "answers"
@@ -72,15 +72,30 @@ def test_offsets_are_set_and_told_for_the_partitions_asked_for(topic: Topic) -> 
     assert cluster.committed(topic.name, [second]) == {second: 0}
 
 
+def test_members_are_told_with_what_they_read(topic: Topic) -> None:
+    cluster, group = Cluster(config().kafka), f"group-of-{topic.name}"
+    assert cluster.members(group) == {}
+    reader = GroupReader(config().kafka, group=group, topics=[topic.name], on_lost=lambda _: None)
+    try:
+        until(lambda: reader.poll(limit=1, timeout=0.1) or len(reader.assignment()) == 2)
+        assert cluster.members(group) == {member_name(): {(topic.name, 0), (topic.name, 1)}}
+        assert len(cluster.member_ids(group)) == 1
+    finally:
+        reader.close()
+    until(lambda: not cluster.members(group))
+
+
 def test_a_kafka_that_is_away_is_said() -> None:
     cluster = Cluster({"bootstrap.servers": "127.0.0.1:1"}, timeout=1.0)
     with pytest.raises(BrokerError, match="group g"):
         cluster.committed("g", [("t", 0)])
     with pytest.raises(BrokerError, match="group g"):
         cluster.set_committed("g", {("t", 0): 1})
+    with pytest.raises(BrokerError, match="group g"):
+        cluster.members("g")
 
 
-def test_who_asks_for_offsets_while_kafka_starts_survives_it(asker: Asker, stack: Stack) -> None:
+def test_who_asks_about_a_group_while_kafka_starts_survives_it(asker: Asker, stack: Stack) -> None:
     """A Kafka that has just started sends whoever asks it for a group to another coordinator."""
     for _ in range(5):
         before = asker.answers()
