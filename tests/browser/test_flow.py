@@ -175,10 +175,10 @@ def test_a_click_copies_the_whole_id(open_page: OpenPage) -> None:
     pay(page)
     button = page.locator("#events button.id:visible").first
     expect(button).to_be_visible()
-    whole = button.get_attribute("data-copy")
     button.click()
-    expect(page.locator("#events .copied")).to_have_text("copied")
-    assert page.evaluate("navigator.clipboard.readText()") == whole
+    copied = page.locator("#events .copied")
+    expect(copied).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == copied.get_attribute("data-copy")
 
 
 def test_a_question_mark_explains_its_term(open_page: OpenPage) -> None:
