@@ -147,7 +147,7 @@ def _about_resuming(standing: Standing) -> Iterator[str]:
     elif standing.pause.by == pausing.ITSELF:
         yield f"It paused itself: {standing.pause.reason}"
         for aside in asides_if_known([standing.consumer]).values():
-            yield f"{plural(aside.dead.count, 'dead letter')} are open."
+            yield f"It has {plural(aside.dead.count, 'open dead letter')}."
         yield "Unless the cause is mended it will do so again."
     else:
         yield f"Paused by {standing.pause.by}: {standing.pause.reason or 'no reason was given'}."
