@@ -1,24 +1,62 @@
 """What an address may ask for: filters by name, and moments as a viewer's browser says them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 
+from analytics.errors import UnknownZone
 from analytics.slots import EARLIEST, LATEST, zone_named
 
 LONGEST_NAME = 40
 
 
 class AddressForm(forms.Form):
-    """Filters as an address has them. One that there is not is an error: all would be shown for some."""
+    """Filters as an address has them. One that there is not is an error: all would be shown for some.
+
+    `times` names the fields that are moments. Without an offset they are of the zone `tz`, which is the
+    viewer's when the address does not say.
+    """
+
+    times: tuple[str, ...] = ()
+
+    tz = forms.CharField(required=False, max_length=64)
+
+    def __init__(self, data: Mapping[str, Any], *, zone: str) -> None:
+        # Its labels hold their fields.
+        super().__init__(data, auto_id=False)
+        self.zone = zone
+        for name in self.times:
+            self.fields[name] = forms.CharField(required=False, max_length=40)
+
+    def clean_tz(self) -> str:
+        """The viewer's zone when nothing is said."""
+        name: str = self.cleaned_data["tz"] or self.zone
+        try:
+            return zone_named(name).key
+        except UnknownZone as error:
+            raise forms.ValidationError(str(error)) from error
 
     def clean(self) -> dict[str, Any]:
-        """What the fields made of it."""
+        """With the times as moments."""
         data: dict[str, Any] = super().clean() or {}
         for name in sorted(self.data.keys() - self.fields.keys()):
             self.add_error(None, f"There is no filter {name[:LONGEST_NAME]!r}.")
+        for name in self.times:
+            if data.get(name) and "tz" in data:
+                try:
+                    data[name] = moment_in(data[name], zone=data["tz"])
+                except ValueError:
+                    self.add_error(name, "Not a time like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.")
         return data
+
+    def shown(self, name: str) -> str:
+        """What stands in the field of a time: as it was given where it is none."""
+        moment = getattr(self, "cleaned_data", {}).get(name)
+        if not isinstance(moment, datetime):
+            return str(self.data.get(name, ""))
+        return moment.astimezone(zone_named(self.cleaned_data["tz"])).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def moment_in(text: str, *, zone: str) -> datetime:
@@ -33,8 +71,3 @@ def moment_in(text: str, *, zone: str) -> datetime:
     if not EARLIEST <= moment < LATEST:
         raise ValueError(text)
     return moment
-
-
-def local_time(moment: datetime, *, zone: str) -> str:
-    """As a field of a browser for a local time wants it."""
-    return moment.astimezone(zone_named(zone)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,15 +1,12 @@
 """The filters of the events, as the address has them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django import forms
 
-from analytics.errors import UnknownZone
-from analytics.slots import zone_named
-from dashboard.address import AddressForm, local_time, moment_in
+from dashboard.address import AddressForm
 from dashboard.events.question import (
     AT_A_CONSUMER,
     AT_ANY_CONSUMER,
@@ -34,21 +31,17 @@ class EventsFilter(AddressForm):
     of events between which a page lies. A type that is no longer declared can be asked for, too.
     """
 
+    times = ("from", "to")
+
     q = forms.CharField(required=False, max_length=LONGEST_KEY)
     type = forms.CharField(required=False, max_length=255)
     topic = forms.ChoiceField(required=False)
     state = forms.ChoiceField(required=False)
-    to = forms.CharField(required=False, max_length=40)
-    tz = forms.CharField(required=False, max_length=64)
     before = forms.UUIDField(required=False)
     after = forms.UUIDField(required=False)
 
     def __init__(self, data: Mapping[str, Any], *, zone: str) -> None:
-        # Its labels hold their fields.
-        super().__init__(data, auto_id=False)
-        self.zone = zone
-        # A word that no attribute can have.
-        self.fields["from"] = forms.CharField(required=False, max_length=40)
+        super().__init__(data, zone=zone)
         self.fields["merchant"] = merchant_field(required=False)
         topic, state = self.fields["topic"], self.fields["state"]
         assert isinstance(topic, forms.ChoiceField)  # noqa: S101
@@ -61,23 +54,9 @@ class EventsFilter(AddressForm):
             choices=[ANY, *((name, name) for name in sorted({*types, given} - {""}))]
         )
 
-    def clean_tz(self) -> str:
-        """The viewer's zone when nothing is said."""
-        name: str = self.cleaned_data["tz"] or self.zone
-        try:
-            return zone_named(name).key
-        except UnknownZone as error:
-            raise forms.ValidationError(str(error)) from error
-
     def clean(self) -> dict[str, Any]:
-        """With both times as moments."""
+        """With both times as moments, in their order."""
         data = super().clean()
-        for name in ("from", "to"):
-            if data.get(name) and "tz" in data:
-                try:
-                    data[name] = moment_in(data[name], zone=data["tz"])
-                except ValueError:
-                    self.add_error(name, "Not a time like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.")
         if not self.errors and data["from"] and data["to"] and data["from"] >= data["to"]:
             self.add_error("to", "The time must begin before it ends.")
         return data
@@ -110,19 +89,13 @@ class EventsFilter(AddressForm):
 
     @property
     def start(self) -> str:
-        """What stands in the field `from`: as it was given where it is no time."""
-        return self._shown("from")
+        """What stands in the field `from`."""
+        return self.shown("from")
 
     @property
     def end(self) -> str:
         """What stands in the field `to`."""
-        return self._shown("to")
-
-    def _shown(self, name: str) -> str:
-        moment = getattr(self, "cleaned_data", {}).get(name)
-        if isinstance(moment, datetime):
-            return local_time(moment, zone=self.cleaned_data["tz"])
-        return str(self.data.get(name, ""))
+        return self.shown("to")
 
 
 def _states() -> Iterator[tuple[str, list[tuple[str, str]]]]:

@@ -10,9 +10,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
 
-from analytics.errors import UnknownZone
-from analytics.slots import zone_named
-from dashboard.address import AddressForm, local_time, moment_in
+from dashboard.address import AddressForm
 from outbox.models import DeadLetter, LetterState
 from outbox.registry import all_consumers
 from outbox.repair.matching import Selection
@@ -110,7 +108,9 @@ class PlaceField(forms.CharField):
 
 
 class LettersFilter(AddressForm):
-    """The filters, and the place of a page. Times without an offset are of the zone `tz`."""
+    """The filters, and the place of a page."""
+
+    times = ("since", "until")
 
     state = forms.ChoiceField(required=False, choices=[("", "open"), *LetterState.choices[1:]])
     consumer = forms.ChoiceField(required=False)
@@ -118,59 +118,33 @@ class LettersFilter(AddressForm):
     type = forms.CharField(required=False, max_length=1_024, strip=False)
     key = forms.CharField(required=False, max_length=1_024, strip=False)
     fingerprint = forms.RegexField(r"^[0-9a-f]{1,64}$", required=False)
-    since = forms.CharField(required=False, max_length=40)
-    until = forms.CharField(required=False, max_length=40)
-    tz = forms.CharField(required=False, max_length=64)
     before = PlaceField(required=False, max_length=100)
     after = PlaceField(required=False, max_length=100)
 
     def __init__(self, data: QueryDict, *, zone: str) -> None:
-        super().__init__(data, auto_id=False)
-        self.zone = zone
+        super().__init__(data, zone=zone)
         names = [(consumer.name, consumer.name) for consumer in all_consumers()]
         consumers = self.fields["consumer"]
         assert isinstance(consumers, forms.ChoiceField)  # noqa: S101
         consumers.choices = [("", "any"), *names]
 
-    def clean_tz(self) -> str:
-        """The viewer's zone when nothing is said."""
-        name: str = self.cleaned_data["tz"] or self.zone
-        try:
-            return zone_named(name).key
-        except UnknownZone as error:
-            raise forms.ValidationError(str(error)) from error
-
-    def clean(self) -> dict[str, Any]:
-        """With both times as addresses hold them, with their offset."""
-        data = super().clean()
-        for name in ("since", "until"):
-            if data.get(name) and "tz" in data:
-                try:
-                    data[name] = moment_in(data[name], zone=data["tz"]).isoformat()
-                except ValueError:
-                    self.add_error(name, "Not a time like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.")
-        return data
-
     @property
     def start(self) -> str:
-        """What stands in the field `since`: as it was given where it is no time."""
-        return self._shown("since")
+        """What stands in the field `since`."""
+        return self.shown("since")
 
     @property
     def end(self) -> str:
         """What stands in the field `until`."""
-        return self._shown("until")
-
-    def _shown(self, name: str) -> str:
-        moment = _moment(getattr(self, "cleaned_data", {}).get(name))
-        if moment is None:
-            return str(self.data.get(name, ""))
-        return local_time(moment, zone=self.cleaned_data.get("tz", self.zone))
+        return self.shown("until")
 
     @property
     def asked(self) -> Asked:
         """The filters that are set. Of a form that is valid."""
-        return Asked(tuple((name, self.cleaned_data[name]) for name in NAMES if self.cleaned_data.get(name)))
+        given = ((name, self.cleaned_data[name]) for name in NAMES if self.cleaned_data.get(name))
+        return Asked(
+            tuple((name, one.isoformat() if isinstance(one, datetime) else one) for name, one in given)
+        )
 
 
 def _moment(text: str | None) -> datetime | None:
