@@ -30,6 +30,12 @@ class AddressForm(forms.Form):
         for name in self.times:
             self.fields[name] = forms.CharField(required=False, max_length=40)
 
+    @property
+    def shown_zone(self) -> str:
+        """The zone of the times as they stand in their fields, which is to be sent with them."""
+        zone: str = getattr(self, "cleaned_data", {}).get("tz", self.zone)
+        return zone
+
     def clean_tz(self) -> str:
         """The viewer's zone when nothing is said."""
         name: str = self.cleaned_data["tz"] or self.zone
@@ -56,7 +62,7 @@ class AddressForm(forms.Form):
         moment = getattr(self, "cleaned_data", {}).get(name)
         if not isinstance(moment, datetime):
             return str(self.data.get(name, ""))
-        return moment.astimezone(zone_named(self.cleaned_data["tz"])).strftime("%Y-%m-%dT%H:%M:%S")
+        return moment.astimezone(zone_named(self.shown_zone)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def moment_in(text: str, *, zone: str) -> datetime:

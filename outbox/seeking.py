@@ -145,6 +145,9 @@ def seek(
             f"{skipped} events would never be processed by {consumer.name}: if it is meant, say why (--skip)."
         )
     if skipped:
+        # The list of members may lack some while brokers start; who knows for certain refuses this. What is
+        # discarded under a running instance would be taken from it.
+        cluster.set_committed(consumer.name, {(move.topic, move.partition): move.now for move in moves})
         _discard(consumer, moves, operator)
         logger.warning("consumer %s skips %s events: %s", consumer.name, skipped, skip)
     cluster.set_committed(consumer.name, {(move.topic, move.partition): move.then for move in moves})

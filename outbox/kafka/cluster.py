@@ -170,7 +170,12 @@ class Cluster:
         return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
 
     def set_committed(self, group: str, offsets: dict[Placement, int]) -> None:
-        """Have the group read on from these offsets. Kafka refuses it while the group has members."""
+        """Have the group read on from these offsets. Kafka refuses it while the group has members.
+
+        Where Kafka goes away in the midst of it, it may take three quarters of a minute to say so.
+        """
+        if not offsets:
+            return
         wanted = [TopicPartition(topic, part, offset) for (topic, part), offset in offsets.items()]
         with self._on_behalf_of(group) as client:
             # To commit is given no time limit: librdkafka would try for three quarters of a minute.
@@ -194,7 +199,9 @@ class Cluster:
     def members(self, group: str) -> dict[str, set[Placement]]:
         """What the members of a group read, by their client id (host:pid); idle members too.
 
-        A process has two for a moment when it begins again with a new client.
+        A process has two for a moment when it begins again with a new client. While brokers start, or a group
+        moves from one to another, some may be missing: what must not happen under a member asks Kafka in a
+        way that it refuses, as set_committed() does. A broker that gives no answer is a BrokerError.
         """
         found: dict[str, set[Placement]] = {}
         for member in self._members(group):

@@ -46,8 +46,8 @@ class TailReader:
         """Up to `limit` records, after about `timeout` seconds at most.
 
         The first call finds where to begin, which may take METADATA_SECONDS more. Raises BrokerError when it
-        cannot, or when Kafka has been away for ASK_AFTER seconds; it may be called again, and goes on where
-        it was.
+        cannot, or when no broker has answered for ASK_AFTER seconds; it may be called again, and goes on
+        where it was.
         """
         try:
             if self._next:

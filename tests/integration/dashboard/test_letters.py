@@ -186,6 +186,7 @@ def test_times_are_of_the_zone_that_is_asked_for(desk: Client, letter: DeadLette
     def found(**asked: str) -> bool:
         page = text_of(desk.get(reverse("letters"), asked))
         assert f'value="{asked["since"]}"' in page
+        assert f'name="tz" value="{asked.get("tz", "Asia/Tokyo")}"' in page  # sent again with the time shown
         return f'id="l-{letter.id}"' in page
 
     assert found(since="2026-07-01T14:30:00", tz="Europe/Berlin")

@@ -16,9 +16,10 @@ from outbox.config import config
 from outbox.consumer import ConsumerWorker
 from outbox.consumer_models import Forgotten
 from outbox.errors import SeekRefused
-from outbox.kafka import Cluster, Record
+from outbox.kafka import BrokerError, Cluster, Record
 from outbox.lag import lags
 from outbox.models import InboxEntry, ParkedKey
+from outbox.pausing import pause
 from outbox.positions import PartitionEnd
 from outbox.repair.acts import acts_of
 from outbox.seeking import preview, seek
@@ -191,6 +192,20 @@ def test_what_was_skipped_and_moved_is_written_down_with_who_and_why(reader: Rea
     assert f"{reader.topic.name}/0 from 1 to 3" in moved.detail
     assert (back.who, back.via, back.result) == ("anna", "python", "moved")
     assert f"{reader.topic.name}/0 from 3 to 0" in back.detail
+
+
+def test_nothing_is_discarded_under_an_instance_that_is_not_listed(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while brokers start: whoever knows the group refuses."""
+    pause(consumer=reader.consumer, by="anna", reason="so that its events wait")
+    with reader.instance():
+        until(lambda: Cluster(config().kafka).members(reader.consumer.name))
+        send(*reader.notes("a", 1))
+        with monkeypatch.context() as patch, pytest.raises(BrokerError):
+            patch.setattr(Cluster, "members", lambda *_: {})
+            seek(reader.consumer, by="anna", to=later(), skip="too old")
+        assert reader.outcomes() == []
 
 
 def test_events_of_a_parked_key_are_not_skipped(reader: Reader) -> None:
