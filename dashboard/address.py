@@ -15,11 +15,11 @@ LONGEST_NAME = 40
 class AddressForm(forms.Form):
     """Filters as an address has them. One that there is not is an error: all would be shown for some.
 
-    `times` names the fields that are moments. Without an offset they are of the zone `tz`, which is the
-    viewer's when the address does not say.
+    `times` names the two fields between whose moments is looked. Without an offset they are of the zone `tz`,
+    which is the viewer's when the address does not say.
     """
 
-    times: tuple[str, ...] = ()
+    times: tuple[str, str]
 
     tz = forms.CharField(required=False, max_length=64)
 
@@ -57,8 +57,18 @@ class AddressForm(forms.Form):
                     self.add_error(name, "Not a time like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.")
         return data
 
-    def shown(self, name: str) -> str:
-        """What stands in the field of a time: as it was given where it is none."""
+    @property
+    def start(self) -> str:
+        """What stands in the first field of `times`."""
+        return self._shown(self.times[0])
+
+    @property
+    def end(self) -> str:
+        """What stands in the second."""
+        return self._shown(self.times[1])
+
+    def _shown(self, name: str) -> str:
+        """As it was given where it is no time."""
         moment = getattr(self, "cleaned_data", {}).get(name)
         if not isinstance(moment, datetime):
             return str(self.data.get(name, ""))

@@ -13,7 +13,7 @@ from dashboard.consumers.selectors import asides, generations, latest_acts, stan
 from dashboard.consumers.standing import Standing
 from dashboard.live import LivePage, Regions
 from outbox import clock
-from outbox.registry import all_consumers, get_consumer
+from outbox.registry import get_consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,9 @@ def read_one(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
 
 
 def read_asides(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
-    """What consumers have set aside, counted at most so far; of all, or of the one somebody watches."""
-    found = asides(list(all_consumers()))
+    """What consumers have set aside, counted at most so far; of all, or of those somebody watches."""
+    names = {asked.name for asked in questions}
+    found = asides(None if "" in names else [get_consumer(name) for name in sorted(names)])
     return {
         asked: {
             f"aside-{name}": _rendered("aside", {"consumer": get_consumer(name), "aside": aside})

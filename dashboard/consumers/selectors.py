@@ -1,12 +1,10 @@
 """What the pages of consumers show, read from what instances have told the database: Kafka is not asked."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
-from django.db import Error
-
-from dashboard.asking import one_look
+from dashboard.asking import Patience, TooSlow, one_look
 from dashboard.consumers.curve import curve
 from dashboard.consumers.standing import Aside, Standing
 from dashboard.formats import Bounded
@@ -16,7 +14,6 @@ from outbox.lag import lags
 from outbox.models import Generation
 from outbox.pausing import all_pauses
 from outbox.positions import LagSample
-from outbox.recovery import Family, family_of
 from outbox.registry import Consumer, all_consumers
 from outbox.repair.acts import Act, acts_of
 
@@ -29,10 +26,7 @@ def standings(consumers: Collection[Consumer] | None = None) -> list[Standing]:
 
     Raises OperationalError when a database is away, or does not answer in time.
     """
-    by_database: dict[str, list[Consumer]] = defaultdict(list)
-    for consumer in all_consumers() if consumers is None else consumers:
-        by_database[consumer.using].append(consumer)
-    found = [one for using, here in by_database.items() for one in _standings(here, using=using)]
+    found = [one for using, here in _by_database(consumers) for one in _standings(here, using=using)]
     return sorted(found, key=lambda standing: standing.consumer.name)
 
 
@@ -49,26 +43,30 @@ def _standings(consumers: list[Consumer], *, using: str) -> Iterator[Standing]:
         yield Standing(lag, pauses.get(name), line, rebuilds.get(name))
 
 
-def asides(consumers: Collection[Consumer]) -> dict[str, Aside]:
-    """What these consumers have set aside, by name. Raises as `standings` does."""
+def asides(consumers: Collection[Consumer] | None = None) -> dict[str, Aside]:
+    """What these consumers have set aside, by name; all when left out. Raises as `standings` does."""
     found: dict[str, Aside] = {}
-    for using in {consumer.using for consumer in consumers}:
+    for using, here in _by_database(consumers):
         with one_look(using=using):
             counted = standing_aside(using=using)
-        for name in (consumer.name for consumer in consumers if consumer.using == using):
-            parked, dead = counted.get(name, (Bounded(0), Bounded(0)))
-            found[name] = Aside(dead, parked)
+        for consumer in here:
+            parked, dead = counted.get(consumer.name, (Bounded(0), Bounded(0)))
+            found[consumer.name] = Aside(dead, parked)
     return found
 
 
-def asides_if_known(consumers: Collection[Consumer]) -> dict[str, Aside]:
+def asides_if_known(consumers: Collection[Consumer] | None = None) -> dict[str, Aside]:
     """The same; nothing where the database takes too long to count, so that a page shows all else."""
-    try:
-        return asides(consumers)
-    except Error as error:
-        if family_of(error) is not Family.CONTENTION:
-            raise
-        return {}
+    found = Patience[None]().ask(None, lambda: asides(consumers))
+    return {} if isinstance(found, TooSlow) else found
+
+
+def _by_database(consumers: Collection[Consumer] | None) -> Iterable[tuple[str, list[Consumer]]]:
+    """These, or all, by the alias of their database."""
+    found: dict[str, list[Consumer]] = defaultdict(list)
+    for consumer in all_consumers() if consumers is None else consumers:
+        found[consumer.using].append(consumer)
+    return found.items()
 
 
 def _lately(names: list[str], *, now: datetime, using: str) -> dict[str, list[tuple[datetime, float]]]:

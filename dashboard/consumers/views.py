@@ -11,7 +11,7 @@ from dashboard.consumers.selectors import asides_if_known, standings
 from dashboard.live import live_stream
 from dashboard.operators import for_those_who_look, may_act
 from outbox.errors import UnknownConsumer
-from outbox.registry import Consumer, all_consumers, get_consumer
+from outbox.registry import Consumer, get_consumer
 
 # Each with its title, and the term that explains it.
 CHARTS = (
@@ -26,7 +26,7 @@ CHARTS = (
 @for_those_who_look
 def consumers(request: HttpRequest) -> HttpResponse:
     """How far each is behind, and what stands out."""
-    found, known = standings(), asides_if_known(list(all_consumers()))
+    found, known = standings(), asides_if_known()
     page = {
         "standings": [(one, known.get(one.consumer.name)) for one in found],
         "may_act": may_act(request.user, "steer_consumer"),

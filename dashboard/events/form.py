@@ -87,16 +87,6 @@ class EventsFilter(AddressForm):
         """Whether what is written next may belong on this page."""
         return self.is_valid() and not any(self.place) and not self.cleaned_data["to"]
 
-    @property
-    def start(self) -> str:
-        """What stands in the field `from`."""
-        return self.shown("from")
-
-    @property
-    def end(self) -> str:
-        """What stands in the field `to`."""
-        return self.shown("to")
-
 
 def _states() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "relay", [(WAITING, "waits for the relay"), (REFUSED, "refused by Kafka")]

@@ -129,16 +129,6 @@ class LettersFilter(AddressForm):
         consumers.choices = [("", "any"), *names]
 
     @property
-    def start(self) -> str:
-        """What stands in the field `since`."""
-        return self.shown("since")
-
-    @property
-    def end(self) -> str:
-        """What stands in the field `until`."""
-        return self.shown("until")
-
-    @property
     def asked(self) -> Asked:
         """The filters that are set. Of a form that is valid."""
         given = ((name, self.cleaned_data[name]) for name in NAMES if self.cleaned_data.get(name))

@@ -164,9 +164,7 @@ class Cluster:
         """The next offset that the group will read of these partitions; those it has none of are missing."""
         with self._on_behalf_of(group) as client:
             parts = client.committed([TopicPartition(*place) for place in places], timeout=self._timeout)
-        for part in parts:
-            if part.error is not None:
-                raise BrokerError(f"group {group}, {part.topic}/{part.partition}: {part.error.str()}")
+        _check(parts, group=group)
         return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
 
     def set_committed(self, group: str, offsets: dict[Placement, int]) -> None:
@@ -180,10 +178,7 @@ class Cluster:
         with self._on_behalf_of(group) as client:
             # To commit is given no time limit: librdkafka would try for three quarters of a minute.
             client.committed(wanted, timeout=self._timeout)
-            parts = client.commit(offsets=wanted, asynchronous=False)
-        for part in parts:
-            if part.error is not None:
-                raise BrokerError(f"group {group}, {part.topic}/{part.partition}: {part.error.str()}")
+            _check(client.commit(offsets=wanted, asynchronous=False), group=group)
 
     @contextmanager
     def _on_behalf_of(self, group: str) -> Iterator[Client]:
@@ -246,6 +241,13 @@ def _moment(found: Any) -> datetime | None:
     """When the record was written that was looked for; None where none was found."""
     milliseconds = int(found.timestamp)
     return None if found.offset < 0 or milliseconds < 0 else datetime.fromtimestamp(milliseconds / 1_000, UTC)
+
+
+def _check(parts: Iterable[TopicPartition], *, group: str) -> None:
+    """Raises BrokerError for the first partition that Kafka did not answer for."""
+    for part in parts:
+        if part.error is not None:
+            raise BrokerError(f"group {group}, {part.topic}/{part.partition}: {part.error.str()}")
 
 
 def _assigned(assignment: bytes) -> Iterator[Placement]:

@@ -1,5 +1,6 @@
-"""Reading without being a member of a group, and what a message is to the engine."""
+"""What those who read have in common: clients of no group, lost clients, and messages as records."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +32,11 @@ def onlooker(kafka: dict[str, str], group: str, options: dict[str, Any]) -> Clie
             },
         )
     )
+
+
+def let_go(client: Client) -> None:
+    """Close a client that is lost: it may take long, or not come back, and holds nothing that is needed."""
+    threading.Thread(target=client.close, daemon=True).start()
 
 
 def record_from(message: Message) -> Record:

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record, Stretch, client_options, known
 from outbox.kafka.cluster import Cluster
-from outbox.kafka.onlooking import record_from
+from outbox.kafka.onlooking import let_go, record_from
 
 # Milliseconds without a sign of life after which Kafka gives the partitions to others.
 SESSION = 6_000
@@ -127,8 +126,7 @@ class GroupReader:
         logger.warning(
             "kafka: %s is no member of group %s any more, and joins it anew", member_name(), self._group
         )
-        # It may not come back from there, and holds nothing that is needed.
-        threading.Thread(target=self._client.close, daemon=True).start()
+        let_go(self._client)
         self._client = self._joined()
 
     def _look_for_losses(self, records: list[Record]) -> None:

@@ -1,7 +1,6 @@
 """Watching topics from their end, as a member of no group."""
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException, TopicPartition
 
 from outbox.kafka.base import BrokerError, Placement, Record
-from outbox.kafka.onlooking import onlooker, record_from
+from outbox.kafka.onlooking import let_go, onlooker, record_from
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +54,7 @@ class TailReader:
             else:
                 self._next = self._ends()
                 self._assign()
+                self._ask_at = self._renew_at
             messages = self._client.consume(limit, timeout)
         except KafkaException as error:
             raise BrokerError(error.args[0].str()) from error
@@ -73,7 +73,7 @@ class TailReader:
 
     def _assign(self) -> None:
         self._client.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
-        self._ask_at = self._renew_at = time.monotonic() + ASK_AFTER
+        self._renew_at = time.monotonic() + ASK_AFTER
 
     def _ask_if_silent(self) -> None:
         """A topic may be quiet, or its broker away; or the client has lost all brokers, and stays lost.
@@ -86,11 +86,9 @@ class TailReader:
             self._client.list_topics(self._topics[0], timeout=ANSWER_SECONDS)
         except KafkaException:
             if time.monotonic() >= self._renew_at:
-                # A lost client may take long to close, and holds nothing that is needed.
-                threading.Thread(target=self._client.close, daemon=True).start()
+                let_go(self._client)
                 self._client = self._new_client()
                 self._assign()
-                self._ask_at = 0.0
             raise
         self._ask_at = time.monotonic() + ASK_AFTER
 
