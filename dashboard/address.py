@@ -45,7 +45,7 @@ class AddressForm(forms.Form):
             raise forms.ValidationError(str(error)) from error
 
     def clean(self) -> dict[str, Any]:
-        """With the times as moments."""
+        """With the times as moments, in their order."""
         data: dict[str, Any] = super().clean() or {}
         for name in sorted(self.data.keys() - self.fields.keys()):
             self.add_error(None, f"There is no filter {name[:LONGEST_NAME]!r}.")
@@ -54,7 +54,13 @@ class AddressForm(forms.Form):
                 try:
                     data[name] = moment_in(data[name], zone=data["tz"])
                 except ValueError:
-                    self.add_error(name, "Not a time like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.")
+                    self.add_error(
+                        name,
+                        f"Not a time from {EARLIEST.year} on like 2026-01-02T03:04 or 2026-01-02T03:04:05Z.",
+                    )
+        start, end = (data.get(name) for name in self.times)
+        if not self.errors and start and end and start >= end:
+            self.add_error(self.times[1], "The time must begin before it ends.")
         return data
 
     @property

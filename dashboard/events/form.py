@@ -54,13 +54,6 @@ class EventsFilter(AddressForm):
             choices=[ANY, *((name, name) for name in sorted({*types, given} - {""}))]
         )
 
-    def clean(self) -> dict[str, Any]:
-        """With both times as moments, in their order."""
-        data = super().clean()
-        if not self.errors and data["from"] and data["to"] and data["from"] >= data["to"]:
-            self.add_error("to", "The time must begin before it ends.")
-        return data
-
     @property
     def question(self) -> Question:
         """What is asked."""

@@ -33,6 +33,9 @@ class TopicState:
     config: dict[str, str]
 
 
+# A topic that need not exist: who asks for its offset hears from the group's coordinator.
+_ANY = "any"
+
 # Of the first and of the latest record; None where there is none.
 Span = tuple[datetime | None, datetime | None]
 
@@ -196,11 +199,17 @@ class Cluster:
 
         A process has two for a moment when it begins again with a new client. While brokers start, or a group
         moves from one to another, some may be missing: what must not happen under a member asks Kafka in a
-        way that it refuses, as set_committed() does. A broker that gives no answer is a BrokerError.
+        way that it refuses, as set_committed() does. A broker that gives no answer is a BrokerError, and so is
+        a group of others than consumers, such as Kafka Connect's workers.
         """
         found: dict[str, set[Placement]] = {}
         for member in self._members(group):
-            found.setdefault(member.client_id, set()).update(_assigned(member.assignment))
+            try:
+                found.setdefault(member.client_id, set()).update(_assigned(member.assignment))
+            except (struct.error, UnicodeDecodeError) as error:
+                raise BrokerError(
+                    f"group {group}: what {member.client_id} reads is not said in the consumers' protocol"
+                ) from error
         return found
 
     def member_ids(self, group: str) -> set[str]:
@@ -219,7 +228,12 @@ class Cluster:
 
     def delete_group(self, group: str) -> None:
         """Forget a group and how far it has come, unless there is none. It must have no members."""
-        future = self._admin.delete_consumer_groups([group], request_timeout=self._timeout)[group]
+        # Only once its coordinator answers: see above what a request may end in that comes before.
+        with self._on_behalf_of(group) as client:
+            client.committed([TopicPartition(_ANY, 0)], timeout=self._timeout)
+        # A client that lost the coordinator in the midst of an earlier request never finds it again.
+        admin = AdminClient(client_options(self._kafka))
+        future = admin.delete_consumer_groups([group], request_timeout=self._timeout)[group]
         try:
             future.result(timeout=self._timeout + 1)
         except KafkaException as error:

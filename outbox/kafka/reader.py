@@ -16,8 +16,10 @@ from outbox.kafka.onlooking import let_go, record_from
 
 # Milliseconds without a sign of life after which Kafka gives the partitions to others.
 SESSION = 6_000
-# A member that reads nothing for so long, in seconds, asks whether it is a member at all.
+# A member that reads nothing for so long, in seconds, asks whether it is a member at all,
 ASK_AFTER = 20.0
+# ... and asks again before it believes that it is not: while brokers start, they leave out some.
+ASK_AGAIN = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ class GroupReader:
             "enable.partition.eof": mark_ends,
             "on_commit": _committed,
         }
-        self._reads_since = time.monotonic()
+        self._ask_at = time.monotonic() + ASK_AFTER
+        self._missed = 0
         self._client = self._joined()
 
     def _joined(self) -> Client:
@@ -114,20 +117,27 @@ class GroupReader:
         """Begin again with a new client, if this one reads nothing and is no member of its group."""
         now = time.monotonic()
         if self._client.assignment():
-            self._reads_since = now
-        if now - self._reads_since < ASK_AFTER:
+            self._ask_at, self._missed = now + ASK_AFTER, 0
+        if now < self._ask_at:
             return
-        self._reads_since = now
-        try:
-            if self._client.memberid() in Cluster(self._kafka, timeout=3.0).member_ids(self._group):
-                return  # there are more members than partitions
-        except BrokerError:
+        self._missed = self._missed + 1 if self._is_missing() else 0
+        self._ask_at = now + (ASK_AGAIN if self._missed == 1 else ASK_AFTER)
+        if self._missed < 2:
             return
+        self._missed = 0
         logger.warning(
             "kafka: %s is no member of group %s any more, and joins it anew", member_name(), self._group
         )
         let_go(self._client)
         self._client = self._joined()
+
+    def _is_missing(self) -> bool:
+        """Whether Kafka leaves this member out; not when it does not answer."""
+        try:
+            ids = Cluster(self._kafka, timeout=3.0).member_ids(self._group)
+        except BrokerError:
+            return False
+        return self._client.memberid() not in ids
 
     def _look_for_losses(self, records: list[Record]) -> None:
         """Offsets that were passed over: of records that were deleted, or of marks and compaction.

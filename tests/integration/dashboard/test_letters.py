@@ -180,6 +180,12 @@ def test_an_address_that_means_nothing_is_said_to(desk: Client, letter: DeadLett
     assert "not known here" in text_of(answer)
 
 
+def test_a_time_that_ends_before_it_begins_is_refused(desk: Client, letter: DeadLetter) -> None:
+    answer = desk.get(reverse("letters"), {"since": "2026-07-02T00:00:00", "until": "2026-07-01T00:00:00"})
+    assert answer.status_code == 400
+    assert "The time must begin before it ends." in text_of(answer)
+
+
 def test_times_are_of_the_zone_that_is_asked_for(desk: Client, letter: DeadLetter) -> None:
     DeadLetter.objects.update(died_at=datetime(2026, 7, 1, 12, 30, tzinfo=UTC))
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,23 @@ def test_members_are_told_with_what_they_read(topic: Topic) -> None:
     until(lambda: not cluster.members(group))
 
 
+def test_a_group_of_others_than_consumers_is_said(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka Connect's workers say in other words what they do."""
+    cluster, group = Cluster(config().kafka), f"group-of-{topic.name}"
+    worker = SimpleNamespace(id="w1", client_id="connect-1", assignment=b"\x00\x01\x00\x00\x00\x05worker")
+    monkeypatch.setattr(cluster, "_members", lambda _: [worker])
+    with pytest.raises(BrokerError, match=f"group {group}: what connect-1 reads"):
+        cluster.members(group)
+
+
+def test_a_group_is_forgotten_with_how_far_it_has_come(topic: Topic) -> None:
+    cluster, place = Cluster(config().kafka), (topic.name, 0)
+    cluster.set_committed(topic.name, {place: 7})
+    cluster.delete_group(topic.name)
+    assert cluster.committed(topic.name, [place]) == {}
+    cluster.delete_group(topic.name)
+
+
 def test_a_kafka_that_is_away_is_said() -> None:
     cluster = Cluster({"bootstrap.servers": "127.0.0.1:1"}, timeout=1.0)
     with pytest.raises(BrokerError, match="group g"):
@@ -93,6 +111,8 @@ def test_a_kafka_that_is_away_is_said() -> None:
         cluster.set_committed("g", {("t", 0): 1})
     with pytest.raises(BrokerError, match="group g"):
         cluster.members("g")
+    with pytest.raises(BrokerError, match="group g"):
+        cluster.delete_group("g")
 
 
 def test_who_asks_about_a_group_while_kafka_starts_survives_it(asker: Asker, stack: Stack) -> None:

@@ -86,3 +86,34 @@ def test_however_many_marks_of_transactions_are_passed_over_kafka_is_asked_once(
     assert [record.offset for record in read] == [*range(0, 20, 2)]
     # The first record that is polled may come by itself.
     assert 1 <= len(questions) <= polls
+
+
+def test_a_member_joins_anew_once_kafka_has_left_it_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers that start leave out members that they have, for a moment."""
+    monkeypatch.setattr("outbox.kafka.reader.ASK_AFTER", 0.1)
+    monkeypatch.setattr("outbox.kafka.reader.ASK_AGAIN", 0.1)
+    topic, group = new_topic(partitions=1), f"idle-{uuid4().hex[:8]}"
+    cluster = Cluster(config().kafka)
+
+    def member() -> GroupReader:
+        return GroupReader(config().kafka, group=group, topics=[topic.name], on_lost=lambda _: None)
+
+    with closing(member()) as busy, closing(member()) as idle:
+
+        def polled() -> bool:
+            return bool(busy.poll(limit=1, timeout=0.05) or idle.poll(limit=1, timeout=0.05))
+
+        until(lambda: polled() or len(cluster.member_ids(group)) == 2)
+        until(lambda: polled() or len(busy.assignment()) + len(idle.assignment()) == 1)
+        before, said = cluster.member_ids(group), Cluster.member_ids
+        lists = [set[str](), before, set(), before]
+
+        def left_out_in_turn(self: Cluster, name: str) -> set[str]:
+            return lists.pop(0) if lists else said(self, name)
+
+        monkeypatch.setattr(Cluster, "member_ids", left_out_in_turn)
+        until(lambda: polled() or not lists)
+        polled()
+        assert said(cluster, group) == before
+        monkeypatch.setattr(Cluster, "member_ids", lambda *_: set())
+        until(lambda: polled() or said(cluster, group) - before)
