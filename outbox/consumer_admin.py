@@ -11,14 +11,16 @@ from unfold.views import ChangeList
 
 from outbox.clock import moment_of
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
+from outbox.generations import generations_of
 from outbox.keyset import KeysetChangeList
+from outbox.models import GenerationState
 from outbox.operated import Asked, Given, Operated, not_without_it
 from outbox.pausing import pause, resume
 from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
-from outbox.rebuild_requests import request_rebuild
+from outbox.rebuild_requests import give_up, request_rebuild
 from outbox.registry import all_consumers, get_consumer
 from outbox.repair.acts import Operator
-from outbox.seeking import moment_to_seek, preview, seek
+from outbox.seeking import MOST_SKIPPED, PREVIEW_SECONDS, moment_to_seek, preview_within, seek
 
 
 class Declared(KeysetChangeList):
@@ -38,7 +40,7 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
     """Which consumers are paused, by whom and why; operators pause them, and have them go on."""
 
     list_display = ("name", "shown_state", "paused_at", "paused_by", "reason", "resumed_at")
-    actions = ("pause", "resume", "seek", "rebuild")
+    actions = ("pause", "resume", "seek", "rebuild", "give_up")
     found_by = ("name",)
     search_help_text = "A whole name"
     ordering = ("name",)
@@ -144,12 +146,39 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
         )
         return self.ask_and_act(request, queryset, asked)
 
+    @admin.action(description="Give up a half-built rebuild", permissions=["steer"])
+    def give_up(self, request: HttpRequest, queryset: QuerySet[ConsumerState]) -> HttpResponse | None:
+        """Have what was built of these be removed; the live generations stay."""
+        names = [state.name for state in queryset]
+        asked = Asked(
+            "give_up",
+            "Give up rebuilds",
+            "What has been built so far is removed, and another rebuild begins from the beginning. The live"
+            " generation stays as it is.",
+            [["Consumer", "Half built"]] + [[name, _half_built(name)] for name in names],
+            _give_up,
+            lambda state: str(state.name),
+            needs_reason=True,
+        )
+        return self.ask_and_act(request, queryset, asked)
+
+
+def _half_built(name: str) -> str:
+    found = generations_of(get_consumer(name))
+    built = [f"generation {number}" for number, state in found if state == GenerationState.BUILDING]
+    return ", ".join(built) or "nothing"
+
+
+def _give_up(state: Any, operator: Operator) -> str:
+    numbers = give_up(consumer=get_consumer(state.name), operator=operator)
+    return f"generation {', '.join(map(str, numbers))} is given up; a worker removes it."
+
 
 def _moves(state: Any, to: datetime) -> list[str]:
     return [
         f"{move.topic}/{move.partition}: {move.now:,} → {move.then:,}; {move.again:,} come again, of which"
         f" {move.known:,} are known; {move.skipped:,} are skipped"
-        for move in preview(get_consumer(state.name), to=to)
+        for move in preview_within(get_consumer(state.name), to=to, seconds=PREVIEW_SECONDS)
     ]
 
 
@@ -161,6 +190,7 @@ def _seek(state: Any, operator: Operator, to: datetime) -> str:
         skip=operator.reason,
         reason=operator.reason,
         via=operator.via,
+        at_most=MOST_SKIPPED,
     )
     again, skipped = sum(move.again for move in moves), sum(move.skipped for move in moves)
     return f"it reads on from {to.isoformat()}: {again:,} records come again, {skipped:,} are skipped."

@@ -44,7 +44,7 @@ def pause(*, consumer: Consumer, by: str, reason: str = "", via: Via = Via.PYTHO
             " VALUES (%s, clock_timestamp(), %s, %s) ON CONFLICT (name) DO UPDATE"
             " SET paused_at = EXCLUDED.paused_at, paused_by = EXCLUDED.paused_by, reason = EXCLUDED.reason"
             " WHERE mine.paused_at IS NULL",
-            [consumer.name, by, reason],
+            [consumer.name, operator.name, operator.reason],
         )
         if sql.rowcount:
             _write_down(operator, "pause", Steered.PAUSED, consumer)

@@ -61,8 +61,8 @@ def request_rebuild(*, consumer: Consumer, operator: Operator, drop_history: boo
             [
                 consumer.name,
                 number,
-                storable(operator.name),
-                storable(operator.reason),
+                operator.name,
+                operator.reason,
                 operator.via,
                 drop_history,
             ],
@@ -99,7 +99,7 @@ def give_up(*, consumer: Consumer, operator: Operator) -> list[int]:
         sql.execute(
             "INSERT INTO outbox_rebuild (consumer, generation, asked_by, why, via)"
             " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (consumer) DO UPDATE SET note = '', error = ''",
-            [consumer.name, numbers[-1], storable(operator.name), storable(operator.reason), operator.via],
+            [consumer.name, numbers[-1], operator.name, operator.reason, operator.via],
         )
     return numbers
 

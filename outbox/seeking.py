@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from outbox import clock
@@ -21,12 +22,17 @@ from outbox.item import Item, read_item
 from outbox.kafka import Cluster, Placement, Record, records_between
 from outbox.models import Outcome
 from outbox.positions import PartitionEnd, Position
+from outbox.recovery import Family, family_of
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Steered, Via, write_down_steering
 from outbox.sessions import enter_batch
 from outbox.watchdog import idle_limit
 
 CHUNK = 1_000
+# What is skipped is read and entered event by event: more is for a terminal.
+MOST_SKIPPED = 20_000
+# Seconds for which a page waits for a preview.
+PREVIEW_SECONDS = 10.0
 # The class of the advisory locks: "obxs" in ASCII.
 _SEEKER_CLASS = 0x6F627873
 
@@ -98,6 +104,22 @@ def preview(consumer: Consumer, *, to: datetime) -> list[Move]:
     return moves
 
 
+def preview_within(consumer: Consumer, *, to: datetime, seconds: float) -> list[Move]:
+    """preview(), for those who wait: SeekRefused too, when the database takes longer to count."""
+    try:
+        with transaction.atomic(using=consumer.using):
+            with connections[consumer.using].cursor() as sql:
+                sql.execute("SELECT set_config('statement_timeout', %s, true)", [str(round(seconds * 1_000))])
+            return preview(consumer, to=to)
+    except DatabaseError as error:
+        if family_of(error) is not Family.CONTENTION:
+            raise
+        raise SeekRefused(
+            "Counting what it knows takes too long to be waited for here:"
+            f" manage.py consumers seek {consumer.name} --dry-run."
+        ) from error
+
+
 def _forgotten_until(consumer: Consumer) -> datetime:
     """Until when the inbox has forgotten what happened."""
     generation = live_generation(consumer.name, using=consumer.using)
@@ -113,6 +135,7 @@ def seek(
     skip: str = "",
     reason: str = "",
     via: Via = Via.PYTHON,
+    at_most: int | None = None,
 ) -> list[Move]:
     """Move the consumer to the first record of each partition at or after `to`; return what was done.
 
@@ -122,11 +145,12 @@ def seek(
     by      who asks
     skip    why events may be skipped, which are then entered as discarded; without it, none may
     reason  why it is moved, where that is another thing
+    at_most how many events may be skipped, where whoever asks has seen a number
 
     No instance may run meanwhile. It can be repeated: when it was cut short, the same call does the rest.
     Raises SeekRefused when an instance runs, when events would come again that are older than what the inbox
-    knows, when some would be skipped without a reason, or when one to be skipped belongs to a key that is
-    parked; BrokerError.
+    knows, when some would be skipped without a reason, or more than may be, or when one to be skipped belongs
+    to a key that is parked; BrokerError.
     """
     operator, cluster = Operator(by, skip or reason, via), Cluster(config().kafka)
     if members := cluster.members(consumer.name):
@@ -143,6 +167,10 @@ def seek(
     if skipped and not skip.strip():
         raise SeekRefused(
             f"{skipped} events would never be processed by {consumer.name}: if it is meant, say why (--skip)."
+        )
+    if at_most is not None and skipped > at_most:
+        raise SeekRefused(
+            f"{skipped:,} events would be skipped by now, and no more than {at_most:,} may be: look again."
         )
     if skipped:
         # The list of members may lack some while brokers start; who knows for certain refuses this. What is

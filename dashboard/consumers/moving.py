@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django import forms
-from django.db import Error as DatabaseError
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.dateparse import parse_datetime
@@ -21,14 +19,10 @@ from dashboard.volumes_page import zone_of
 from outbox import seeking
 from outbox.errors import OutboxError, SeekRefused
 from outbox.kafka import BrokerError
-from outbox.recovery import Family, family_of
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator
-from outbox.seeking import Move, moment_to_seek
+from outbox.seeking import MOST_SKIPPED, PREVIEW_SECONDS, Move, moment_to_seek
 
-# What is skipped is read and entered event by event: more is no matter for a page.
-MOST_SKIPPED = 20_000
-_PREVIEW_MS = 10_000
 UNAVAILABLE = 503
 
 
@@ -124,15 +118,13 @@ def seek(request: HttpRequest, name: str) -> HttpResponse:
     if not form.is_valid():
         return _page(request, consumer, error=str(form.errors["to"][0]), status=UNPROCESSABLE)
     try:
-        preview = Preview(form.cleaned_data["to"], _previewed(consumer, form.cleaned_data["to"]))
+        to = form.cleaned_data["to"]
+        preview = Preview(to, seeking.preview_within(consumer, to=to, seconds=PREVIEW_SECONDS))
     except BrokerError as error:
         said = f"Kafka does not answer, so nobody can say what it would do: {error}. Nothing was changed."
         return _page(request, consumer, error=said, status=UNAVAILABLE)
-    except DatabaseError as error:
-        if family_of(error) is not Family.CONTENTION:
-            raise
-        said = f"Counting what it knows takes too long for a page: manage.py consumers seek {name} --dry-run."
-        return _page(request, consumer, error=said, status=UNAVAILABLE)
+    except SeekRefused as refusal:
+        return _page(request, consumer, error=str(refusal), status=UNAVAILABLE)
     if request.method != "POST":
         return _page(request, consumer, preview)
     if preview.moves_nothing:
@@ -171,18 +163,12 @@ def _seek(consumer: Consumer, preview: Preview, operator: Operator) -> None:
             skip=operator.reason if preview.skipped else "",
             reason=operator.reason,
             via=operator.via,
+            at_most=preview.skipped,
         )
     except SeekRefused:
         # Of two who ask at once, one may find it moved.
         if not Preview(preview.to, seeking.preview(consumer, to=preview.to)).moves_nothing:
             raise
-
-
-def _previewed(consumer: Consumer, to: datetime) -> list[Move]:
-    with transaction.atomic(using=consumer.using):
-        with connections[consumer.using].cursor() as sql:
-            sql.execute("SELECT set_config('statement_timeout', %s, true)", [str(_PREVIEW_MS)])
-        return seeking.preview(consumer, to=to)
 
 
 def _page(

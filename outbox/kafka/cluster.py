@@ -199,8 +199,8 @@ class Cluster:
 
         A process has two for a moment when it begins again with a new client. While brokers start, or a group
         moves from one to another, some may be missing: what must not happen under a member asks Kafka in a
-        way that it refuses, as set_committed() does. A broker that gives no answer is a BrokerError, and so is
-        a group of others than consumers, such as Kafka Connect's workers.
+        way that it refuses, as set_committed() does. A broker that gives no answer is a BrokerError, and so
+        is a group of others than consumers, such as Kafka Connect's workers.
         """
         found: dict[str, set[Placement]] = {}
         for member in self._members(group):

@@ -60,7 +60,7 @@ _DONE = {Result.REPLAYED, Result.DISCARDED, Result.RELEASED}
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who acts, why, and through which door. Raises NothingSaid for nobody."""
+    """Who acts, why, and through which door, in words that can be stored. Raises NothingSaid for nobody."""
 
     name: str
     reason: str = ""
@@ -69,6 +69,8 @@ class Operator:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise NothingSaid("Say who does this: it is written down.")
+        object.__setattr__(self, "name", storable(self.name))
+        object.__setattr__(self, "reason", storable(self.reason))
 
     def must_say_why(self) -> None:
         """Raises NothingSaid without a reason."""
@@ -197,9 +199,9 @@ def _keep(
 ) -> None:
     Act.objects.using(using).create(
         id=new_id(clock.now(using=using)),
-        who=storable(operator.name),
+        who=operator.name,
         via=operator.via,
-        why=storable(operator.reason),
+        why=operator.reason,
         act=act,
         result=result,
         detail=storable(detail),

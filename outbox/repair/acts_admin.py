@@ -10,11 +10,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from outbox.errors import RepairRefused
 from outbox.operated import Asked, Operated
 from outbox.readonly import ConsumerFilter, EventRows, LatelyFilter, event_link, shortened
 from outbox.repair import jobs
-from outbox.repair.acts import ACTS, Act
-from outbox.repair.jobs import RepairJob
+from outbox.repair.acts import ACTS, Act, Operator
+from outbox.repair.jobs import PERMISSIONS, RepairJob
 from outbox.shown import payload_text
 
 
@@ -31,8 +32,8 @@ class RepairJobAdmin(Operated[RepairJob]):
     readonly_fields = ("progress",)
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
-        """Whoever may begin one may stop it."""
-        return self.may(request, "replay_deadletter") or self.may(request, "discard_deadletter")
+        """Whoever may begin one; which of them is asked for each."""
+        return any(self.may(request, permission) for permission in PERMISSIONS.values())
 
     @admin.display(description="letters")
     def progress(self, job: RepairJob) -> str:
@@ -42,13 +43,19 @@ class RepairJobAdmin(Operated[RepairJob]):
 
     @admin.action(description="Stop, after the letter in hand", permissions=["stop"])
     def stop(self, request: HttpRequest, queryset: QuerySet[RepairJob]) -> HttpResponse | None:
-        """Have these do nothing more."""
+        """Have these do nothing more. Whoever may begin one of its kind may stop it."""
+
+        def stop(job: RepairJob, operator: Operator) -> str:
+            if not self.may(request, PERMISSIONS[job.act]):
+                raise RepairRefused(f"To stop it takes the permission {PERMISSIONS[job.act]}.")
+            return f"it is {jobs.stop(job_id=job.id, operator=operator).state}."
+
         asked = Asked(
             "stop",
             "Stop jobs",
             "What they have done stays done; the letters that they have not come to stay open.",
             [["Job", "Letters"]] + [[str(job), self.progress(job)] for job in queryset],
-            lambda job, operator: f"it is {jobs.stop(job_id=job.id, operator=operator).state}.",
+            stop,
         )
         return self.ask_and_act(request, queryset, asked)
 

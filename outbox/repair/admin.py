@@ -1,6 +1,8 @@
 """What operators look at and act on in the admin: dead letters and parked keys."""
 
 from collections.abc import Callable, Iterable, Iterator
+from difflib import unified_diff
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,12 +18,17 @@ from outbox.listings import ParkedKeyListing
 from outbox.models import DeadLetter, LetterState
 from outbox.operated import Asked, Given, Operated, not_without_it
 from outbox.readonly import ConsumerFilter, EventRows, event_link
+from outbox.registry import get_consumer
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, acts_on
+from outbox.repair.correcting import violations
 from outbox.repair.keys import waiting_for
 from outbox.repair.letters import waiting_behind
 from outbox.repair.matching import Selection, extent
 from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
+
+# More are not compared.
+MOST_LINES = 2_000
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -61,7 +68,7 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         "state",
     )
     list_filter = (StateFilter, ConsumerFilter)
-    actions = ("replay", "dry_run", "correct", "discard")
+    actions = ("replay", "replay_late", "dry_run", "correct", "discard")
     found_by = ("id", "event_id", "key", "fingerprint")
     search_help_text = "A whole id of the dead letter or its event, a key or a fingerprint"
     ordering = ("-died_at", "-id")
@@ -170,6 +177,11 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         """Have the consumers process these after all."""
         return self._act(request, queryset, "replay", letters.replay)
 
+    @admin.action(description="Replay late ones too, out of their order", permissions=["replay"])
+    def replay_late(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """Have the consumers process these, also where later events of their keys have been processed."""
+        return self._act(request, queryset, "replay", partial(letters.replay, late=True), name="replay_late")
+
     @admin.action(description="Dry run: what a replay would do", permissions=["replay"])
     def dry_run(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         """Replay these, say what came of it, and take all of it back."""
@@ -207,6 +219,7 @@ class DeadLetterAdmin(Operated[DeadLetter]):
                 _correct,
                 initial="" if letter is None else whole_text(letter.payload),
                 rows=14,
+                preview=_difference,
             ),
         )
         return self.ask_and_act(request, queryset, asked)
@@ -217,14 +230,20 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         return self._act(request, queryset, "discard", letters.discard)
 
     def _act(
-        self, request: HttpRequest, queryset: QuerySet[DeadLetter], verb: str, act: Callable[..., Report]
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[DeadLetter],
+        verb: str,
+        act: Callable[..., Report],
+        *,
+        name: str = "",
     ) -> HttpResponse | None:
         """Oldest first: a page of the list at most."""
         chosen = queryset.order_by("died_at", "id")
         found = list(chosen)
         reach = extent(Selection(ids=tuple(letter.id for letter in found)))
         asked = Asked(
-            verb,
+            name or verb,
             f"{verb.capitalize()} dead letters",
             reach.consequence(verb),
             _table(found),
@@ -249,8 +268,20 @@ def _try_out(letter: DeadLetter, operator: Operator) -> str:
     return f"nothing was kept. {report.detail}"
 
 
+def _difference(letter: DeadLetter, data: bytes) -> list[str]:
+    """What is other than in the event, line by line. Raises ValueError for what does not fit its contract."""
+    if wrong := violations(letter, data, consumer=get_consumer(letter.consumer)):
+        raise ValueError(" ".join(f"{one.field}: {one.said}" if one.field else one.said for one in wrong))
+    before, after = whole_text(letter.payload).splitlines(), whole_text(data).splitlines()
+    if len(before) + len(after) > MOST_LINES:
+        return ["It is too long to be compared."]
+    changed = unified_diff(before, after, lineterm="", n=1)
+    return list(changed)[2:] or ["It is the data as it came."]
+
+
 def _correct(letter: DeadLetter, operator: Operator, data: bytes) -> Report:
-    return letters.replay(letter_id=letter.id, operator=operator, data=data, to_the_end=False)
+    late = letter.cause == "LateEvent"
+    return letters.replay(letter_id=letter.id, operator=operator, data=data, late=late, to_the_end=False)
 
 
 @admin.register(ParkedKeyListing)

@@ -228,9 +228,9 @@ def _intend(records: list[OutboxRecord], operator: Operator, *, using: str) -> l
         Act(
             id=new_id(now),
             at=now,
-            who=storable(operator.name),
+            who=operator.name,
             via=operator.via,
-            why=storable(operator.reason),
+            why=operator.reason,
             act="resend",
             consumer="",
             event_id=_id_of(record),

@@ -16,7 +16,6 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from outbox import clock
-from outbox.aside import storable
 from outbox.errors import MoreThanShown, NoSuchJob
 from outbox.in_hand import InHand
 from outbox.models import DeadLetter, fresh_id
@@ -146,9 +145,9 @@ def begin(
         job, is_new = RepairJob.objects.using(using).get_or_create(
             id=job_id or fresh_id(),
             defaults={
-                "who": storable(operator.name),
+                "who": operator.name,
                 "via": operator.via,
-                "why": storable(operator.reason),
+                "why": operator.reason,
                 "act": act,
                 "late": late,
                 "per_second": per_second,
@@ -172,7 +171,7 @@ def stop(*, job_id: UUID, operator: Operator, using: str = DEFAULT_DB_ALIAS) -> 
     running = RepairJob.objects.using(using).filter(id=job_id, state=JobState.RUNNING)
     with transaction.atomic(using=using):
         stopped = running.update(
-            state=JobState.STOPPED, ended_at=clock.now(using=using), ended_by=storable(operator.name)
+            state=JobState.STOPPED, ended_at=clock.now(using=using), ended_by=operator.name
         )
         job = get_job(job_id, using=using)
         if stopped:

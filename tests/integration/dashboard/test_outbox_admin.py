@@ -1,7 +1,9 @@
 """The outbox in the admin: looked at, found by whole values, never edited, never counted through."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,11 +19,14 @@ from accounts.roles import ensure_roles
 from accounts.services import ensure_user
 from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState
+from outbox.generations import generations_of
 from outbox.ids import new_id
 from outbox.models import DeadLetter, OutboxEvent
 from outbox.pausing import pause_of
 from outbox.registry import get_consumer
-from outbox.repair.acts import Act
+from outbox.repair import jobs
+from outbox.repair.acts import Act, Operator
+from outbox.repair.matching import Selection
 from tests.integration.dashboard.conftest import Pay, browser_of
 from tests.integration.dashboard.poisoned import poison
 
@@ -291,10 +296,17 @@ def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User
     assert letter.state == "open"
     assert not Act.objects.exists()
 
-    right = {**data, "currency": "EUR"}
-    assert "It has been processed, and 1 that waited" in act(
-        "correct", confirmed="yes", given=json.dumps(right), reason="no such currency"
-    )
+    right = {**data, "currency": "GBP"}
+    given = {"confirmed": "yes", "given": json.dumps(right, indent=2), "reason": "no such currency"}
+    shown = act("correct", **given)
+    assert "Nothing has been done yet" in shown
+    lines = re.findall(r'name="shown" value="([^"]*)"', shown)
+    assert "+  &quot;currency&quot;: &quot;GBP&quot;" in lines[0]
+    assert "GBP" in act("correct", **given, shown="of another correction")
+    letter.refresh_from_db()
+    assert letter.state == "open"
+    told = act("correct", **given, shown=unescape(lines[0]))
+    assert "It has been processed, and 1 that waited" in told
     letter.refresh_from_db()
     assert (letter.state, json.loads(bytes(letter.correction or b""))) == ("replayed", right)
     done = Act.objects.get(result="replayed")
@@ -365,6 +377,66 @@ def test_looking_at_consumers_writes_nothing(admin: Client) -> None:
         assert admin.get(f"{address}orders/change/").status_code == 200
     assert all(query["sql"].startswith(("SELECT", "SAVEPOINT", "RELEASE")) for query in captured)
     assert not ConsumerState.objects.exists()
+
+
+def test_whatever_is_said_as_a_reason_can_be_stored(admin: Client) -> None:
+    asked = {"_selected_action": "loyalty", "confirmed": "yes", "reason": "a\x00b"}
+    admin.post("/admin/outbox/consumerstate/", {**asked, "action": "pause"})
+    paused = pause_of(get_consumer("loyalty"))
+    assert paused is not None
+    assert paused.reason == "a\\x00b"
+    alarm = Alarm.objects.create(cause="no_relay", said="No relay runs.")
+    given = {**asked, "action": "silence", "_selected_action": str(alarm.id), "given": "2"}
+    admin.post("/admin/outbox/alarm/", given)
+    alarm.refresh_from_db()
+    assert alarm.silenced_why == "a\\x00b"
+
+
+def test_a_job_is_stopped_by_those_who_may_begin_one_of_its_kind(first: User) -> None:
+    letter = poison(first.id)
+    meant = Selection(ids=(letter.id,))
+    job = jobs.begin(act="discard", selection=meant, operator=Operator("anna", "wrong"))
+    operator = ensure_user(username="bob", password=None, groups=["operator"], is_staff=True)
+    held = Permission.objects.get(content_type__app_label="outbox", codename="discard_deadletter")
+    group = Group.objects.get(name="operator")
+    group.permissions.remove(held)
+    asked = {"action": "stop", "_selected_action": str(job.id), "confirmed": "yes"}
+    told = browser_of(operator).post("/admin/outbox/repairjob/", asked, follow=True).content.decode()
+    assert "To stop it takes the permission discard_deadletter." in told
+    job.refresh_from_db()
+    assert job.state == "running"
+    group.permissions.add(held)
+    browser_of(operator).post("/admin/outbox/repairjob/", asked)
+    job.refresh_from_db()
+    assert job.state == "stopped"
+
+
+def test_a_late_letter_is_replayed_when_it_is_meant(admin: Client, first: User) -> None:
+    letter = poison(first.id)
+    settle = {"action": "discard", "_selected_action": str(letter.id), "confirmed": "yes", "reason": "r"}
+    admin.post("/admin/outbox/deadletter/", settle)
+    DeadLetter.objects.update(state="open", cause="LateEvent", settled_at=None)
+    asked = {"_selected_action": str(letter.id), "confirmed": "yes"}
+    address = "/admin/outbox/deadletter/"
+    admin.post(address, {**asked, "action": "replay"})
+    assert DeadLetter.objects.get().state == "open"
+    admin.post(address, {**asked, "action": "replay_late"})
+    assert DeadLetter.objects.get().state == "replayed"
+
+
+def test_a_half_built_rebuild_is_given_up(admin: Client) -> None:
+    address = "/admin/outbox/consumerstate/"
+    asked = {"_selected_action": "analytics", "confirmed": "yes", "reason": "too slow"}
+    told = admin.post(address, {**asked, "action": "give_up"}, follow=True).content.decode()
+    assert "analytics: " in told
+    assert not Act.objects.exists()
+    admin.post(address, {**asked, "action": "rebuild"})
+    asking = {"action": "give_up", "_selected_action": "analytics"}
+    number = generations_of(get_consumer("analytics"))[-1][0]
+    assert f"generation {number}" in admin.post(address, asking).content.decode()
+    told = admin.post(address, {**asked, "action": "give_up"}, follow=True).content.decode()
+    assert f"generation {number} is given up" in told
+    assert Act.objects.order_by("-id")[0].act == "abandon"
 
 
 def test_a_consumer_that_was_never_paused_is_paused_and_resumed(admin: Client) -> None:

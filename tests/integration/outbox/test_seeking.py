@@ -139,6 +139,8 @@ def test_what_is_skipped_is_discarded_and_leaves_no_gap(reader: Reader) -> None:
     moment = later()
     with pytest.raises(SeekRefused, match="3 events would never be processed"):
         seek(reader.consumer, by="anna", to=moment)
+    with pytest.raises(SeekRefused, match="3 events would be skipped by now, and no more than 2 may be"):
+        seek(reader.consumer, by="anna", to=moment, skip="a test run wrote them", at_most=2)
     assert (reader.committed(), reader.outcomes()) == (1, ["processed"])
 
     [move] = seek(reader.consumer, by="anna", to=moment, skip="a test run wrote them")
