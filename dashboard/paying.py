@@ -50,7 +50,8 @@ def pay(request: HttpRequest) -> HttpResponse:
     if not validate:
         return _elsewhere(request, reverse("payment", args=[payment.id]))
     place = place_in(request.POST, now=clock.now())
-    address = f"{place.address}&payment={payment.id}" if place else f"{reverse('flow')}?payment={payment.id}"
+    place = place and place.with_payment(payment.id)
+    address = place.address if place else f"{reverse('flow')}?payment={payment.id}"
     if "HX-Request" not in request.headers:
         return redirect(address)
     page = {"form": form, "may_pay": True, "following": follow(payment), "place": place}

@@ -54,9 +54,11 @@ def flow(request: HttpRequest) -> HttpResponse:
     at = clock.now()
     place = place_in(request.GET, now=at) if audience is None else None
     first = Place(1, at)
+    step = step_at(place, now=at) if place else None
     page |= {
         "place": place,
-        "step": step_at(place, now=at) if place else None,
+        "step": step,
+        "step_acts": step.acts_of(user) if step else [],
         "first_step": first,
         "tour_steps": [(first.at(number, now=at), said.title) for number, said in enumerate(WORDS, start=1)],
         "offer_tour": audience is None

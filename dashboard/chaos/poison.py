@@ -83,6 +83,24 @@ def what_is_wrong() -> str:
     )
 
 
+def what_is_corrected() -> str:
+    """What is other in the corrected data, in a few words."""
+    last = LINES[-1]
+    total = sum(line.quantity * line.unit_price_minor for line in LINES)
+    right = last.unit_price_minor + (AMOUNT_MINOR - total) // last.quantity
+    before, after = (minor_to_text(price, CURRENCY) for price in (last.unit_price_minor, right))
+    return f"the price of {last.sku} corrected from {before} to {after} {CURRENCY}"
+
+
+def is_poisoned(letter: DeadLetter) -> bool:
+    """Whether it is an event of poison_event()'s, and no other that orders has refused."""
+    try:
+        told = json.loads(bytes(letter.payload or b""))
+    except ValueError:
+        return False
+    return isinstance(told, dict) and told.get("customer_id") == CUSTOMER
+
+
 def corrected(data: bytes) -> bytes:
     """The event's data with the price of the last line raised by what is missing."""
     told = json.loads(data)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.urls import reverse
 
@@ -17,10 +18,14 @@ COOKIE_SECONDS = 365 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A step, and since when: what happened before does not count for it."""
+    """A step, and since when: what happened before does not count for it. And the payment made in it.
+
+    A payment of somebody else's, of whom the newcomer knows nothing, is no step of theirs.
+    """
 
     number: int
     since: datetime
+    payment: UUID | None = None
 
     @property
     def milliseconds(self) -> int:
@@ -30,19 +35,31 @@ class Place:
     @property
     def address(self) -> str:
         """The flow with this step open."""
-        return f"{reverse('flow')}?{urlencode({'tour': self.number, 'from': self.milliseconds})}"
+        payment = {} if self.payment is None else {"payment": self.payment}
+        return f"{reverse('flow')}?{urlencode({'tour': self.number, 'from': self.milliseconds, **payment})}"
 
     def at(self, number: int, *, now: datetime) -> "Place":
         """Another step, from now on."""
-        return replace(self, number=number, since=now)
+        return Place(number, now)
+
+    def with_payment(self, payment: UUID) -> "Place":
+        """The same, once this payment has been made."""
+        return replace(self, payment=payment)
 
 
 def place_in(fields: Mapping[str, str], *, now: datetime) -> Place | None:
-    """The place that an address or a form names as `tour` and `from`; None for none, and for nonsense."""
+    """The place that an address or a form names as `tour`, `from` and `payment`, or None."""
     number = fields.get("tour", "")
     if number not in {str(step) for step in range(1, STEPS + 1)}:
         return None
-    return Place(int(number), _time(fields.get("from", ""), now=now))
+    return Place(int(number), _time(fields.get("from", ""), now=now), _id(fields.get("payment", "")))
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _time(text: str, *, now: datetime) -> datetime:

@@ -6,8 +6,8 @@ from datetime import timedelta
 from contracts.payments import PaymentValidated
 from dashboard import formats
 from dashboard.chaos.poison import CONSUMER as POISONED
+from dashboard.chaos.poison import is_poisoned, what_is_corrected
 from dashboard.tour.place import Place
-from outbox.ids import lowest_id
 from outbox.lag import Lag, lags
 from outbox.models import DeadLetter, LetterState, OutboxEvent
 from outbox.registry import get_consumer
@@ -16,6 +16,8 @@ from outbox.selectors import PENDING, Reception, Trace, traces
 
 # The service that the tour stops.
 STOPPED = "loyalty"
+# How many dead letters are looked at for the poisoned one.
+LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,15 @@ def goals_of(place: Place) -> list[Goal]:
 
 
 def letter_of(place: Place) -> DeadLetter | None:
-    """The latest event that was poisoned since the step began."""
-    letters = DeadLetter.objects.filter(consumer=POISONED, died_at__gte=place.since)
-    return letters.order_by("-died_at").first()
+    """The latest event that was poisoned since the step began, among the latest dead letters."""
+    letters = DeadLetter.objects.filter(
+        consumer=POISONED, type=PaymentValidated.type, died_at__gte=place.since
+    )
+    return next(filter(is_poisoned, letters.order_by("-died_at")[:LOOKED_AT]), None)
 
 
 def _paid(place: Place) -> list[Goal]:
-    trace = _latest_payment(place)
+    trace = _payment(place)
     received = _received(trace)
     done = [one for one in received if one.status != PENDING]
     return [
@@ -56,7 +60,7 @@ def _paid(place: Place) -> list[Goal]:
 
 
 def _stopped(place: Place) -> list[Goal]:
-    lag, trace = _lag(), _latest_payment(place)
+    lag, trace = _lag(), _payment(place)
     statuses = {one.consumer: one.status for one in _received(trace)}
     waits = statuses.get(STOPPED) == PENDING
     return [
@@ -111,18 +115,19 @@ def _repaired(place: Place) -> list[Goal]:
             f"{waiting} behind it" if is_open else "",
         ),
         Goal(
-            "It is corrected and replayed, and what waited has run",
+            f"It is replayed with {what_is_corrected()}, and what waited has run",
             settled,
         ),
     ]
 
 
-def _latest_payment(place: Place) -> Trace | None:
-    """The latest payment that was validated since the step began."""
-    events = OutboxEvent.objects.filter(
-        id__gte=lowest_id(place.since), topic=PaymentValidated.topic.name, type=PaymentValidated.type
-    )
-    found = traces(events.defer("payload").order_by("-id")[:1])
+def _payment(place: Place) -> Trace | None:
+    """The payment that was made in the step, once it is validated."""
+    if place.payment is None:
+        return None
+    topic, key = PaymentValidated.topic.name, str(place.payment)
+    events = OutboxEvent.objects.filter(topic=topic, key=key, type=PaymentValidated.type)
+    found = traces(events.defer("payload")[:1])
     return found[0] if found else None
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from dashboard import remedies
 from dashboard.chaos.channel import in_demo
 from dashboard.chaos.poison import CONSUMER as POISONED
+from dashboard.operators import may_act
 from dashboard.remedies import Remedy
 from dashboard.tour.place import STEPS, Place
 from dashboard.tour.progress import STOPPED, Goal, goals_of, letter_of
@@ -15,13 +16,17 @@ from outbox.models import LetterState
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A button of a step: a form that posts `value` to `address`. `danger` that it breaks something."""
+    """A button of a step: a form that posts `value` to `address`. `danger` that it breaks something.
+
+    permission  of `outbox`, which it takes beside being an operator
+    """
 
     id: str
     title: str
     address: str
     value: str = ""
     danger: bool = False
+    permission: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Step:
     def over(self) -> bool:
         """Whether all that is to be seen has been seen."""
         return all(goal.done for goal in self.goals)
+
+    def acts_of(self, user: object) -> list[Act]:
+        """Those of its acts that this user may do."""
+        return [act for act in self.acts if may_act(user, act.permission)]
 
     @property
     def mark(self) -> str:
@@ -89,7 +98,9 @@ def _acts(place: Place, goals: list[Goal]) -> list[Act]:
     letter = letter_of(place)
     if letter is None or letter.state != LetterState.OPEN:
         return [] if letter else [Act("tour-poison", "Poison an event", "chaos-poison", danger=True)]
-    return [Act("tour-repair", "Correct its data and replay it", "tour-repair")]
+    return [
+        Act("tour-repair", "Correct its data and replay it", "tour-repair", permission="replay_deadletter")
+    ]
 
 
 def _commands(place: Place) -> list[str]:

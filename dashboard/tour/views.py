@@ -10,7 +10,7 @@ from accounts.selectors import merchants
 from contracts.money import Money
 from dashboard.chaos.poison import AMOUNT_MINOR, CURRENCY, repair
 from dashboard.chaos.views import only_in_demo, onward
-from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
+from dashboard.operators import for_those_who_act, for_those_who_look, operator_of
 from dashboard.paying import make_payment
 from dashboard.tour.place import place_in
 from dashboard.tour.progress import letter_of
@@ -31,7 +31,7 @@ def now(request: HttpRequest) -> HttpResponse:
     step = step_at(place, now=at)
     if request.GET.get("told") == step.mark:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return render(request, "dashboard/tour/now.html", {"step": step, "may_act": may_act(request.user)})
+    return render(request, "dashboard/tour/now.html", {"step": step, "step_acts": step.acts_of(request.user)})
 
 
 @only_in_demo
@@ -46,12 +46,12 @@ def pay(request: HttpRequest) -> HttpResponse:
         merchant_id=merchant.id, customer_id=CUSTOMER, money=Money(AMOUNT_MINOR, CURRENCY), validate=True
     )
     place = place_in(request.POST, now=clock.now())
-    return redirect(f"{place.address}&payment={payment.id}" if place else onward(request))
+    return redirect(place.with_payment(payment.id).address if place else onward(request))
 
 
 @only_in_demo
 @require_POST
-@for_those_who_act()
+@for_those_who_act("replay_deadletter")
 def repair_one(request: HttpRequest) -> HttpResponse:
     """Replay the poisoned event of this step with corrected data, and what waits behind it."""
     place = place_in(request.POST, now=clock.now())

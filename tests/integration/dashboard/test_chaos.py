@@ -1,9 +1,11 @@
 """The chaos panel and the tour: where they are, who may do what, and what a poisoned event becomes."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
@@ -22,6 +24,7 @@ from outbox.repair.acts import Act, Via
 from payments.models import Payment
 from tests.integration.compensation.world import World, as_record
 from tests.integration.dashboard.conftest import Pay, browser_of
+from tests.integration.dashboard.poisoned import poison as poisoned_by_another
 
 POSTS = ("chaos-act", "chaos-poison", "tour-pay", "tour-repair")
 
@@ -150,6 +153,33 @@ def test_a_poisoned_event_dies_in_orders_alone_and_is_repaired_by_its_data(
     assert (act.who, act.via, act.act, act.ran) == (operator.username, Via.DASHBOARD, "replay", 1)
 
 
+def test_the_tour_repairs_what_it_has_poisoned_and_nothing_else(
+    demo: None, first: User, operator: User
+) -> None:
+    place = Place(5, clock.now() - timedelta(minutes=1))
+    asked = {"tour": "5", "from": str(place.milliseconds)}
+    other = poisoned_by_another(first.id)
+    assert browser_of(operator).post(reverse("tour-repair"), asked).status_code == 404
+    other.refresh_from_db()
+    assert other.state == LetterState.OPEN
+
+
+def test_to_repair_in_the_tour_takes_the_permission_to_replay(
+    demo: None, first: User, operator: User
+) -> None:
+    place = Place(5, clock.now() - timedelta(minutes=1))
+    letter = poisoned_by_another(first.id)
+    payload = json.loads(bytes(letter.payload or b""))
+    letter.payload = json.dumps({**payload, "customer_id": poison.CUSTOMER}).encode()
+    letter.save(update_fields=["payload"])
+    asked = {"tour": "5", "from": str(place.milliseconds)}
+    assert 'id="tour-repair"' in browser_of(operator).get("/", asked).content.decode()
+    held = Permission.objects.get(content_type__app_label="outbox", codename="replay_deadletter")
+    Group.objects.get(name="operator").permissions.remove(held)
+    assert 'id="tour-repair"' not in browser_of(operator).get("/", asked).content.decode()
+    assert browser_of(operator).post(reverse("tour-repair"), asked).status_code == 403
+
+
 def test_corrected_data_comes_to_the_amount() -> None:
     told = {"amount_minor": 1_250, "lines": [{"sku": "a", "quantity": 2, "unit_price_minor": 500}] * 1}
     told["lines"] += [{"sku": "b", "quantity": 1, "unit_price_minor": 150}]  # type: ignore[operator]
@@ -203,8 +233,10 @@ def test_a_step_is_told_anew_only_when_something_has_changed(operator: User, fir
     step = client.get(reverse("tour-now"), query)
     mark = step.content.decode().partition('name="told" value="')[2].partition('"')[0]
     assert client.get(reverse("tour-now"), query | {"told": mark}).status_code == 204
-    pay(first)
-    changed = client.get(reverse("tour-now"), query | {"told": mark})
+    event = OutboxEvent.objects.get(id=pay(first))
+    # Somebody else's is no step of this newcomer's.
+    assert client.get(reverse("tour-now"), query | {"told": mark}).status_code == 204
+    changed = client.get(reverse("tour-now"), query | {"told": mark, "payment": str(event.key)})
     assert changed.status_code == 200
     assert 'data-state="ok"' in changed.content.decode()
 
