@@ -26,7 +26,7 @@ class Alarm(models.Model):
     subject       the consumer or the topic that it is about; empty where there is only one
     said          what is wrong, in a sentence with figures, as it was seen last
     since         since when it has been so, as far as that is known
-    noticed_at    when it was first seen
+    noticed_at    when it was first seen; as long as it follows from another one, when it was last seen
     seen_at       when it was last seen
     told_at       when the last notice was written that it is there; null before the first
     end_told_at   when the notice was written that it is over

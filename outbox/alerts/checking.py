@@ -1,7 +1,8 @@
 """Keeps an alarm for all that is wrong, and writes down what people are to be told, in one transaction.
 
-An alarm is told when it has held for a while (Alerts.hold), again when it lasts (remind), and when it has
-been over for a while. What is wrong again before that is the same alarm: flapping is told once.
+An alarm is told when it has held for a while by itself (Alerts.hold): as long as it follows from another
+one, or from a pause, that one is enough. It is told again when it lasts (remind), and when it has been over
+for a while. What is wrong again before that is the same alarm: flapping is told once.
 """
 
 import logging
@@ -14,6 +15,7 @@ from django.db.models import Q
 
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Notice, NoticeKind, Watch
+from outbox.alerts.causes import Cause
 from outbox.alerts.checks import Found, look
 from outbox.alerts.options import Alerts, alert_options
 from outbox.ids import new_id
@@ -36,7 +38,9 @@ def check(
     Called in a transaction, by one session at a time (outbox/sampling.py).
     """
     options, at = alert_options(), clock.now(using=using)
-    wrong = [*found_before, *look(lags, at=at, options=options, using=using)]
+    kafka_is_away = any(one.cause == Cause.KAFKA_AWAY for one in found_before)
+    seen = look(lags, at=at, options=options, using=using, kafka_is_away=kafka_is_away)
+    wrong = [*found_before, *seen]
     found = {(one.cause.value, one.subject): one for one in wrong}
     rows = Alarm.objects.using(using).filter(
         Q(ended_at=None) | Q(ended_at__gt=at - timedelta(seconds=options.hold))
@@ -67,6 +71,8 @@ def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:
         row = Alarm(cause=found.cause, subject=found.subject, since=since, noticed_at=at)
         logger.warning("alarm: %s", said)
     row.said, row.severity, row.seen_at, row.ended_at = said, severity, at, None
+    if found.follows:
+        row.noticed_at = at
     row.save(using=using)
 
 

@@ -42,12 +42,16 @@ TRANSACTIONS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something that is wrong. `since` is None where only this look has shown it."""
+    """Something that is wrong. `since` is None where only this look has shown it.
+
+    follows  from something else that is wrong, or was meant: nobody is told of it as long as it does
+    """
 
     cause: Cause
     said: str
     subject: str = ""
     since: datetime | None = None
+    follows: bool = False
 
     @property
     def severity(self) -> Severity:
@@ -55,15 +59,17 @@ class Found:
         return severity_of(self.cause)
 
 
-def look(lags: Collection[Lag], *, at: datetime, options: Alerts, using: str) -> Iterator[Found]:
+def look(
+    lags: Collection[Lag], *, at: datetime, options: Alerts, using: str, kafka_is_away: bool = False
+) -> Iterator[Found]:
     """All that is wrong in this database, and with the consumers whose lags these are."""
     yield from _tasks(at, using)
-    yield from _relays(at, options, using)
+    yield from _relays(at, options, using, kafka_is_away=kafka_is_away)
     yield from _refused(using)
     yield from _partitions(using)
     yield from _wraparound(using)
     if lags:
-        yield from _consumers(lags, at, options, using)
+        yield from _consumers(lags, at, options, using, kafka_is_away=kafka_is_away)
 
 
 def ask_kafka(*, using: str) -> Iterator[Found]:
@@ -86,7 +92,7 @@ def _tasks(at: datetime, using: str) -> Iterator[Found]:
         yield Found(Cause.NO_TASKS, said, since=ran_at)
 
 
-def _relays(at: datetime, options: Alerts, using: str) -> Iterator[Found]:
+def _relays(at: datetime, options: Alerts, using: str, *, kafka_is_away: bool) -> Iterator[Found]:
     waiting = oldest_unpublished(using=using)
     oldest = min(waiting.values(), default=None)
     waits = "" if oldest is None else f"the oldest event in the outbox waits since {_age(at - oldest)}"
@@ -96,7 +102,8 @@ def _relays(at: datetime, options: Alerts, using: str) -> Iterator[Found]:
             yield Found(Cause.NO_RELAY, f"No relay runs: {waits or 'what is published now will wait'}.")
     elif oldest is not None and (at - oldest).total_seconds() > options.backlog:
         topics = ", ".join(sorted(waiting))
-        yield Found(Cause.BACKLOG, f"A relay runs, and {waits} ({topics}).", since=oldest)
+        said = f"A relay runs, and {waits} ({topics})."
+        yield Found(Cause.BACKLOG, said, since=oldest, follows=kafka_is_away)
 
 
 def _refused(using: str) -> Iterator[Found]:
@@ -133,19 +140,22 @@ def _wraparound(using: str) -> Iterator[Found]:
         )
 
 
-def _consumers(lags: Collection[Lag], at: datetime, options: Alerts, using: str) -> Iterator[Found]:
+def _consumers(
+    lags: Collection[Lag], at: datetime, options: Alerts, using: str, *, kafka_is_away: bool
+) -> Iterator[Found]:
     names = [lag.consumer.name for lag in lags]
     pauses = dict[str, tuple[datetime, str, str]]()
     for name, *pause in _ask(using, _PAUSED, [names]):
         pauses[name] = (pause[0], pause[1], pause[2])
     for lag in lags:
-        yield from _one(lag, pauses.get(lag.consumer.name), at, options)
+        yield from _one(lag, pauses.get(lag.consumer.name), at, options, kafka_is_away=kafka_is_away)
     before = at - timedelta(seconds=config().gap_alarm)
     for name, dead, died_at, gaps, parked_at in _ask(
         using, _ASIDE, {"names": names, "before": before, "limit": MANY}
     ):
         if dead:
-            said = f"{name} could not process {_count(dead, 'event')}; their keys wait."
+            waits = "its key waits" if dead == 1 else "their keys wait"
+            said = f"{name} could not process {_count(dead, 'event')}; {waits}."
             yield Found(Cause.DEAD_LETTERS, said, name, died_at)
         if gaps:
             said = f"{_count(gaps, 'key')} of {name} wait for an event that does not come."
@@ -153,12 +163,26 @@ def _consumers(lags: Collection[Lag], at: datetime, options: Alerts, using: str)
     yield from _lost(names, at, using)
 
 
-def _one(lag: Lag, pause: tuple[datetime, str, str] | None, at: datetime, options: Alerts) -> Iterator[Found]:
+def _one(
+    lag: Lag,
+    pause: tuple[datetime, str, str] | None,
+    at: datetime,
+    options: Alerts,
+    *,
+    kafka_is_away: bool,
+) -> Iterator[Found]:
     name = lag.consumer.name
-    if why := _late(lag):
-        yield Found(Cause.LATE, f"{name} {why}.", name)
-    if why := _falls_behind(lag):
-        yield Found(Cause.FALLING_BEHIND, f"{name} {why}.", name)
+    because = ""
+    if not lag.members:
+        because = "no instance of it runs"
+    elif pause is not None:
+        because = "it is paused"
+    elif kafka_is_away:
+        because = "Kafka does not answer"
+    for cause, why in ((Cause.LATE, _late(lag)), (Cause.FALLING_BEHIND, _falls_behind(lag))):
+        if why:
+            said = f"{name} {why}: {because}." if because else f"{name} {why}."
+            yield Found(cause, said, name, follows=bool(because))
     if not lag.members:
         yield Found(
             Cause.NO_INSTANCE, f"No instance of {name} runs; {_count(lag.events, 'event')} wait.", name

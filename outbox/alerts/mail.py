@@ -23,7 +23,8 @@ class Mail:
     def send(self, notice: Mapping[str, Any]) -> None:
         """Return once the mail server has it. Raises NotDelivered."""
         data = notice["data"]
-        title = " ".join(f"[{data['severity']}] {notice['text']}".split())
+        grave = "" if data["ended_at"] else f"[{data['severity']}] "
+        title = " ".join(f"{grave}{notice['text']}".split())
         message = EmailMessage(
             subject=title if len(title) <= 120 else f"{title[:119]}…",
             body=_text(notice),

@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from outbox import NonRecoverable, Topic, pausing, publish, refusals, registry
 from outbox.alerts import checks
-from outbox.alerts.alarms import Alarm, Watch
+from outbox.alerts.alarms import Alarm, Notice, Watch
 from outbox.alerts.heartbeat import a_task_runs
 from outbox.config import config
 from outbox.consumer_models import LostStretch
@@ -21,6 +22,7 @@ from outbox.kafka import Cluster, Stretch
 from outbox.losses import Losses
 from outbox.models import DeadLetter, ParkedKey, Refusal
 from outbox.partitions import WIDTH, Span, attaching, make_partitions, weeks_of
+from outbox.positions import Member, PartitionEnd, Position
 from outbox.relay import Relay
 from outbox.repair.acts import Operator
 from outbox.repair.letters import replay
@@ -131,6 +133,48 @@ def test_a_consumer_of_which_no_instance_runs(listener: Listener) -> None:
         until(lambda: ("no_instance", name) not in look())
 
 
+def test_what_follows_from_another_fault_is_told_of_nobody(listener: Listener, settings: Settings) -> None:
+    """Of a consumer that does not run people hear once, and not also that it is late, unless it stays so."""
+    settings.OUTBOX = {**settings.OUTBOX, "ALERTS": {"HOLD": 10}}
+    config.cache_clear()
+    name = listener.consumer.name
+    PartitionEnd.objects.create(topic=listener.topic.name, partition=0, next_offset=100)
+    Position.objects.create(
+        consumer=name, topic=listener.topic.name, partition=0, reached=0, clear_until=ago(minutes=2)
+    )
+    with DatabaseClock() as database:
+        for seconds in (0, 20):
+            database.be_ahead(timedelta(seconds=seconds))
+            assert look()["late", name].said.endswith("100 events wait in Kafka: no instance of it runs.")
+        assert "no_instance" in told_of(name)
+        assert "late" not in told_of(name)
+        pausing.pause(consumer=listener.consumer, by="ana", reason="a look")
+        database.be_ahead(timedelta(seconds=40))
+        runs(listener)
+        assert look()["late", name].said.endswith("it is paused.")
+        pausing.resume(consumer=listener.consumer, by="ana")
+        for seconds, told in ((42, False), (60, True)):
+            database.be_ahead(timedelta(seconds=seconds))
+            runs(listener)
+            assert look()["late", name].said.endswith("100 events wait in Kafka.")
+            assert ("late" in told_of(name)) is told
+
+
+def runs(listener: Listener) -> None:
+    """As an instance says of itself."""
+    Member.objects.all().delete()
+    Member.objects.create(
+        consumer=listener.consumer.name, name="host:1", started_at=Now(), seen_at=Now(), partitions=[]
+    )
+
+
+def told_of(name: str) -> set[str]:
+    """Of which causes people have been told."""
+    return set(
+        Notice.objects.filter(alarm__subject=name, kind="begun").values_list("alarm__cause", flat=True)
+    )
+
+
 def test_a_consumer_that_paused_itself(listener: Listener, settings: Settings) -> None:
     settings.OUTBOX = {**settings.OUTBOX, "FAILING_KEYS": 3}
     config.cache_clear()
@@ -171,7 +215,7 @@ def test_dead_letters_until_they_are_settled(listener: Listener) -> None:
     first, second = DeadLetter.objects.all()
     replay(letter_id=first.id, operator=OPS)
     again = look()["dead_letters", name]
-    assert (again.id, again.said) == (alarm.id, f"{name} could not process 1 event; their keys wait.")
+    assert (again.id, again.said) == (alarm.id, f"{name} could not process 1 event; its key waits.")
     replay(letter_id=second.id, operator=OPS)
     assert ("dead_letters", name) not in look()
 
