@@ -28,13 +28,14 @@ from outbox.models import DeadLetter, InboxEntry, Publication
 from outbox.processor import Processor
 from outbox.relay import Relay
 from outbox.repair import acts, letters
-from outbox.system_metrics import System
+from outbox.system_metrics import OF_CONSUMERS, OF_OUTBOX, System
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, until
 from tests.scraped import Figures, families, figure, figures, scrape
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
 SECRET = "key-of-nobody"
+UNREAD = "outbox_gauges_unread"
 
 
 class Reader:
@@ -202,16 +203,41 @@ def test_a_database_that_is_away_leaves_the_process_s_own_metrics(
     assert figure(told(system=True), "outbox_database_up") == 1
 
 
-def test_a_database_that_takes_too_long_for_a_question_is_there(
+def unread(found: Figures) -> set[str]:
+    """The parts that are said to be unread. Every part is said to be so or not."""
+    told = {dict(labels)["part"]: value for (name, labels), value in found.items() if name == UNREAD}
+    assert told.keys() == {*OF_OUTBOX, *OF_CONSUMERS}
+    return {part for part, value in told.items() if value}
+
+
+def test_a_question_that_takes_too_long_costs_its_own_gauges_alone(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    everything = {name for name, _ in told(system=True)}
+    assert not unread(told(system=True))
     monkeypatch.setattr("outbox.system_metrics.TIMEOUT_MS", 50)
     with Writer() as other:
         other.begin()
-        other.execute("LOCK TABLE outbox_shard IN ACCESS EXCLUSIVE MODE")
+        other.execute("LOCK TABLE outbox_dead_letter IN ACCESS EXCLUSIVE MODE")
         found = told(system=True)
         other.end(rollback=True)
     assert figure(found, "outbox_database_up") == 1
+    assert unread(found) == {"set_aside"}
+    assert everything - {name for name, _ in found} == {
+        "outbox_consumer_dead_letters",
+        "outbox_consumer_parked_keys",
+        "outbox_consumer_gap_oldest_seconds",
+    }
+    assert not unread(told(system=True))
+
+
+def test_of_questions_that_all_take_too_long_no_more_are_asked_than_a_scraper_waits_for(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.system_metrics.PATIENCE_SECONDS", 0.0)
+    found = told(system=True)
+    assert figure(found, "outbox_database_up") == 1
+    assert unread(found) == {*OF_OUTBOX, *OF_CONSUMERS}
     assert not any(name == "outbox_backlog_events" for name, _ in found)
 
 
