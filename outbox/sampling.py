@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from outbox import clock
-from outbox.alerts.checking import check, checked_at
+from outbox.alerts.checking import WATCH_LOCK, check, checked_at
 from outbox.alerts.checks import ask_kafka
 from outbox.alerts.heartbeat import are_away, tasks_ran_at
 from outbox.alerts.sending import send_beside
@@ -19,7 +19,6 @@ from outbox.positions import LagSample, Member
 from outbox.registry import all_consumers
 
 KEEP = timedelta(days=1)
-_SAMPLING_LOCK = 3
 _TRACES = 5_000
 
 # Only what was traced after a reader told where the partition ends: a topic that was made anew begins again.
@@ -54,7 +53,7 @@ def sample_when_due(*, using: str = DEFAULT_DB_ALIAS) -> bool:
     away = list(ask_kafka(using=using))
     with transaction.atomic(using=using):
         with connections[using].cursor() as sql:
-            sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, _SAMPLING_LOCK])
+            sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, WATCH_LOCK])
             if not sql.fetchone()[0] or _is_done(names, at, using):
                 return False
             sql.execute(_RAISE_ENDS, [_TRACES])

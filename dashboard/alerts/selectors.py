@@ -93,8 +93,8 @@ def _told() -> Iterator[Told]:
     rows = {row.name: row for row in Channel.objects.all()}
     for way in ways(alert_options()):
         row = rows.get(way.name)
-        behind = Notice.objects.filter(id__gt=row.position)[:WAITING] if row else Notice.objects.none()
-        yield Told(way.shown, row, len(behind.values_list("id")))
+        waiting = len(Notice.objects.left_for(row).values_list("id")[:WAITING]) if row else 0
+        yield Told(way.shown, row, waiting)
 
 
 def count_present() -> tuple[int, bool]:

@@ -1,7 +1,9 @@
 """The tables of alarms. Their SQL is in migrations/0015_alerts.py."""
 
+from datetime import datetime
+
 from django.db import models
-from django.db.models import Case, QuerySet, Value, When
+from django.db.models import Case, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
 from outbox.alerts.causes import Cause, Severity, advice_on, label_of
@@ -13,6 +15,10 @@ class AlarmRows(QuerySet["Alarm"]):
     def present(self) -> "AlarmRows":
         """Those of now."""
         return self.filter(ended_at=None)
+
+    def heard(self, at: datetime) -> "AlarmRows":
+        """Those that nobody has silenced."""
+        return self.filter(Q(silenced_until=None) | Q(silenced_until__lte=at))
 
     def worst_first(self) -> "AlarmRows":
         """The critical ones first, and of these the oldest."""
@@ -75,10 +81,19 @@ class NoticeKind(models.TextChoices):
     ENDED = "ended"
 
 
-class Notice(models.Model):
-    """A change that people are told, by every channel. Ids are in the order of the commits.
+class NoticeRows(QuerySet["Notice"]):
+    """Questions about notices."""
 
-    body  what is sent, the same at each attempt
+    def left_for(self, channel: "Channel") -> "NoticeRows":
+        """Those that it has yet to get."""
+        return self.filter(channel__in=("", channel.name), id__gt=channel.position)
+
+
+class Notice(models.Model):
+    """A change that people are told. Ids are in the order of the commits.
+
+    body     what is sent, the same at each attempt
+    channel  the only one that it is for; empty for all
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -86,6 +101,9 @@ class Notice(models.Model):
     kind = models.TextField(choices=NoticeKind)
     at = models.DateTimeField(db_default=Now())
     body = models.JSONField()
+    channel = models.TextField(default="", db_default="")
+
+    objects = NoticeRows.as_manager()
 
     class Meta:
         db_table = "outbox_alarm_notice"

@@ -10,17 +10,20 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Q
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.models import Max, Q
 
 from outbox import clock
-from outbox.alerts.alarms import Alarm, Notice, NoticeKind, Watch
+from outbox.alerts.alarms import Alarm, Channel, Notice, NoticeKind, Watch
 from outbox.alerts.causes import Cause
 from outbox.alerts.checks import Found, look
 from outbox.alerts.options import Alerts, alert_options
 from outbox.ids import new_id
 from outbox.lag import Lag
+from outbox.partitions import LOCK_CLASS
 
+# Who holds it looks, and numbers notices, alone.
+WATCH_LOCK = 3
 # Alarms that are over, and their notices, are kept for so long.
 KEEP = timedelta(days=30)
 LONGEST = 500
@@ -64,6 +67,25 @@ def checked_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
     return Watch.objects.using(using).values_list("checked_at", flat=True).first()
 
 
+def begin_channel(name: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
+    """A new way of telling people begins now: with the alarms of now that others know of, each told once.
+
+    Waits for a look that is under way.
+    """
+    options = alert_options()
+    with transaction.atomic(using=using):
+        with connections[using].cursor() as sql:
+            sql.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_CLASS, WATCH_LOCK])
+        if Channel.objects.using(using).filter(name=name).exists():
+            return
+        at, notices = clock.now(using=using), Notice.objects.using(using)
+        last = notices.aggregate(last=Max("id"))["last"] or 0
+        Channel.objects.using(using).create(name=name, position=last)
+        for alarm in Alarm.objects.using(using).present().heard(at).exclude(told_at=None).order_by("id"):
+            body = body_of(alarm, NoticeKind.BEGUN, at, page=options.page)
+            notices.create(alarm=alarm, kind=NoticeKind.BEGUN, at=at, body=body, channel=name)
+
+
 def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:
     said, severity = found.said[:LONGEST], found.severity
     if row is None:
@@ -80,12 +102,12 @@ def _tell(at: datetime, options: Alerts, using: str) -> None:
     """Write a notice for each change that has lasted."""
     lasted = at - timedelta(seconds=options.hold)
     alarms = Alarm.objects.using(using)
-    heard = Q(silenced_until=None) | Q(silenced_until__lte=at)
-    for alarm in alarms.present().filter(heard, told_at=None, noticed_at__lte=lasted).order_by("id"):
+    heard = alarms.present().heard(at)
+    for alarm in heard.filter(told_at=None, noticed_at__lte=lasted).order_by("id"):
         _write(alarm, NoticeKind.BEGUN, at, options, using)
     if options.remind:
         due = at - timedelta(seconds=options.remind)
-        for alarm in alarms.present().filter(heard, told_at__lte=due).order_by("id"):
+        for alarm in heard.filter(told_at__lte=due).order_by("id"):
             _write(alarm, NoticeKind.LASTS, at, options, using)
     over = alarms.filter(ended_at__lte=lasted, end_told_at=None).exclude(told_at=None)
     for alarm in over.order_by("id"):

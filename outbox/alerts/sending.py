@@ -16,6 +16,7 @@ from django.db.models import Max, QuerySet
 
 from outbox import clock
 from outbox.alerts.alarms import Channel, Notice
+from outbox.alerts.checking import begin_channel
 from outbox.alerts.mail import Mail
 from outbox.alerts.options import Alerts, alert_options
 from outbox.alerts.webhook import Webhook
@@ -94,7 +95,8 @@ class _Run:
         self._claim: datetime | None = None
 
     def go(self) -> int:
-        self._make_channel()
+        if not self._rows.exists():
+            begin_channel(self._way.name, using=self._using)
         with connections[self._using].cursor() as sql:
             seconds = {"claim": CLAIM.total_seconds(), "longest": LONGEST_DELAY}
             sql.execute(_CLAIM, {"name": self._way.name, **seconds})
@@ -115,13 +117,6 @@ class _Run:
         """The row, while nobody has taken it over."""
         return self._rows.filter(claimed_until=self._claim)
 
-    def _make_channel(self) -> None:
-        """A channel that is new begins now: nobody wants to hear of what was over before."""
-        if self._rows.exists():
-            return
-        last = Notice.objects.using(self._using).aggregate(last=Max("id"))["last"] or 0
-        Channel.objects.using(self._using).get_or_create(name=self._way.name, defaults={"position": last})
-
     def _send_all(self) -> int:
         sent, began = 0, time.monotonic()
         self._give_up_what_is_old()
@@ -129,7 +124,7 @@ class _Run:
             channel = self._ours.first()
             if channel is None:
                 return sent
-            notice = Notice.objects.using(self._using).filter(id__gt=channel.position).order_by("id").first()
+            notice = Notice.objects.using(self._using).left_for(channel).order_by("id").first()
             if notice is None:
                 return sent
             try:
@@ -169,7 +164,7 @@ class _Run:
         channel = self._ours.first()
         if channel is None:
             return
-        pending = Notice.objects.using(self._using).filter(id__gt=channel.position)
+        pending = Notice.objects.using(self._using).left_for(channel)
         old = pending.filter(at__lt=clock.now(using=self._using) - OLDEST).aggregate(last=Max("id"))["last"]
         beyond = pending.order_by("-id").values_list("id", flat=True)[MOST : MOST + 1].first()
         last = max(old or 0, beyond or 0)

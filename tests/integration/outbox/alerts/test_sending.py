@@ -21,9 +21,11 @@ from outbox.alerts import sending, webhook
 from outbox.alerts.alarms import Channel, Notice, Watch
 from outbox.alerts.options import alert_options, check_alerts
 from outbox.alerts.sending import send_notices
+from outbox.alerts.silencing import silence
 from outbox.config import config
 from outbox.errors import AlertsMisconfigured, NotInTransaction
 from outbox.models import RelayMember
+from outbox.repair.acts import Operator
 from tests.database_clock import DatabaseClock
 from tests.engine import until
 from tests.integration.at_once import at_once
@@ -61,7 +63,7 @@ def receiver(configure: Configure) -> Iterator[Receiver]:
 
 
 def changes(number: int) -> list[str]:
-    """A relay comes and goes: so many notices, whose ids are returned."""
+    """A relay comes and goes: so many notices; the ids of all that are for every channel are returned."""
     before = Notice.objects.count()
     for _ in range(number):
         if not RelayMember.objects.all().delete()[0] and present():
@@ -71,7 +73,7 @@ def changes(number: int) -> list[str]:
                 )
         look()
     assert Notice.objects.count() == before + number
-    return [notice.body["id"] for notice in Notice.objects.order_by("id")]
+    return [notice.body["id"] for notice in Notice.objects.filter(channel="").order_by("id")]
 
 
 def mail_server(handler: BaseHTTPRequestHandler) -> None:
@@ -250,7 +252,7 @@ def test_of_very_many_it_gets_the_last(receiver: Receiver, monkeypatch: pytest.M
     assert channel().given_up == 3
 
 
-def test_a_new_channel_hears_of_what_comes(configure: Configure) -> None:
+def test_a_new_channel_hears_nothing_of_what_was_over(configure: Configure) -> None:
     configure()
     assert len(changes(2)) == 2
     assert send_notices() == 0
@@ -258,6 +260,37 @@ def test_a_new_channel_hears_of_what_comes(configure: Configure) -> None:
     assert send_notices() == 0
     changes(1)
     assert send_notices() == 1
+
+
+def test_a_new_channel_is_told_once_what_is_still_wrong_and_others_are_not_told_again(
+    receiver: Receiver, configure: Configure
+) -> None:
+    ids = changes(3)
+    assert send_notices() == 3
+    configure(
+        WEBHOOK=receiver.url, SECRET=SECRET, EMAIL=["ops@shop.example"], PAGE="https://shop.example/alerts/"
+    )
+    assert sum(at_once(*[send_notices] * 4)) == 1
+    assert send_notices() == 0
+    assert receiver.ids == ids
+    [told] = mail.outbox
+    assert told.subject.startswith("[critical] No relay runs")
+    assert "https://shop.example/alerts/" in told.body
+    [alarm] = present().values()
+    assert alarm.told_at is not None
+    ids = changes(1)
+    assert send_notices() == 2
+    assert receiver.ids == ids
+    assert mail.outbox[-1].subject == "[critical] Over: No relay runs"
+
+
+def test_a_new_channel_hears_nothing_of_what_is_silenced(configure: Configure) -> None:
+    configure()
+    changes(1)
+    [alarm] = present().values()
+    silence(alarm_id=alarm.id, duration=timedelta(hours=1), operator=Operator("ops", "known"))
+    configure(EMAIL=["ops@shop.example"])
+    assert send_notices() == 0
 
 
 def test_people_are_mailed(configure: Configure) -> None:
