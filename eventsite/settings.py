@@ -175,6 +175,7 @@ OUTBOX = {
         "HOLD": env.float("ALERT_HOLD", default=30.0),
         "REMIND": env.float("ALERT_REMIND", default=14_400.0),
     },
+    "PERIODIC_TASKS": True,
     "METRICS_ADDRESS": env.str("METRICS_ADDRESS", default="")
     or (f":{env.int('METRICS_PORT')}" if env.str("METRICS_PORT", default="") else ""),
     "TRACING": tracing.is_wanted(env.ENVIRON),

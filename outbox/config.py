@@ -35,6 +35,7 @@ class Config:
                      a row, pause their consumer
     gap_alarm        for how long the events of a key may be waited for before that is alarming
     alerts           who is told of alarms, and when: see outbox/alerts/options.py
+    periodic_tasks   whether outbox.sample_lag is scheduled: then it is missed, too, when it has never run
     metrics_address  host:port at which a relay or consumer tells its metrics; instances take the next ports
     tracing          whether spans are made, with the OpenTelemetry provider that the project has set
     """
@@ -58,6 +59,7 @@ class Config:
     failing_within: float = 60.0
     gap_alarm: float = 60.0
     alerts: dict[str, Any] = field(default_factory=dict, repr=False)
+    periodic_tasks: bool = False
     metrics_address: str = ""
     tracing: bool = False
 

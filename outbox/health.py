@@ -13,7 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from outbox import clock, state
-from outbox.alerts.heartbeat import are_away, tasks_ran_at
+from outbox.alerts.heartbeat import away_since, tasks_ran_at
 from outbox.config import config
 from outbox.consumer_models import ConsumerState
 from outbox.kafka import BrokerError, Cluster
@@ -145,15 +145,13 @@ def _consumers(using: str) -> Part:
 
 
 def _tasks(using: str) -> Part:
-    ran_at = tasks_ran_at(using=using)
-    if ran_at is None:
-        return Part(ok=True, detail="no periodic task has run yet", required=False)
     now = clock.now(using=using)
-    if are_away(ran_at, at=now):
-        ago = (now - ran_at).total_seconds()
+    if since := away_since(at=now, using=using):
+        ago = (now - since).total_seconds()
         detail = f"none has run for {ago:.0f} s: start Celery's worker and its beat."
         return Part(ok=False, detail=detail, required=False)
-    return Part(ok=True, detail="periodic tasks run", required=False)
+    never = tasks_ran_at(using=using) is None
+    return Part(True, "no periodic task has run yet" if never else "periodic tasks run", required=False)
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from outbox import clock
 from outbox.alerts.checking import WATCH_LOCK, check, checked_at
 from outbox.alerts.checks import ask_kafka
-from outbox.alerts.heartbeat import are_away, tasks_ran_at
+from outbox.alerts.heartbeat import away_since
 from outbox.alerts.sending import send_beside
 from outbox.lag import PRESENT, SLOT, Lag, lags
 from outbox.partitions import LOCK_CLASS
@@ -62,7 +62,7 @@ def sample_when_due(*, using: str = DEFAULT_DB_ALIAS) -> bool:
             _keep(lag, at, using)
         check(found, found_before=away, using=using)
         _forget(at, using)
-    if are_away(tasks_ran_at(using=using), at=clock.now(using=using)):
+    if away_since(at=clock.now(using=using), using=using):
         send_beside(using=using)  # a task does it otherwise: of its absence people are told all the same
     return True
 

@@ -139,9 +139,13 @@ class Channel(models.Model):
 
 
 class Watch(models.Model):
-    """When anybody last looked for alarms, and when a periodic task last ran; one row, null for never."""
+    """When anybody last looked for alarms, and when a periodic task last ran; one row, null for never.
+
+    begun_at  since when the row is there, which migrate makes: nothing can have been missed before
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
+    begun_at = models.DateTimeField(db_default=Now())
     checked_at = models.DateTimeField(null=True)
     tasks_at = models.DateTimeField(null=True)
 

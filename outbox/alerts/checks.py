@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Count, Min
 
 from outbox.alerts.causes import Cause, Severity, severity_of
-from outbox.alerts.heartbeat import are_away, tasks_ran_at
+from outbox.alerts.heartbeat import away_since
 from outbox.alerts.options import Alerts
 from outbox.config import config
 from outbox.consumer_models import LostStretch
@@ -86,10 +86,9 @@ def ask_kafka(*, using: str) -> Iterator[Found]:
 
 
 def _tasks(at: datetime, using: str) -> Iterator[Found]:
-    ran_at = tasks_ran_at(using=using)
-    if ran_at is not None and are_away(ran_at, at=at):
-        said = f"No periodic task has run since {_age(at - ran_at)}: Celery's worker or its beat is away."
-        yield Found(Cause.NO_TASKS, said, since=ran_at)
+    if since := away_since(at=at, using=using):
+        said = f"No periodic task has run since {_age(at - since)}: Celery's worker or its beat is away."
+        yield Found(Cause.NO_TASKS, said, since=since)
 
 
 def _relays(at: datetime, options: Alerts, using: str, *, kafka_is_away: bool) -> Iterator[Found]:

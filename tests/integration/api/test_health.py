@@ -66,6 +66,19 @@ def test_periodic_tasks_that_have_ceased_are_degraded(client: Client, db: None) 
     )
 
 
+def test_periodic_tasks_that_have_never_run_are_degraded_after_a_while(client: Client, db: None) -> None:
+    def part() -> tuple[bool, str]:
+        found = client.get("/readyz").json()["parts"]["tasks"]
+        return found["ok"], found["detail"]
+
+    Watch.objects.create(begun_at=clock.now() - timedelta(minutes=4))
+    assert part() == (True, "no periodic task has run yet")
+    Watch.objects.update(begun_at=clock.now() - timedelta(minutes=6))
+    ok, detail = part()
+    assert not ok
+    assert re.fullmatch(r"none has run for 36\d s: start Celery's worker and its beat\.", detail)
+
+
 def test_missing_partitions_are_unready(client: Client, db: None, kafka_away: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(

@@ -93,6 +93,25 @@ def test_periodic_tasks_that_have_ceased(listener: Listener) -> None:
     assert ("no_tasks", "") not in look()
 
 
+def test_periodic_tasks_that_have_never_run_are_missed_where_they_are_scheduled(
+    listener: Listener, settings: Settings
+) -> None:
+    look()
+    Watch.objects.update(begun_at=ago(minutes=6))
+    assert ("no_tasks", "") not in look()  # a project may do without
+    settings.OUTBOX = {**settings.OUTBOX, "PERIODIC_TASKS": True}
+    config.cache_clear()
+    alarm = look()["no_tasks", ""]
+    assert "since 6 min" in alarm.said
+    assert alarm.since == Watch.objects.get().begun_at
+    Watch.objects.update(begun_at=ago(minutes=4))
+    assert ("no_tasks", "") not in look()  # processes are being started
+    Watch.objects.update(begun_at=ago(minutes=6))
+    assert ("no_tasks", "") in look()
+    a_task_runs()
+    assert ("no_tasks", "") not in look()
+
+
 def test_a_relay_that_cannot_send(listener: Listener) -> None:
     topic = Topic(f"missing-{uuid4().hex[:8]}", partitions=1, retention=timedelta(days=1))
     TOPICS.append(topic)

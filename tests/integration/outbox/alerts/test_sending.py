@@ -111,6 +111,22 @@ def test_with_periodic_tasks_away_whoever_looks_tells_people(receiver: Receiver)
     assert receiver.received == []  # a task would send it
     Watch.objects.update(tasks_at=datetime.now(UTC) - timedelta(minutes=5))
     look()
+    told_beside(receiver)
+
+
+def test_with_periodic_tasks_that_never_ran_whoever_looks_tells_people(
+    receiver: Receiver, settings: Settings
+) -> None:
+    settings.OUTBOX = {**settings.OUTBOX, "PERIODIC_TASKS": True}
+    config.cache_clear()
+    look()
+    assert receiver.received == []
+    Watch.objects.update(begun_at=datetime.now(UTC) - timedelta(minutes=6))
+    look()
+    told_beside(receiver)
+
+
+def told_beside(receiver: Receiver) -> None:
     until(lambda: {one.notice["data"]["cause"] for one in receiver.received} == {"no_relay", "no_tasks"})
     until(lambda: not [one for one in threading.enumerate() if one.name == "outbox-alerts"])
 
