@@ -19,6 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from outbox import clock, state
 from outbox.alerts.alarms import Alarm
 from outbox.alerts.causes import Cause
+from outbox.alerts.checking import unwatched_for
 from outbox.consumer_models import ConsumerState
 from outbox.lag import Lag, lags
 from outbox.models import ParkCause
@@ -52,6 +53,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "outbox_shards_leased": ("Shards that a relay holds.", ()),
     "outbox_partitions_ahead_days": ("For how many days the tables have partitions.", ()),
     "outbox_alarms": ("Alarms of this cause that are present, as of the last look.", ("cause",)),
+    "outbox_alarms_age_seconds": ("For how long nobody has looked for alarms.", ()),
     "outbox_consumer_lag_events": ("Records in Kafka that a consumer has yet to process.", ("consumer",)),
     "outbox_consumer_lag_seconds": (
         "The age of the oldest event that it has yet to process, sent to Kafka or not; 0 without one.",
@@ -185,6 +187,8 @@ def _of_alarms(using: str) -> Iterator[Sample]:
     present = Counter(Alarm.objects.using(using).present().values_list("cause", flat=True))
     for cause in Cause:
         yield Sample("outbox_alarms", (cause.value,), present[cause.value])
+    if (age := unwatched_for(at=clock.now(using=using), using=using)) is not None:
+        yield Sample("outbox_alarms_age_seconds", (), _seconds(age))
 
 
 def _of_lags(using: str) -> Iterator[Sample]:

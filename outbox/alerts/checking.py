@@ -67,6 +67,12 @@ def checked_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:
     return Watch.objects.using(using).values_list("checked_at", flat=True).first()
 
 
+def unwatched_for(*, at: datetime, using: str = DEFAULT_DB_ALIAS) -> timedelta | None:
+    """For how long nobody has looked, since the tables were made at most; None where that is not known."""
+    row = Watch.objects.using(using).filter(id=1).first()
+    return None if row is None else at - (row.checked_at or row.begun_at)
+
+
 def begin_channel(name: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
     """A new way of telling people begins now: with the alarms of now that others know of, each told once.
 

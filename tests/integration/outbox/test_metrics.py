@@ -13,6 +13,7 @@ from outbox import (
     Consumer,
     Delivery,
     NonRecoverable,
+    clock,
     exposition,
     handles,
     health,
@@ -21,6 +22,7 @@ from outbox import (
     publish,
     registry,
 )
+from outbox.alerts.alarms import Watch
 from outbox.consumer import ConsumerWorker
 from outbox.errors import MetricsAddressInUse
 from outbox.kafka import Record
@@ -28,6 +30,7 @@ from outbox.models import DeadLetter, InboxEntry, Publication
 from outbox.processor import Processor
 from outbox.relay import Relay
 from outbox.repair import acts, letters
+from outbox.sampling import sample_when_due
 from outbox.system_metrics import OF_CONSUMERS, OF_OUTBOX, System
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, until
 from tests.scraped import Figures, families, figure, figures, scrape
@@ -172,6 +175,18 @@ def test_the_system_is_told_as_it_stands(reader: Reader) -> None:
         until(lambda: figure(told(system=True), "outbox_shards_leased") == 8)
         until(lambda: figure(told(system=True), "outbox_backlog_events") == 0)
         assert figure(told(system=True), "outbox_relays") == 1
+
+
+def test_the_age_of_what_is_told_of_alarms_is_told(reader: Reader) -> None:
+    def age() -> float:
+        return figure(told(system=True), "outbox_alarms_age_seconds")
+
+    Watch.objects.create(begun_at=clock.now() - timedelta(minutes=10))
+    assert 600 <= age() < 660  # nobody has ever looked
+    assert sample_when_due()
+    assert 0 <= age() < 60
+    Watch.objects.update(checked_at=clock.now() - timedelta(minutes=5))
+    assert 300 <= age() < 360
 
 
 def test_many_scrapes_cost_the_database_no_more_than_one(reader: Reader) -> None:
