@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from outbox.bounded import Bounded as Bounded
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -18,25 +20,6 @@ class Text:
 
 
 UNKNOWN = Text("\N{EN DASH}", known=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Bounded:
-    """A count that stopped counting at a limit: `more` says that there are more than `count`."""
-
-    count: int
-    more: bool = False
-
-    @classmethod
-    def upto(cls, limit: int, counted: int) -> "Bounded":
-        """From a query that was cut at `limit + 1` rows."""
-        return cls(min(counted, limit), counted > limit)
-
-    def __bool__(self) -> bool:
-        return self.count > 0
-
-    def __str__(self) -> str:
-        return f"{self.count:,}{'+' if self.more else ''}"
 
 
 def rate(per_second: float | None) -> Text:

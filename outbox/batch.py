@@ -254,7 +254,8 @@ class Batch:
     def _drain(self, key: Key, partition: int) -> None:
         """Run what waited behind the gap that has closed, up to the next gap or dead letter, or to the time.
 
-        Who reads the partition goes on with what is left. Of another one nobody would look for it.
+        Who reads the partition goes on with what is left. Of another one nobody would look for it. At the
+        next gap the key is parked for that one.
         """
         self._aside.flush()
         while (stored := self._next_waiting(key)) is not None:
@@ -263,8 +264,11 @@ class Batch:
                 return
             if self._run_waiting(stored) is Outcome.DEAD:
                 return
-        if not self._waiting(key).exists():
+        first = self._waiting(key).order_by("number").first()
+        if first is None:
             self._unpark(key)
+        else:
+            self._inbox.park({key: (ParkCause.GAP, first.event_id)})
 
     def _waiting(self, key: Key) -> QuerySet[WaitingEvent]:
         return WaitingEvent.objects.using(self._consumer.using).filter(

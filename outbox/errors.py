@@ -168,6 +168,10 @@ class MoreThanShown(RepairRefused):
     """More would be acted on than the operator was told of: nothing was begun."""
 
 
+class NotAsShown(RepairRefused):
+    """It is not any more as the operator was shown it: nothing was done."""
+
+
 class LetterSuperseded(RepairRefused):
     """The dead letter belongs to a generation that is no longer live: the live one has judged for itself."""
 

@@ -48,6 +48,7 @@ REPORT: dict[str, Any] = {
     "detail": "It has been processed, and 2 that waited.",
     "ran": 2,
     "waiting": 0,
+    "waiting_more": False,
     "error": "",
 }
 EXTENT: dict[str, Any] = {
@@ -101,6 +102,7 @@ LETTER_DETAIL: dict[str, Any] = LETTER | {
     "correction": None,
     "headers": [{"name": "ce_type", "value": EVENT["type"]}],
     "waiting": 2,
+    "waiting_more": False,
     "acts": [
         {
             "at": "2026-01-02T03:14:06Z",
@@ -124,7 +126,9 @@ PARKED_KEY: dict[str, Any] = {
     "cause": "gap",
     "event_id": EVENT["id"],
     "parked_at": "2026-01-02T03:04:06Z",
+    "missing": {"first": 2, "last": 3},
     "waiting": 3,
+    "waiting_more": False,
 }
 CONSUMER: dict[str, Any] = {
     "name": "billing",

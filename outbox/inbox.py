@@ -166,7 +166,10 @@ class Inbox:
             )
 
     def park(self, parks: dict[Key, tuple[ParkCause, UUID]]) -> None:
-        """Have later events of these keys wait, each for its cause and event from now on."""
+        """Have later events of these keys wait, each for its cause and event from now on.
+
+        Of a key that is parked already its age begins again with them, but while it is being released.
+        """
         if not parks:
             return
         keys = sorted(parks)
@@ -176,12 +179,16 @@ class Inbox:
         ids = [new_id(now) for _ in keys]
         with connections[self._using].cursor() as sql:
             sql.execute(
-                "INSERT INTO outbox_parked_key (id, consumer, generation, topic, key, cause, event_id)"
+                "INSERT INTO outbox_parked_key AS mine"
+                " (id, consumer, generation, topic, key, cause, event_id)"
                 " SELECT id, %s, %s, topic, key, cause, event_id"
                 " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[])"
                 " AS came (id, topic, key, cause, event_id)"
                 " ORDER BY topic, key ON CONFLICT (consumer, generation, topic, key)"
-                " DO UPDATE SET cause = EXCLUDED.cause, event_id = EXCLUDED.event_id",
+                " DO UPDATE SET cause = EXCLUDED.cause, event_id = EXCLUDED.event_id, alarmed_at = NULL,"
+                " parked_at = CASE EXCLUDED.cause WHEN 'released' THEN mine.parked_at"
+                " ELSE EXCLUDED.parked_at END"
+                " WHERE (mine.cause, mine.event_id) <> (EXCLUDED.cause, EXCLUDED.event_id)",
                 [*self._who, ids, topics, names, causes, events],
             )
 

@@ -38,6 +38,18 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a page tells of its rows on which an act depends: it is done where that is still so.
+
+    now  as it is, by the rows' ids, in text
+    do   acts on the row if it is as it was shown; raises OutboxError when it is not
+    """
+
+    now: Callable[[list[Any]], dict[Any, str]]
+    do: Callable[[Any, Operator, str], Report | str]
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """An act before it is done: what is asked, about which rows, and how each is acted on.
 
@@ -47,6 +59,7 @@ class Asked:
     do           acts on a row in the operator's name; what came of it
     told         how the row is spoken of in the answer
     given        what else it takes; it is then done to one row alone
+    shown        what of the rows has to be as it was shown
     """
 
     name: str
@@ -57,10 +70,11 @@ class Asked:
     told: Callable[[Any], str] = field(default=str)
     needs_reason: bool = False
     given: Given | None = None
+    shown: Shown | None = None
 
 
 def not_without_it(row: Any, operator: Operator) -> str:
-    """In the place of `do` where an act needs what is given."""
+    """In the place of `do` where an act needs what is given, or was shown."""
     raise AssertionError("asked for before it was done")
 
 
@@ -77,7 +91,7 @@ class Operated(ReadOnly[M]):
             self.message_user(request, "Choose one: this is done to one at a time.", messages.WARNING)
             return None
         reason = request.POST.get("reason", "").strip()
-        confirmed = "confirmed" in request.POST
+        confirmed = "confirmed" in request.POST and _was_shown(request, rows, asked)
         text = request.POST.get("given", "" if asked.given is None else asked.given.initial)
         do, error, preview = asked.do, "", list[str]()
         if asked.given is not None and confirmed:
@@ -95,6 +109,7 @@ class Operated(ReadOnly[M]):
                 "headings": asked.table[0],
                 "rows": asked.table[1:],
                 "chosen": [row.pk for row in rows],
+                "told": {} if asked.shown is None else asked.shown.now(list(rows)),
                 "missing": confirmed and not error and not unseen and asked.needs_reason and not reason,
                 "text": text,
                 "reason": reason,
@@ -109,7 +124,10 @@ class Operated(ReadOnly[M]):
         for row in rows:
             acted += 1
             try:
-                level, came = _told(do(row, operator))
+                if asked.shown is None:
+                    level, came = _told(do(row, operator))
+                else:
+                    level, came = _told(asked.shown.do(row, operator, request.POST[f"told-{row.pk}"]))
             except OutboxError as error:
                 level, came = messages.WARNING, str(error)
             self.message_user(request, f"{asked.told(row)}: {came}", level)
@@ -127,6 +145,11 @@ class Operated(ReadOnly[M]):
         value = given.read(text)
         preview = given.preview(rows.get(), value) if given.preview is not None else []
         return lambda row, operator: given.do(row, operator, value), preview
+
+
+def _was_shown(request: HttpRequest, rows: QuerySet[Any], asked: Asked) -> bool:
+    """Whether the page that was sent told of each of the rows what it has to."""
+    return asked.shown is None or all(f"told-{row.pk}" in request.POST for row in rows)
 
 
 def _told(came: Report | str) -> tuple[int, str]:

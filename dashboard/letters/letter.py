@@ -10,12 +10,13 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from dashboard.formats import Bounded
-from dashboard.letters.selectors import WAITING, parked_of, waiting_behind
+from dashboard.letters.selectors import parked_of, waiting_behind
 from dashboard.operators import for_those_who_look, may_act
 from outbox.errors import NoSuchLetter
 from outbox.item import decode_headers
 from outbox.models import DeadLetter, LetterState, OutboxEvent, ParkedKey
 from outbox.repair.acts import acts_on
+from outbox.repair.behind import MOST_WAITING
 from outbox.repair.letters import get_letter
 from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
 from payments.models import Payment
@@ -67,7 +68,7 @@ def render_letter(
         "parked": parked,
         "holds": parked is not None and parked.letter is not None and parked.letter.id == letter.id,
         "waiting": Bounded(0) if parked is None else parked.waiting,
-        "counted_to": WAITING,
+        "counted_to": MOST_WAITING,
         "acts": acts,
         "may_act": may_act(request.user) and is_open,
         "data": payload_text(letter.payload),

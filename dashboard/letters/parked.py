@@ -13,13 +13,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
 from dashboard.letters.filters import Place
-from dashboard.letters.selectors import PAGE_SIZE, WAITING, parked_of
+from dashboard.letters.selectors import PAGE_SIZE, parked_of
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from outbox.errors import OutboxError
 from outbox.models import ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import all_consumers
 from outbox.repair import keys
 from outbox.repair.acts import Operator
+from outbox.repair.behind import MOST_WAITING, mark, marked
 
 
 @require_GET
@@ -68,7 +69,7 @@ def _render(request: HttpRequest, row: ParkedKey, *, notice: str = "", status: i
         "events": found[:PAGE_SIZE],
         "next": found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None,
         "first_page": after == 0,
-        "counted_to": WAITING,
+        "counted_to": MOST_WAITING,
         "may_release": may_act(request.user, "release_parkedkey") and row.cause == "gap",
         "notice": notice,
     }
@@ -80,28 +81,29 @@ def _render(request: HttpRequest, row: ParkedKey, *, notice: str = "", status: i
 def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
     """Ask for a reason, with the numbers of what follows; then go on without what is missing."""
     row = _found(parked_id)
-    form, confirmed = ReasonForm(request.POST), "confirmed" in request.POST
-    if request.method == "POST" and confirmed and form.is_valid():
+    form, shown = ReasonForm(request.POST), _shown(request, "missing")
+    confirmed = "confirmed" in request.POST and shown is not None
+    if confirmed and form.is_valid():
         operator = operator_of(request, reason=reason_of(request))
         try:
-            keys.release(parked_id=row.id, operator=operator, to_the_end=False)
+            keys.release(parked_id=row.id, operator=operator, shown=shown, to_the_end=False)
         except OutboxError as refused:
-            return _render(request, row, notice=str(refused), status=409)
+            return _render(request, _found(row.id), notice=str(refused), status=409)
         if ParkedKey.objects.filter(id=row.id).exists():
             return redirect("parked-key", parked_id=row.id)
         return redirect(f"{reverse('parked-keys')}?released={row.id}")
     [parked] = parked_of([row])
     events = "event" if str(parked.waiting) == "1" else "events"
-    missing = parked.missing_text or "what it waits for"
+    gives_up = f"Gives up {parked.missing_text}" if parked.missing else "Nothing is missing"
     error = form.errors["reason"][0] if confirmed and form.errors else ""
     context: dict[str, Any] = {
         "title": "Release a parked key",
-        "consequence": f"Gives up {missing}; {parked.waiting} waiting {events} will then run, in order.",
+        "consequence": f"{gives_up}; {parked.waiting.least} waiting {events} will then run, in order.",
         "details": [
             f"{row.consumer}, {row.topic}, key {row.key}.",
             "Should what is given up arrive later, it becomes a dead letter (LateEvent).",
         ],
-        "hidden": [],
+        "hidden": [("missing", mark(parked.missing))],
         "reason_required": True,
         "reason": request.POST.get("reason", ""),
         "error": error,
@@ -119,10 +121,11 @@ def release_selected(request: HttpRequest) -> HttpResponse:
         ids = [UUID(value) for value in request.POST.getlist("parked")[:PAGE_SIZE]]
     except ValueError:
         raise Http404("No such key is parked.") from None
-    form, confirmed = ReasonForm(request.POST), "confirmed" in request.POST
+    form, shown = ReasonForm(request.POST), {one: _shown(request, f"missing-{one}") for one in ids}
+    confirmed = "confirmed" in request.POST and None not in shown.values()
     if ids and confirmed and form.is_valid():
-        operator = operator_of(request, reason=reason_of(request))
-        return render(request, "dashboard/letters/released.html", {"told": _released(ids, operator)})
+        told = _released(shown, operator_of(request, reason=reason_of(request)))
+        return render(request, "dashboard/letters/released.html", {"told": told})
     gaps = parked_of(list(ParkedKey.objects.filter(id__in=ids, cause=ParkCause.GAP)))
     if not gaps:
         said = "None of the keys that were selected waits for a missing event: tick some that do."
@@ -138,11 +141,14 @@ def release_selected(request: HttpRequest) -> HttpResponse:
             f" {least}{waiting:,} waiting event{'' if waiting == 1 else 's'} will then run, in order."
         ),
         "details": [
-            *(f"{_name(one.row)}: {one.missing_text or 'what it waits for'}." for one in gaps),
+            *(f"{_name(one.row)}: {one.missing_text or 'nothing is missing'}." for one in gaps),
             *([f"{left} of those that were selected are not held by a gap: they are left."] if left else []),
             "Should what is given up arrive later, it becomes a dead letter (LateEvent).",
         ],
-        "hidden": [("parked", str(one.row.id)) for one in gaps],
+        "hidden": [
+            *(("parked", str(one.row.id)) for one in gaps),
+            *((f"missing-{one.row.id}", mark(one.missing)) for one in gaps),
+        ],
         "reason_required": True,
         "reason": request.POST.get("reason", ""),
         "error": form.errors["reason"][0] if confirmed and form.errors else "",
@@ -152,17 +158,27 @@ def release_selected(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/confirm.html", context, status=422 if context["error"] else 200)
 
 
-def _released(ids: list[UUID], operator: Operator) -> list[tuple[str, str]]:
+def _released(shown: dict[UUID, range | None], operator: Operator) -> list[tuple[str, str]]:
     """Each key, and what came of it; one that is refused keeps no other back."""
-    named = {row.id: _name(row) for row in ParkedKey.objects.filter(id__in=ids)}
+    named = {row.id: _name(row) for row in ParkedKey.objects.filter(id__in=shown)}
     told = []
-    for parked_id in ids:
+    for parked_id, missing in shown.items():
         try:
-            said = keys.release(parked_id=parked_id, operator=operator, to_the_end=False).detail
+            said = keys.release(
+                parked_id=parked_id, operator=operator, shown=missing, to_the_end=False
+            ).detail
         except OutboxError as refused:
             said = str(refused)
         told.append((named.get(parked_id, str(parked_id)), said))
     return told
+
+
+def _shown(request: HttpRequest, field: str) -> range | None:
+    """The missing numbers of which the page told that was sent back; None where it told of none yet."""
+    try:
+        return marked(request.POST[field]) if field in request.POST else None
+    except ValueError:
+        raise BadRequest("The form names no numbers.") from None
 
 
 def _name(row: ParkedKey) -> str:

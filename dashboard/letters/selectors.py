@@ -12,12 +12,12 @@ from django.db.models.functions import Left
 
 from dashboard.formats import Bounded
 from dashboard.letters.filters import Asked, Place
-from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
+from outbox.models import DeadLetter, LetterState, ParkedKey
+from outbox.repair.behind import MOST_WAITING, NOTHING, behind, numbers
 
 GROUPED = 2_000  # the latest letters that are grouped
-# Of causes that none of these died of, so many are looked for, and so many letters of each.
+# Of groups that none of these is of so many are looked for, and so many letters of each.
 OLDER_CAUSES, OLDER_LETTERS = 200, 50
-WAITING = 100  # events counted behind one key
 PAGE_SIZE = 50
 LINE = 200  # characters of an error that a list shows
 KEPT_OUT = ("error", "payload", "headers", "raw_key", "traceback", "correction")
@@ -34,22 +34,40 @@ SELECT parked.event_id, parked.consumer, parked.generation, (
     AS letter (consumer, generation, topic, key, event_id)
 JOIN outbox_parked_key AS parked USING (consumer, generation, topic, key, event_id)
 """
-# Each step is a probe of the index of fingerprints, however many letters have one.
-_FINGERPRINTS = """
-WITH RECURSIVE known AS (
-    (SELECT fingerprint FROM outbox_dead_letter ORDER BY fingerprint LIMIT 1)
+# Each step is a probe of the index of groups, however many letters are of one; only the filters that a kind
+# does not decide are asked of its letters.
+_OLDER = """
+WITH RECURSIVE kind AS (
+    (SELECT consumer, fingerprint, cause FROM outbox_dead_letter WHERE state = %(state)s
+        ORDER BY consumer, fingerprint, cause LIMIT 1)
     UNION ALL
-    SELECT (SELECT letter.fingerprint FROM outbox_dead_letter AS letter
-        WHERE letter.fingerprint > known.fingerprint ORDER BY letter.fingerprint LIMIT 1)
-    FROM known WHERE known.fingerprint IS NOT NULL
+    SELECT next.consumer, next.fingerprint, next.cause FROM kind CROSS JOIN LATERAL (
+        SELECT consumer, fingerprint, cause FROM outbox_dead_letter AS letter
+        WHERE letter.state = %(state)s
+            AND (letter.consumer, letter.fingerprint, letter.cause)
+                > (kind.consumer, kind.fingerprint, kind.cause)
+        ORDER BY letter.consumer, letter.fingerprint, letter.cause LIMIT 1
+    ) AS next
 )
-SELECT fingerprint FROM known WHERE fingerprint IS NOT NULL AND fingerprint <> ALL(%s) LIMIT %s
-"""
-_OF_EACH = """
-SELECT letter.id FROM unnest(%s::text[]) AS kind (fingerprint) CROSS JOIN LATERAL (
-    SELECT id FROM outbox_dead_letter AS one WHERE one.fingerprint = kind.fingerprint AND one.state = %s
-    ORDER BY died_at DESC, id DESC LIMIT %s
-) AS letter
+SELECT latest.ids FROM kind CROSS JOIN LATERAL (
+    SELECT array_agg(one.id) AS ids FROM (
+        SELECT id FROM outbox_dead_letter AS letter
+        WHERE letter.state = %(state)s AND letter.consumer = kind.consumer
+            AND letter.fingerprint = kind.fingerprint AND letter.cause = kind.cause
+            AND (%(type)s::text IS NULL OR letter.type = %(type)s)
+            AND (%(key)s::text IS NULL OR letter.key = %(key)s)
+            AND letter.died_at >= coalesce(%(since)s::timestamptz, '-infinity')
+            AND letter.died_at < coalesce(%(until)s::timestamptz, 'infinity')
+        ORDER BY letter.died_at DESC, letter.id DESC LIMIT %(letters)s
+    ) AS one
+) AS latest
+WHERE (%(consumer)s::text IS NULL OR kind.consumer = %(consumer)s)
+    AND (%(fingerprint)s::text IS NULL OR kind.fingerprint = %(fingerprint)s)
+    AND (%(cause)s::text IS NULL OR kind.cause = %(cause)s)
+    AND (kind.consumer, kind.cause, kind.fingerprint)
+        NOT IN (SELECT * FROM unnest(%(consumers)s::text[], %(causes)s::text[], %(fingerprints)s::text[]))
+    AND latest.ids IS NOT NULL
+LIMIT %(kinds)s
 """
 _FIRST = """
 SELECT kind.consumer, kind.cause, kind.fingerprint, letter.died_at
@@ -101,15 +119,24 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Letters by their cause; `cut` when there are more than were looked at."""
+    """Letters by their cause; `cut` when there are more than were looked at.
+
+    lacking  whether there are older causes that are not among them
+    """
 
     groups: list[Group]
     count: Bounded
+    lacking: bool = False
 
     @property
     def cut(self) -> bool:
         """Whether older ones were left out."""
         return self.count.more
+
+    @property
+    def older(self) -> int:
+        """Of how many older causes there are some, where not of all."""
+        return OLDER_CAUSES
 
 
 def letters_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> QuerySet[DeadLetter]:
@@ -127,12 +154,14 @@ def first_line(letter: DeadLetter) -> str:
 def groups_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> Groups:
     """The letters that match, by consumer, cause and fingerprint; the largest group first.
 
-    The latest GROUPED, and where there are more some of each older cause: none vanishes behind newer ones.
+    The latest GROUPED, and where there are more some of each older cause, OLDER_CAUSES at most: none vanishes
+    behind newer ones.
     """
     found = list(letters_of(asked, using=using)[: GROUPED + 1])
-    looked_at, is_cut = found[:GROUPED], len(found) > GROUPED
+    looked_at, is_cut, lacking = found[:GROUPED], len(found) > GROUPED, False
     if is_cut:
-        looked_at += _of_older_causes(asked, {letter.fingerprint for letter in looked_at}, using=using)
+        older, lacking = _of_older_causes(asked, looked_at, using=using)
+        looked_at += older
     waiting = waiting_behind(looked_at, using=using)
     groups: dict[tuple[str, str, str], Group] = {}
     for letter in looked_at:
@@ -153,17 +182,25 @@ def groups_of(asked: Asked, *, using: str = DEFAULT_DB_ALIAS) -> Groups:
     if is_cut:
         _look_for_the_first(groups, asked, using=using)
     ordered = sorted(groups.values(), key=lambda group: (-group.count, group.consumer, group.cause))
-    return Groups(ordered, Bounded.upto(GROUPED, len(found)))
+    return Groups(ordered, Bounded.upto(GROUPED, len(found)), lacking)
 
 
-def _of_older_causes(asked: Asked, known: set[str], *, using: str) -> list[DeadLetter]:
-    """The latest letters that died of something else, the latest first."""
+def _of_older_causes(asked: Asked, newer: list[DeadLetter], *, using: str) -> tuple[list[DeadLetter], bool]:
+    """The latest letters of groups that none of the newer ones is of, the latest first.
+
+    Of OLDER_CAUSES groups; and whether there are more.
+    """
+    wanted = asked.columns()
+    known = {(letter.consumer, letter.cause, letter.fingerprint) for letter in newer}
+    consumers, causes, fingerprints = (list(column) for column in zip(*known, strict=True))
+    given = {name: wanted.get(name) for name in ("consumer", "cause", "fingerprint", "type", "key", "state")}
+    given |= {"since": wanted.get("died_at__gte"), "until": wanted.get("died_at__lt")}
+    given |= {"consumers": consumers, "causes": causes, "fingerprints": fingerprints}
     with connections[using].cursor() as sql:
-        sql.execute(_FINGERPRINTS, [list(known), OLDER_CAUSES])
-        others = [fingerprint for (fingerprint,) in sql.fetchall()]
-        sql.execute(_OF_EACH, [others, asked.state, OLDER_LETTERS])
-        ids = [letter_id for (letter_id,) in sql.fetchall()]
-    return list(letters_of(asked, using=using).filter(id__in=ids))
+        sql.execute(_OLDER, {**given, "letters": OLDER_LETTERS, "kinds": OLDER_CAUSES + 1})
+        found = [ids for (ids,) in sql.fetchall()]
+    ids = [letter_id for group in found[:OLDER_CAUSES] for letter_id in group]
+    return list(letters_of(asked, using=using).filter(id__in=ids)), len(found) > OLDER_CAUSES
 
 
 def _look_for_the_first(groups: dict[tuple[str, str, str], Group], asked: Asked, *, using: str) -> None:
@@ -177,14 +214,14 @@ def _look_for_the_first(groups: dict[tuple[str, str, str], Group], asked: Asked,
 
 
 def waiting_behind(letters: Iterable[DeadLetter], *, using: str = DEFAULT_DB_ALIAS) -> dict[UUID, Bounded]:
-    """How many events wait behind each letter that holds its key, counted up to WAITING."""
+    """How many events wait behind each letter that holds its key, counted up to MOST_WAITING."""
     keyed = [letter for letter in letters if letter.key is not None and letter.state == LetterState.OPEN]
     if not keyed:
         return {}
     columns = [[str(getattr(letter, name)) for letter in keyed] for name in _KEY_COLUMNS]
     with connections[using].cursor() as sql:
-        sql.execute(_BEHIND, [WAITING + 1, *columns])
-        counted = {tuple(row[:3]): Bounded.upto(WAITING, row[3]) for row in sql.fetchall()}
+        sql.execute(_BEHIND, [MOST_WAITING + 1, *columns])
+        counted = {tuple(row[:3]): Bounded.upto(MOST_WAITING, row[3]) for row in sql.fetchall()}
     named = ((letter.id, (letter.event_id, letter.consumer, letter.generation)) for letter in keyed)
     return {letter_id: counted[name] for letter_id, name in named if name in counted}
 
@@ -229,50 +266,24 @@ def page_of(
 class Parked:
     """A parked key: what holds it, and what waits.
 
-    missing  the first and last number that it waits for, where it is a gap; None where it is not known
+    missing  the numbers that it waits for, where it is a gap; none where it can go on
     letter   the dead letter that holds it
     """
 
     row: ParkedKey
     waiting: Bounded
-    missing: tuple[int, int] | None = None
+    missing: range = range(0)
     letter: DeadLetter | None = None
 
     @property
     def missing_text(self) -> str:
         """The numbers in words."""
-        if self.missing is None:
-            return ""
-        first, last = self.missing
-        return f"number {first:,}" if first == last else f"numbers {first:,} to {last:,}"
-
-
-_STANDING = """
-SELECT parked.id, waiting.many, coalesce(progress.number, 0), came.number
-FROM outbox_parked_key AS parked
-LEFT JOIN outbox_key_progress AS progress USING (consumer, generation, topic, key)
-LEFT JOIN LATERAL (
-    SELECT number FROM outbox_waiting_event AS event
-    WHERE (event.consumer, event.generation, event.topic, event.key)
-        = (parked.consumer, parked.generation, parked.topic, parked.key) AND event.event_id = parked.event_id
-    LIMIT 1
-) AS came ON true
-CROSS JOIN LATERAL (
-    SELECT count(*) AS many FROM (
-        SELECT FROM outbox_waiting_event AS event
-        WHERE (event.consumer, event.generation, event.topic, event.key)
-            = (parked.consumer, parked.generation, parked.topic, parked.key) LIMIT %(limit)s
-    ) AS counted
-) AS waiting
-WHERE parked.id = ANY(%(ids)s)
-"""
+        return numbers(self.missing)
 
 
 def parked_of(rows: Sequence[ParkedKey], *, using: str = DEFAULT_DB_ALIAS) -> list[Parked]:
     """All that is known about parked keys, in two reads; behind one released meanwhile nothing waits."""
-    with connections[using].cursor() as sql:
-        sql.execute(_STANDING, {"ids": [row.id for row in rows], "limit": WAITING + 1})
-        standing = {parked_id: (many, reached, came) for parked_id, many, reached, came in sql.fetchall()}
+    known = behind([row.id for row in rows], using=using)
     open_ones = DeadLetter.objects.using(using).defer(*KEPT_OUT).filter(state=LetterState.OPEN)
     holding = {
         (letter.consumer, letter.generation, letter.event_id): letter
@@ -280,9 +291,7 @@ def parked_of(rows: Sequence[ParkedKey], *, using: str = DEFAULT_DB_ALIAS) -> li
     }
     found = []
     for row in rows:
-        many, reached, came = standing.get(row.id, (0, 0, None))
+        what = known.get(row.id, NOTHING)
         letter = holding.get((row.consumer, row.generation, row.event_id))
-        is_gap = letter is None and row.cause == ParkCause.GAP and came is not None and came > reached + 1
-        missing = (reached + 1, came - 1) if is_gap else None
-        found.append(Parked(row, Bounded.upto(WAITING, many), missing, letter))
+        found.append(Parked(row, what.waiting, what.missing if letter is None else range(0), letter))
     return found

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from outbox import clock
 from outbox.aside import storable
+from outbox.bounded import Bounded
 from outbox.errors import NothingSaid
 from outbox.ids import new_id
 from outbox.models import DeadLetter, fresh_id
@@ -84,7 +85,7 @@ class Report:
 
     done     what was done first
     ran      how many events that had waited behind it ran
-    waiting  how many still wait
+    waiting  how many still wait, and `waiting_more` when they are more than were counted
     error    why it died again, or what stopped the events behind it
     """
 
@@ -92,6 +93,7 @@ class Report:
     done: str
     ran: int = 0
     waiting: int = 0
+    waiting_more: bool = False
     error: str = ""
 
     @property
@@ -100,12 +102,14 @@ class Report:
         ran = f", and {self.ran} that waited" if self.ran else ""
         behind = "; then one died" if self.result in _DONE else ""
         stopped = f"{behind}: {self.error.rstrip('.')}" if self.error else ""
-        waiting = f"; {self.waiting} still wait{'s' if self.waiting == 1 else ''}" if self.waiting else ""
+        left = Bounded(self.waiting, self.waiting_more)
+        waiting = f"; {left.least} still wait{'s' if self.waiting == 1 else ''}" if left else ""
         return f"{self.done}{ran}{stopped}{waiting}."
 
     def and_then(self, more: "Report") -> "Report":
         """This, with what was done afterwards about the events that waited."""
-        return replace(self, ran=self.ran + more.ran, waiting=more.waiting, error=more.error)
+        ran, waiting = self.ran + more.ran, more.waiting
+        return replace(self, ran=ran, waiting=waiting, waiting_more=more.waiting_more, error=more.error)
 
 
 class Act(models.Model):
@@ -123,7 +127,7 @@ class Act(models.Model):
     error       why it died again, or what stopped the events behind it
     correction  the data that was tried in the place of the event's own
     ran         how many events that waited behind it ran in this transaction
-    waiting     how many still waited afterwards
+    waiting     how many still waited afterwards, counted up to MOST_WAITING
     """
 
     id = models.UUIDField(primary_key=True, default=fresh_id)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import BadRequest
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -13,16 +14,17 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from outbox.bounded import Bounded
 from outbox.item import decode_headers
 from outbox.listings import ParkedKeyListing
 from outbox.models import DeadLetter, LetterState
-from outbox.operated import Asked, Given, Operated, not_without_it
+from outbox.operated import Asked, Given, Operated, Shown, not_without_it
 from outbox.readonly import ConsumerFilter, EventRows, event_link
 from outbox.registry import get_consumer
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, acts_on
+from outbox.repair.behind import NOTHING, behind, mark, marked, numbers
 from outbox.repair.correcting import violations
-from outbox.repair.keys import waiting_for
 from outbox.repair.letters import waiting_behind
 from outbox.repair.matching import Selection, extent
 from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
@@ -147,9 +149,9 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         return render_to_string("admin/outbox/text.html", {"text": letter.traceback})
 
     @admin.display(description="waiting behind it")
-    def waiting(self, letter: DeadLetter) -> int:
+    def waiting(self, letter: DeadLetter) -> str:
         """How many events of its key wait."""
-        return waiting_behind(letter)
+        return str(waiting_behind(letter))
 
     @admin.display(description="acts")
     def acts(self, letter: DeadLetter) -> SafeString:
@@ -303,18 +305,33 @@ class ParkedKeyAdmin(Operated[ParkedKeyListing], EventRows[ParkedKeyListing]):
     def release(self, request: HttpRequest, queryset: QuerySet[ParkedKeyListing]) -> HttpResponse | None:
         """Give up what these keys wait for, for a reason."""
         found = list(queryset)
-        waiting = {row.id: waiting_for(row) for row in found}
+        known = behind(row.id for row in found)
+        held = {row.id: known.get(row.id, NOTHING) for row in found}
+        counts = [one.waiting for one in held.values()]
+        waiting = Bounded(sum(count.count for count in counts), any(count.more for count in counts))
         consequence = (
-            f"Gives up the events that {len(found)} keys wait for; {sum(waiting.values()):,} waiting events"
+            f"Gives up the events that {len(found)} keys wait for; {waiting.least} waiting events"
             " will then run, in order, up to the next gap. A key that a dead letter holds is left as it is."
         )
         asked = Asked(
             "release",
             "Release parked keys",
             consequence,
-            [["Consumer", "Topic", "Key", "Cause", "Waiting"]]
-            + [[row.consumer, row.topic, row.key, row.cause, f"{waiting[row.id]:,}"] for row in found],
-            lambda row, operator: keys.release(parked_id=row.id, operator=operator, to_the_end=False),
+            [["Consumer", "Topic", "Key", "Cause", "Missing", "Waiting"]]
+            + [
+                [row.consumer, row.topic, row.key, row.cause, numbers(one.missing), str(one.waiting)]
+                for row, one in zip(found, held.values(), strict=True)
+            ],
+            not_without_it,
             needs_reason=True,
+            shown=Shown(lambda rows: {row.id: mark(held[row.id].missing) for row in rows}, _release),
         )
         return self.ask_and_act(request, queryset, asked)
+
+
+def _release(row: ParkedKeyListing, operator: Operator, told: str) -> Report:
+    try:
+        shown = marked(told)
+    except ValueError:
+        raise BadRequest("The form names no numbers.") from None
+    return keys.release(parked_id=row.id, operator=operator, shown=shown, to_the_end=False)

@@ -7,8 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.exceptions import APIException, NotFound, ValidationError
@@ -22,16 +21,18 @@ from outbox.errors import (
     RepairRefused,
     UnknownConsumer,
 )
-from outbox.models import DeadLetter, LetterState, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, LetterState, ParkedKey
 from outbox.operating import OperatorsAct, once
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, Via
+from outbox.repair.behind import NOTHING, behind
 from outbox.repair.filters import LetterFilter, ParkedKeyFilter
 from outbox.repair.serializers import (
     LetterDetailOutput,
     LetterOutput,
     ParkedKeyOutput,
     ReasonInput,
+    ReleaseInput,
     ReplayInput,
     ReportOutput,
 )
@@ -76,9 +77,10 @@ class LetterDetail(LetterView):
     @extend_schema(summary="One dead letter", tags=["dead-letters"])
     def get(self, request: Request, letter_id: UUID) -> Response:
         """With what waits behind it, and every act."""
-        letter = DeadLetter.objects.annotate(waiting=_waiting()).filter(id=letter_id).first()
+        letter: Any = DeadLetter.objects.filter(id=letter_id).first()
         if letter is None:
             raise NotFound("There is no such dead letter.")
+        letter.behind = letters.waiting_behind(letter)
         return Response(LetterDetailOutput(letter).data)
 
 
@@ -142,8 +144,17 @@ class ParkedKeyList(generics.ListAPIView[ParkedKey]):
     queryset = ParkedKey.objects.none()
 
     def get_queryset(self) -> QuerySet[ParkedKey]:
-        """With how many wait."""
-        return ParkedKey.objects.annotate(waiting=_waiting()).order_by("-id")
+        """By when they were parked."""
+        return ParkedKey.objects.order_by("-id")
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        """With what waits behind those of the page, in one read."""
+        page = super().paginate_queryset(queryset)
+        rows: list[Any] = [] if page is None else list(page)
+        known = behind(row.id for row in rows)
+        for row in rows:
+            row.behind = known.get(row.id, NOTHING)
+        return rows
 
 
 class ParkedKeyRelease(generics.GenericAPIView[ParkedKey]):
@@ -152,31 +163,25 @@ class ParkedKeyRelease(generics.GenericAPIView[ParkedKey]):
     permission_classes = [OperatorsAct]
     permissions = ("release_parkedkey",)
     filter_backends = []
-    serializer_class = ReasonInput
+    serializer_class = ReleaseInput
 
     @extend_schema(
-        summary="Release a parked key", request=ReasonInput, responses=ReportOutput, tags=["parked-keys"]
+        summary="Release a parked key", request=ReleaseInput, responses=ReportOutput, tags=["parked-keys"]
     )
     @once
     def post(self, request: Request, parked_id: UUID) -> Response:
         """Give up the events that are missing, and run what waits, in order, up to the next gap.
 
-        409 when it is a dead letter that holds the key: replay or discard that.
+        409 when it is a dead letter that holds the key: replay or discard that; and when other events are
+        missing by now than `missing` names.
         """
-        operator = _operator(request, reason=_reason(request))
+        given = ReleaseInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        operator = _operator(request, reason=given.validated_data["reason"])
         with _refusals_as_problems():
-            return _answer(keys.release(parked_id=parked_id, operator=operator, to_the_end=False))
-
-
-def _waiting() -> Coalesce:
-    mine = WaitingEvent.objects.filter(
-        consumer=OuterRef("consumer"),
-        generation=OuterRef("generation"),
-        topic=OuterRef("topic"),
-        key=OuterRef("key"),
-    )
-    counted = mine.order_by().values("consumer").annotate(many=Count("id")).values("many")
-    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+            return _answer(
+                keys.release(parked_id=parked_id, operator=operator, shown=given.shown, to_the_end=False)
+            )
 
 
 def _encoded(data: Any) -> bytes:

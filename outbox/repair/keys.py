@@ -7,29 +7,35 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS
 
 from outbox.batch import Verdict
-from outbox.errors import EarlierLetter, LetterSuperseded, NoSuchParkedKey
+from outbox.errors import EarlierLetter, LetterSuperseded, NoSuchParkedKey, NotAsShown
 from outbox.generations import being_built
 from outbox.inbox import Key
-from outbox.listings import ParkedKeyListing
-from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Operator, Report, Result, write_down
+from outbox.repair.behind import numbers
 from outbox.repair.rerun import Rerun, carry_out
 
-MOST_COUNTED = 10_000
 # A release is written down with a reason, also where the act that it goes on with needed none.
 _GOING_ON = "going on with what waited"
 
 
 def release(
-    *, parked_id: UUID, operator: Operator, to_the_end: bool = True, using: str = DEFAULT_DB_ALIAS
+    *,
+    parked_id: UUID,
+    operator: Operator,
+    shown: range | None = None,
+    to_the_end: bool = True,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> Report:
     """Give up the events that a key waits for, for a reason, and run what waits, in order, to the next gap.
 
     Should one that was given up arrive later, it becomes a dead letter (LateEvent).
 
+    shown  the missing numbers of which the operator was told: no others are given up
+
     Raises NothingSaid without a reason, NoSuchParkedKey, UnknownConsumer, LetterSuperseded; EarlierLetter
-    when it is a dead letter that holds the key.
+    when it is a dead letter that holds the key; NotAsShown when other numbers are missing by now.
     """
     operator.must_say_why()
     row = ParkedKey.objects.using(using).filter(id=parked_id).first()
@@ -49,8 +55,10 @@ def release(
             report = Report(Result.NOTHING, "Nothing to do: the key has been released meanwhile.")
         else:
             _refuse_letter(batch, parked)
-            skipped = batch.skip_gap(key)
-            done = "It is released" if skipped is None else f"It is released without {_numbers(*skipped)}"
+            missing = batch.missing(key)
+            _refuse_others(missing, shown)
+            batch.skip(key, missing)
+            done = f"It is released without {numbers(missing)}" if missing else "It is released"
             report = batch.tell(Result.RELEASED, done, waiting=batch.drain(key))
         batch.finish()
         _write_down(batch, operator, report, key, None if parked is None else parked.event_id)
@@ -61,14 +69,6 @@ def release(
     if not to_the_end:
         return report
     return go_on(consumer, row.generation, key, after=report, operator=operator, building=building)
-
-
-def waiting_for(parked: ParkedKey | ParkedKeyListing) -> int:
-    """How many events wait behind a parked key, counted up to MOST_COUNTED."""
-    mine = {name: getattr(parked, name) for name in ("consumer", "generation", "topic", "key")}
-    return (
-        WaitingEvent.objects.using(parked._state.db or DEFAULT_DB_ALIAS).filter(**mine)[:MOST_COUNTED].count()
-    )
 
 
 def go_on(
@@ -137,8 +137,12 @@ def _refuse_letter(batch: Rerun, parked: ParkedKey) -> None:
         raise EarlierLetter(f"Dead letter {letter.id} holds the key: replay or discard that one.")
 
 
-def _numbers(first: int, last: int) -> str:
-    return f"number {first}" if first == last else f"numbers {first} to {last}"
+def _refuse_others(missing: range, shown: range | None) -> None:
+    """Raises NotAsShown when the key waits for other numbers than the operator was told of."""
+    if shown is None or shown == missing:
+        return
+    now = f"It waits for {numbers(missing)} by now" if missing else "Nothing is missing any more"
+    raise NotAsShown(f"{now}, and {numbers(shown) or 'nothing'} was shown: nothing was given up. Look again.")
 
 
 def _write_down(batch: Rerun, operator: Operator, report: Report, key: Key, event_id: UUID | None) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS
 
 from outbox import clock
+from outbox.bounded import Bounded
 from outbox.errors import CorrectionRefused, EarlierLetter, LetterSuperseded, NoSuchLetter, RepairRefused
 from outbox.generations import being_built
 from outbox.inbox import Key
@@ -14,7 +15,8 @@ from outbox.item import read_item, stored_record
 from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Operator, Report, Result, write_down
-from outbox.repair.keys import MOST_COUNTED, go_on
+from outbox.repair.behind import counted
+from outbox.repair.keys import go_on
 from outbox.repair.rerun import Rerun, carry_out
 
 
@@ -107,11 +109,11 @@ def get_letter(letter_id: UUID, *, using: str) -> DeadLetter:
     return letter
 
 
-def waiting_behind(letter: DeadLetter) -> int:
-    """How many events of the letter's key wait in its consumer, counted up to MOST_COUNTED."""
+def waiting_behind(letter: DeadLetter) -> Bounded:
+    """How many events of the letter's key wait in its consumer."""
     waiting = WaitingEvent.objects.using(letter._state.db or DEFAULT_DB_ALIAS)
     mine = {"consumer": letter.consumer, "generation": letter.generation, "topic": letter.topic}
-    return 0 if letter.key is None else waiting.filter(**mine, key=letter.key)[:MOST_COUNTED].count()
+    return Bounded(0) if letter.key is None else counted(waiting.filter(**mine, key=letter.key))
 
 
 def check_correction(letter: DeadLetter, data: bytes, *, consumer: Consumer) -> None:

@@ -17,7 +17,8 @@ from outbox.generations import live_generation
 from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, Result
-from outbox.repair.keys import MOST_COUNTED
+
+MOST_COUNTED = 10_000
 
 Told = Callable[[UUID, Report], None]
 

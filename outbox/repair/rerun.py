@@ -13,6 +13,7 @@ from django.db.models import F, QuerySet
 from outbox import clock
 from outbox.aside import storable
 from outbox.batch import Batch, Verdict
+from outbox.bounded import Bounded
 from outbox.buffer import atomic
 from outbox.calling import Watch
 from outbox.config import config
@@ -27,6 +28,7 @@ from outbox.policies import Park, Retry, Wait, ending
 from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result
+from outbox.repair.behind import counted, missing_before
 from outbox.sessions import enter_batch
 from outbox.watchdog import Watchdog, idle_limit
 
@@ -108,22 +110,23 @@ class Rerun(Batch):
             self._pass((letter.topic, letter.key), letter.number, decode_headers(letter.headers))
         self._settle(letter, LetterState.DISCARDED, Outcome.DISCARDED)
 
-    def skip_gap(self, key: Key) -> tuple[int, int] | None:
-        """Give up the numbers that the key waits for. Which they are; None when it waits for none."""
+    def missing(self, key: Key) -> range:
+        """The numbers that the key waits for."""
         reached = self._numbers.get(key, 0)
-        first = self._waiting(key).filter(number__gt=reached).order_by("number").first()
-        if first is None or first.number is None or first.number == reached + 1:
-            return None
-        self._reach(key, first.number - 1)
-        return reached + 1, first.number - 1
+        waiting = self._waiting(key).filter(number__gt=reached).order_by("number")
+        return missing_before(waiting.values_list("number", flat=True).first(), reached)
 
-    def drain(self, key: Key) -> int:
+    def skip(self, key: Key, missing: range) -> None:
+        """Give up the numbers that the key waits for."""
+        if missing:
+            self._reach(key, missing[-1])
+
+    def drain(self, key: Key) -> Bounded:
         """Run what waits behind the key, in order; how many still wait.
 
         Up to the next gap or dead letter, until so many have run as may, or until its time is over: others go
         on with a key that is `released`, and what comes meanwhile waits behind the rest.
         """
-        parked = self._row(key)
         self._aside.flush()
         while (stored := self._next_waiting(key)) is not None:
             if len(self.begun) >= self._most or self._is_over():
@@ -135,23 +138,25 @@ class Rerun(Batch):
         if self.died is None and not left.exists():
             if key in self._parked:
                 self._unpark(key)
-            return 0
+            return Bounded(0)
         if self.died is None:
             first = self._next_waiting(key)
             cause = ParkCause.GAP if first is None else ParkCause.RELEASED
             first = first or left.order_by(F("number").asc(nulls_last=True), "id").first()
             assert first is not None  # noqa: S101  (something is left)
-            parked.update(cause=cause, event_id=first.event_id)
-        return left.count()
+            self._inbox.park({key: (cause, first.event_id)})
+        return counted(left)
 
-    def count_waiting(self, key: Key | None) -> int:
+    def count_waiting(self, key: Key | None) -> Bounded:
         """How many events wait behind the key."""
-        return 0 if key is None else self._waiting(key).count()
+        return Bounded(0) if key is None else counted(self._waiting(key))
 
-    def tell(self, result: Result, done: str, *, waiting: int) -> Report:
+    def tell(self, result: Result, done: str, *, waiting: Bounded) -> Report:
         """What came of this transaction: what was done first, and then what waited behind it."""
         error = "" if self.died is None else storable(f"{type(self.died).__name__}: {self.died}")
-        return Report(result, done, ran=self.ran, waiting=waiting, error=error)
+        return Report(
+            result, done, ran=self.ran, waiting=waiting.count, waiting_more=waiting.more, error=error
+        )
 
     def _item(self, letter: DeadLetter, data: bytes | None) -> Item:
         record = stored_record(letter)

@@ -78,6 +78,37 @@ class ReasonInput(StrictInput):
     reason = ReasonField(max_length=LONGEST_REASON, help_text="Kept with the act.")
 
 
+class Numbers(serializers.Serializer[Any]):
+    """Numbers of events of a key: from the first to the last, both of them."""
+
+    first = serializers.IntegerField(min_value=1)
+    last = serializers.IntegerField(min_value=1)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("What was shown", {"reason": "lost", "missing": {"first": 2, "last": 3}}),
+        OpenApiExample("Whatever is missing", {"reason": "lost"}),
+    ]
+)
+class ReleaseInput(ReasonInput):
+    """Why what is missing is given up, and what that is as far as you know."""
+
+    missing = Numbers(
+        required=False,
+        allow_null=True,
+        help_text="Those that the list told of: 409 when others are missing by now. Whichever, if left out.",
+    )
+
+    @property
+    def shown(self) -> range | None:
+        """The numbers that are given; None where they are left out."""
+        if "missing" not in self.validated_data:
+            return None
+        given = self.validated_data["missing"]
+        return range(0) if given is None else range(given["first"], given["last"] + 1)
+
+
 @extend_schema_serializer(examples=[OpenApiExample("All of it ran", examples.REPORT)])
 class ReportOutput(serializers.Serializer[Any]):
     """What came of an act."""
@@ -92,8 +123,9 @@ class ReportOutput(serializers.Serializer[Any]):
     detail = serializers.CharField(help_text="All of it, in a sentence.")
     ran = serializers.IntegerField(help_text="How many events that had waited behind it ran.")
     waiting = serializers.IntegerField(
-        help_text="How many still wait: for a dead letter, a gap, or a worker, which goes on by itself."
+        help_text="How many still wait, 100 at most: for a dead letter, a gap, or a worker, which goes on."
     )
+    waiting_more = serializers.BooleanField(help_text="That more wait than were counted.")
     error = serializers.CharField(help_text="Why it died again, or what stopped the events behind it.")
 
 
@@ -153,7 +185,12 @@ class LetterDetailOutput(LetterOutput):
     )
     correction = serializers.SerializerMethodField(help_text="The data with which it was replayed, if any.")
     headers = serializers.SerializerMethodField()
-    waiting = serializers.IntegerField(help_text="How many events of its key wait behind it.")
+    waiting = serializers.IntegerField(
+        source="behind.count", help_text="How many events of its key wait behind it, 100 at most."
+    )
+    waiting_more = serializers.BooleanField(
+        source="behind.more", help_text="That more wait than were counted."
+    )
     acts = serializers.SerializerMethodField()
 
     class Meta(LetterOutput.Meta):
@@ -164,6 +201,7 @@ class LetterDetailOutput(LetterOutput):
             "correction",
             "headers",
             "waiting",
+            "waiting_more",
             "acts",
         ]
         read_only_fields = fields
@@ -199,7 +237,15 @@ class ParkedKeyOutput(serializers.ModelSerializer[ParkedKey]):
         read_only=True,
         help_text="dead_letter: replay or discard it. gap: events are missing. released: they are being run.",
     )
-    waiting = serializers.IntegerField(help_text="How many events wait.", read_only=True)
+    missing = serializers.SerializerMethodField(
+        help_text="The numbers of the events that it waits for, where it is a gap; null where it can go on."
+    )
+    waiting = serializers.IntegerField(
+        source="behind.waiting.count", help_text="How many events wait, 100 at most.", read_only=True
+    )
+    waiting_more = serializers.BooleanField(
+        source="behind.waiting.more", help_text="That more wait than were counted.", read_only=True
+    )
 
     class Meta:
         model = ParkedKey
@@ -212,9 +258,17 @@ class ParkedKeyOutput(serializers.ModelSerializer[ParkedKey]):
             "cause",
             "event_id",
             "parked_at",
+            "missing",
             "waiting",
+            "waiting_more",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(Numbers(allow_null=True))
+    def get_missing(self, parked: ParkedKey) -> dict[str, int] | None:
+        """The first and the last of them."""
+        missing: range = parked.behind.missing  # type: ignore[attr-defined]
+        return {"first": missing[0], "last": missing[-1]} if missing else None
 
 
 def _readable(data: bytes | memoryview | None) -> Any:

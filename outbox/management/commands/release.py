@@ -7,8 +7,9 @@ from django.db import DEFAULT_DB_ALIAS
 
 from outbox.generations import live_generation
 from outbox.models import ParkedKey
+from outbox.repair.behind import NOTHING, behind
 from outbox.repair.commanding import RepairCommand, rate, told_plainly
-from outbox.repair.keys import release, waiting_for
+from outbox.repair.keys import release
 from outbox.repair.matching import gaps, release_matching
 from outbox.stopping import stop_on_signals
 
@@ -55,7 +56,8 @@ class Command(RepairCommand):
         found = gaps(**named, using=using)
         if options["dry_run"]:
             for row in found:
-                self.stdout.write(f"  {row.topic}, key {row.key}: {waiting_for(row):,} wait")
+                waiting = behind([row.id], using=using).get(row.id, NOTHING).waiting
+                self.stdout.write(f"  {row.topic}, key {row.key}: {waiting.least} wait")
             self.stdout.write(f"{found.count():,} keys are parked by a gap. Nothing was done.")
             return
         total = found.count()

@@ -11,7 +11,7 @@ from accounts.models import User
 from contracts.errors import MoneyError
 from orders.models import Order
 from outbox import registry
-from outbox.models import DeadLetter, InboxEntry, OutboxEvent, ParkedKey
+from outbox.models import DeadLetter, InboxEntry, KeyProgress, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.processor import Processor
 from outbox.registry import get_consumer
 from outbox.repair.acts import Act
@@ -90,6 +90,7 @@ def test_a_replay_processes_it_and_what_waits(operator_api: APIClient, letter: D
         "detail": "It has been processed, and 1 that waited.",
         "ran": 1,
         "waiting": 0,
+        "waiting_more": False,
         "error": "",
     }
     order = Order.objects.get()
@@ -186,8 +187,50 @@ def test_a_parked_key_is_released(operator_api: APIClient, letter: DeadLetter) -
     ParkedKey.objects.update(cause="gap", event_id=uuid4())
     assert refused_fields(operator_api.post(address, {})) == {"reason"}
     answer = operator_api.post(address, {"reason": "gone"}).json()
-    assert (answer["result"], answer["waiting"]) == ("released", 0)
+    assert (answer["result"], answer["waiting"], answer["waiting_more"]) == ("released", 0, False)
     problem_of(operator_api.post(address, {"reason": "gone"}), 404)
+
+
+def test_a_key_is_released_without_the_numbers_that_were_shown(
+    operator_api: APIClient, letter: DeadLetter
+) -> None:
+    ParkedKey.objects.update(cause="gap", event_id=uuid4())
+    WaitingEvent.objects.update(number=6)
+    KeyProgress.objects.update(number=3)
+    (key,) = operator_api.get(KEYS).json()["results"]
+    assert (key["missing"], key["waiting"], key["waiting_more"]) == ({"first": 4, "last": 5}, 1, False)
+    address = f"{KEYS}{key['id']}/release/"
+    KeyProgress.objects.update(number=4)
+    for shown in (key["missing"], None):
+        refused = problem_of(operator_api.post(address, {"reason": "gone", "missing": shown}), 409)
+        assert "waits for number 5 by now" in refused["detail"]
+    assert refused_fields(operator_api.post(address, {"reason": "r", "missing": {"first": 0}})) == {
+        "missing.first",
+        "missing.last",
+    }
+    assert not Act.objects.exists()
+    (key,) = operator_api.get(KEYS).json()["results"]
+    answer = operator_api.post(address, {"reason": "gone", "missing": key["missing"]}).json()
+    assert "without number 5" in answer["detail"]
+
+
+def test_of_long_queues_no_more_is_counted_than_is_said(
+    operator_api: APIClient, letter: DeadLetter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.repair.behind.MOST_WAITING", 2)
+    row = WaitingEvent.objects.get()
+    for _ in range(4):
+        row.pk, row.event_id = None, uuid4()
+        row.save(force_insert=True)
+    (key,) = operator_api.get(KEYS).json()["results"]
+    detail = operator_api.get(f"{LETTERS}{letter.id}/").json()
+    ParkedKey.objects.update(cause="gap", event_id=uuid4())
+    WaitingEvent.objects.update(number=9)
+    KeyProgress.objects.update(number=9)
+    again = act(operator_api, letter, "replay").json()
+    assert again["detail"].endswith("at least 2 still wait.")
+    for told in (key, detail, again):
+        assert (told["waiting"], told["waiting_more"]) == (2, True)
 
 
 def test_what_is_not_there_is_not_found(operator_api: APIClient) -> None:

@@ -21,7 +21,7 @@ from dashboard.letters.live import Watched, letters_live, regions
 from dashboard.letters.selectors import groups_of, page_of
 from orders.models import Order
 from outbox.ids import new_id
-from outbox.models import DeadLetter, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, KeyProgress, ParkedKey, WaitingEvent
 from outbox.repair import jobs, working
 from outbox.repair.acts import Act, Operator
 from outbox.repair.jobs import RepairJob
@@ -76,6 +76,11 @@ def every_page(letter: DeadLetter, job_id: UUID) -> list[str]:
 def confirmation(asked: str) -> dict[str, str]:
     """What the page that asks is sent with when it is meant."""
     return {"confirmed": "yes", **dict(re.findall(r'name="(job|asked|shown)" value="([^"]+)"', asked))}
+
+
+def missing_of(asked: str) -> dict[str, str]:
+    """What the page that asks about parked keys is sent with when it is meant."""
+    return {"confirmed": "yes", **dict(re.findall(r'name="(missing[^"]*)" value="([^"]+)"', asked))}
 
 
 @pytest.fixture
@@ -397,6 +402,7 @@ def test_an_older_cause_does_not_vanish_behind_newer_letters(
     desk: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selectors, "GROUPED", 3)
+    monkeypatch.setattr(selectors, "OLDER_CAUSES", 2)
     began = datetime.now(UTC) - timedelta(hours=1)
 
     def die(cause: str, minutes: int, state: str = "open") -> None:
@@ -409,7 +415,9 @@ def test_an_older_cause_does_not_vanish_behind_newer_letters(
 
     for minutes in range(2):
         die("Older", minutes)
-    die("Settled", 3, "replayed")
+    for number in range(3):  # before it, by whatever they are sorted
+        die(f"A{number}", 3, "replayed")
+        die(f"Z{number}", 3, "replayed")
     for minutes in range(10, 15):
         die("Newer", minutes)
     found = groups_of(Asked())
@@ -420,6 +428,40 @@ def test_an_older_cause_does_not_vanish_behind_newer_letters(
         "Newer": ("3+", began + timedelta(minutes=10)),  # the first of all, not of those looked at
     }
     assert "and some of each older cause" in text_of(desk.get(reverse("letters")))
+    for cause in ("Oldest", "Eldest"):
+        die(cause, 1)
+    assert groups_of(Asked()).lacking
+    assert "and some of 2 older causes" in text_of(desk.get(reverse("letters")))
+
+
+def test_an_older_group_does_not_vanish_behind_others_of_its_fingerprint_nor_by_a_filter(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "GROUPED", 3)
+    monkeypatch.setattr(selectors, "OLDER_CAUSES", 2)
+    began = datetime.now(UTC) - timedelta(hours=1)
+
+    def die(consumer: str, minutes: int, fingerprint: str = "same", kind: str = "t") -> None:
+        DeadLetter.objects.create(
+            consumer=consumer, generation=1, event_id=new_id(began), topic="payments", partition=0, offset=0,
+            headers=[], type=kind, cause="KeyError", error="e", traceback="", fingerprint=fingerprint,
+            attempts=1, died_at=began + timedelta(minutes=minutes),
+        )  # fmt: skip
+
+    die("loyalty", 1)
+    for number in range(5):
+        die("analytics", 2, f"other-{number}", "another")
+    for minutes in range(10, 15):
+        die("orders", minutes)
+
+    def told(*pairs: tuple[str, str]) -> set[tuple[str, str]]:
+        return {(group.consumer, group.fingerprint) for group in groups_of(Asked(pairs)).groups}
+
+    both = {("loyalty", "same"), ("orders", "same")}
+    assert told(("fingerprint", "same")) == both
+    assert told(("type", "t")) == both
+    assert told(("type", "t"), ("until", (began + timedelta(minutes=30)).isoformat())) == both
+    assert told(("type", "t"), ("since", (began + timedelta(minutes=5)).isoformat())) == {("orders", "same")}
 
 
 def test_a_list_of_parked_keys_asks_no_more_for_more_of_them(desk: Client, first: User) -> None:
@@ -462,20 +504,47 @@ def test_a_parked_key_shows_what_is_missing_and_is_released_for_a_reason(
     behind = WaitingEvent.objects.get()
     WaitingEvent.objects.update(number=(letter.number or 0) + 3)
     ParkedKey.objects.update(cause="gap", event_id=behind.event_id)
+    KeyProgress.objects.update(number=letter.number)
     listed = text_of(desk.get(reverse("parked-keys")))
     page = text_of(desk.get(reverse("parked-key", args=[row.id])))
     asked = text_of(desk.get(reverse("release-parked-key", args=[row.id])))
     for told in (listed, page, asked):
-        assert "numbers" in told
+        assert "numbers 3 to 4" in told
     assert "1 waiting event will then run" in asked
     address = reverse("release-parked-key", args=[row.id])
-    assert desk.post(address, {"confirmed": "yes", "reason": " "}).status_code == 422
-    assert desk.post(address, {"confirmed": "yes", "reason": "lost"}).status_code == 302
+    assert desk.post(address, {"confirmed": "yes", "reason": "unseen"}).status_code == 200
+    assert desk.post(address, {**missing_of(asked), "reason": " "}).status_code == 422
+    assert desk.post(address, {"confirmed": "yes", "missing": "all", "reason": "r"}).status_code == 400
+    assert WaitingEvent.objects.exists()
+    assert desk.post(address, {**missing_of(asked), "reason": "lost"}).status_code == 302
     assert not WaitingEvent.objects.exists()
     assert Act.objects.get().act == "release"
-    again = desk.post(address, {"confirmed": "yes", "reason": "lost"})
+    again = desk.post(address, {**missing_of(asked), "reason": "lost"})
     assert again.status_code == 409  # the refund of an order that never was: a dead letter holds the key now
     assert Act.objects.count() == 1
+
+
+def test_a_form_gives_up_the_numbers_that_its_page_told_of_and_no_others(
+    desk: Client, letter: DeadLetter
+) -> None:
+    """What was missing has come, and the key waits for others: in the same row, by now."""
+    WaitingEvent.objects.update(number=6)
+    ParkedKey.objects.update(cause="gap", event_id=uuid4())
+    KeyProgress.objects.update(number=3)
+    row = ParkedKey.objects.get()
+    address, ticked = reverse("release-parked-key", args=[row.id]), {"parked": str(row.id)}
+    one, many = text_of(desk.get(address)), text_of(desk.post(reverse("release-parked-keys"), ticked))
+    for told in (one, many, text_of(desk.get(reverse("parked-keys")))):
+        assert "numbers 4 to 5" in told
+    KeyProgress.objects.update(number=4)
+    refused = desk.post(address, {**missing_of(one), "reason": "lost"})
+    assert refused.status_code == 409
+    said = "It waits for number 5 by now, and numbers 4 to 5 was shown: nothing was given up. Look again."
+    assert said in text_of(refused)
+    answer = desk.post(reverse("release-parked-keys"), {**ticked, **missing_of(many), "reason": "lost"})
+    assert said in text_of(answer)
+    assert WaitingEvent.objects.exists()
+    assert not Act.objects.exists()
 
 
 @pytest.mark.parametrize("query", ["consumer=zz", "since=yesterday"])
@@ -555,13 +624,14 @@ def test_parked_keys_that_were_ticked_are_released_for_a_reason(desk: Client, fi
         str(rows[letter.key]) for letter in others
     }
     address = reverse("release-parked-keys")
-    ticked = {"parked": [str(rows[letter.key]) for letter in (held, *others)]}
+    ticked: dict[str, Any] = {"parked": [str(rows[letter.key]) for letter in (held, *others)]}
     asked = text_of(desk.post(address, ticked))
     assert "Gives up what 2 keys wait for; 2 waiting events will then run" in asked
     assert "1 of those that were selected are not held by a gap" in asked
-    assert desk.post(address, {**ticked, "confirmed": "yes", "reason": " "}).status_code == 422
+    ticked = {**ticked, **missing_of(asked), f"missing-{rows[held.key]}": "-"}
+    assert desk.post(address, {**ticked, "reason": " "}).status_code == 422
     assert not Act.objects.exists()
-    done = text_of(desk.post(address, {**ticked, "confirmed": "yes", "reason": "lost"}))
+    done = text_of(desk.post(address, {**ticked, "reason": "lost"}))
     assert done.count("It is released without") == 2
     assert "holds the key: replay or discard that one." in done
     assert set(Act.objects.values_list("act", "who", "via", "why")) == {

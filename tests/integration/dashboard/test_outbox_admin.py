@@ -21,7 +21,7 @@ from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState
 from outbox.generations import generations_of
 from outbox.ids import new_id
-from outbox.models import DeadLetter, OutboxEvent
+from outbox.models import DeadLetter, KeyProgress, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.pausing import pause_of
 from outbox.registry import get_consumer
 from outbox.repair import jobs
@@ -270,9 +270,40 @@ def test_each_act_asks_for_its_own_permission(
         asked = {"action": action, "_selected_action": str(chosen)}
         confirm = browser.post(address, asked, follow=True).content.decode()
         assert ('name="confirmed"' in confirm) is holds
-        browser.post(address, {**asked, "confirmed": "yes", **form})
+        told = dict(re.findall(r'name="(told-[^"]+)" value="([^"]*)"', confirm))
+        browser.post(address, {**asked, "confirmed": "yes", **told, **form})
         assert Act.objects.filter(via="admin", who="anna").exists() is holds
     assert Act.objects.get().act == action
+
+
+def test_a_key_is_released_without_what_the_admin_showed_and_nothing_else(admin: Client, first: User) -> None:
+    letter, address = poison(first.id), "/admin/outbox/parkedkeylisting/"
+    ParkedKey.objects.update(cause="gap", event_id=uuid4())
+    KeyProgress.objects.update(number=3)
+    WaitingEvent.objects.update(number=6)
+    asked = {"action": "release", "_selected_action": str(ParkedKey.objects.get().id), "reason": "lost"}
+
+    def told(page: str) -> dict[str, str]:
+        return {"confirmed": "yes", **dict(re.findall(r'name="(told-[^"]+)" value="([^"]*)"', page))}
+
+    shown = admin.post(address, asked, follow=True).content.decode()
+    assert "numbers 4 to 5" in shown
+    assert "1 waiting events will then run" in shown
+    KeyProgress.objects.update(number=4)
+    again = admin.post(address, {**asked, "confirmed": "yes"}, follow=True).content.decode()
+    assert "number 5" in again  # it had told of nothing: it asks
+    refused = admin.post(address, {**asked, **told(shown)}, follow=True).content.decode()
+    assert "It waits for number 5 by now, and numbers 4 to 5 was shown" in refused
+    assert not Act.objects.exists()
+    assert (
+        admin.post(
+            address, {**asked, f"told-{asked['_selected_action']}": "x", "confirmed": "yes"}
+        ).status_code
+        == 400
+    )
+    done = admin.post(address, {**asked, **told(again)}, follow=True).content.decode()
+    assert "It is released without number 5" in done
+    assert DeadLetter.objects.filter(key=letter.key).exclude(id=letter.id).exists()
 
 
 def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User) -> None:

@@ -387,6 +387,24 @@ def test_a_gap_that_opens_and_closes_in_one_batch_leaves_no_trace(service: Servi
     assert service.outcomes() == {"processed": 3}
 
 
+def test_a_gap_that_closes_in_part_makes_way_for_the_next(service: Service) -> None:
+    """The key is parked for that one, from now on: what was said of the first says nothing about it."""
+    one, two, three, six, nine = (notes("a", str(number), first=number)[0] for number in (1, 2, 3, 6, 9))
+    service.run(one, three, six, nine)
+    before, long_ago = ParkedKey.objects.get(), datetime.now(UTC) - timedelta(hours=1)
+    ParkedKey.objects.update(parked_at=long_ago, alarmed_at=long_ago)
+    service.run(two)
+    assert service.heard() == ["1", "2", "3"]
+    parked = ParkedKey.objects.get()
+    assert parked.id == before.id
+    assert (parked.cause, parked.event_id) == ("gap", WaitingEvent.objects.get(number=6).event_id)
+    assert parked.parked_at > long_ago
+    assert parked.alarmed_at is None
+    # One that only becomes smaller is as old as it was.
+    service.run(notes("a", "4", first=4)[0])
+    assert ParkedKey.objects.get().parked_at == parked.parked_at
+
+
 def test_two_gaps_close_one_after_the_other(service: Service) -> None:
     one, two, three, four, five = notes("a", "1", "2", "3", "4", "5")
     service.run(one, three, five)

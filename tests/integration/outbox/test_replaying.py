@@ -3,7 +3,7 @@
 import base64
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,6 +19,7 @@ from outbox.errors import (
     LetterSuperseded,
     NoSuchLetter,
     NoSuchParkedKey,
+    NotAsShown,
     NothingSaid,
 )
 from outbox.kafka import Record
@@ -465,6 +466,35 @@ def test_a_key_parked_by_a_gap_is_released_without_what_is_missing(service: Serv
     deliver(service, *notes("a", "2", first=2))
     assert DeadLetter.objects.get().cause == "LateEvent"
     assert [act.result for act in Act.objects.order_by("id")] == ["released", "released"]
+
+
+def test_no_other_numbers_are_given_up_than_were_shown(service: Service) -> None:
+    """The gap of which the operator was told has closed, and another one is there, in the same row."""
+    one, two, three, six = (notes("a", str(number), first=number)[0] for number in (1, 2, 3, 6))
+    deliver(service, one, three, six)
+    parked = ParkedKey.objects.get()
+    deliver(service, two)
+    assert ParkedKey.objects.get().id == parked.id
+    with pytest.raises(NotAsShown, match="numbers 4 to 5 by now, and number 2 was shown"):
+        keys.release(parked_id=parked.id, operator=ANNA, shown=range(2, 3))
+    with pytest.raises(NotAsShown, match="numbers 4 to 5 by now, and nothing was shown"):
+        keys.release(parked_id=parked.id, operator=ANNA, shown=range(0))
+    assert service.heard() == ["1", "2", "3"]
+    assert not Act.objects.exists()
+    report = keys.release(parked_id=parked.id, operator=ANNA, shown=range(4, 6))
+    assert report.done == "It is released without numbers 4 to 5"
+    assert service.heard() == ["1", "2", "3", "6"]
+
+
+def test_after_a_release_the_next_gap_is_as_old_as_it_is(service: Service) -> None:
+    deliver(service, *(notes("a", str(number), first=number)[0] for number in (1, 3, 6)))
+    parked, long_ago = ParkedKey.objects.get(), datetime.now(UTC) - timedelta(hours=1)
+    ParkedKey.objects.update(parked_at=long_ago, alarmed_at=long_ago)
+    keys.release(parked_id=parked.id, operator=ANNA)
+    parked = ParkedKey.objects.get()
+    assert parked.event_id == WaitingEvent.objects.get(number=6).event_id
+    assert parked.parked_at > long_ago
+    assert parked.alarmed_at is None
 
 
 def test_a_late_event_is_run_out_of_its_order_only_when_told_to(service: Service) -> None:
