@@ -18,6 +18,7 @@ from django.db import connections
 from dashboard.asking import STATEMENT_TIMEOUT_MS
 from dashboard.latest import Audience
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe, KafkaSample
+from dashboard.outage import Outage, kafka_outage
 from dashboard.watched import Watched
 from outbox.recovery import Family, family_of
 
@@ -55,10 +56,14 @@ class Flow:
 
 
 class Part(Generic[T]):
-    """Something that is measured in a thread of its own, never twice at a time."""
+    """Something that is measured in a thread of its own, never twice at a time.
 
-    def __init__(self, name: str) -> None:
+    Others that ask the same share its `outage`: it began with the first of them that had no answer.
+    """
+
+    def __init__(self, name: str, *, outage: Outage | None = None) -> None:
         self.reading: Reading[T] = Reading()
+        self._outage = outage or Outage()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sampler-{name}")
         self._asked: tuple[asyncio.Future[T], datetime] | None = None
         self._heard = _now()
@@ -81,6 +86,7 @@ class Part(Generic[T]):
         self._asked = None
         try:
             self.reading = Reading(future.result(), begun)
+            self._outage.over()
         except Exception as error:
             if family_of(error) not in {Family.RECOVERABLE, Family.CONTENTION}:
                 raise
@@ -102,7 +108,8 @@ class Part(Generic[T]):
 
     def _failed(self, at: datetime, reason: str) -> None:
         last = self.reading
-        self.reading = Reading(last.value, last.at, last.away_since or at, reason)
+        since = min(last.away_since or at, self._outage.met(at))
+        self.reading = Reading(last.value, last.at, since, reason)
 
     def stop(self, close: Callable[[], None]) -> None:
         """Close what the measurements opened, after the one under way, without waiting for it."""
@@ -134,7 +141,7 @@ class Sampler(Watched[Audience, Flow]):
     async def _run(self) -> None:
         make_database, make_kafka = self._make_probes
         database_probe, kafka_probe = make_database(), make_kafka()
-        database, kafka = Part[DatabaseSample]("database"), Part[KafkaSample]("kafka")
+        database, kafka = Part[DatabaseSample]("database"), Part[KafkaSample]("kafka", outage=kafka_outage)
         loop = asyncio.get_running_loop()
         try:
             while True:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dashboard.measure import KAFKA_TIMEOUT
+from dashboard.outage import kafka_outage
 from dashboard.sampler import Reading
 from outbox.config import config
 from outbox.kafka import BrokerError, Cluster, Placement, Span, TopicState
@@ -55,8 +56,12 @@ class Observer:
     def look(self, *, patience: float = 0.0) -> Reading[Seen]:
         """What was last seen. Waits for a look under way, but no longer than `patience` seconds."""
         with self._lock:
-            if self._done.is_set() and time.monotonic() - self._asked_at >= self._every:
-                self._asked_at = time.monotonic()
+            now = time.monotonic()
+            if self._done.is_set() and now - self._asked_at >= self._every:
+                if now - self._asked_at > FRESH:
+                    # It was away when somebody last asked: nobody knows whether it is now.
+                    self._reading = Reading(self._reading.value, self._reading.at)
+                self._asked_at = now
                 self._done = threading.Event()
                 threading.Thread(target=self._look, args=[self._done], name="topics", daemon=True).start()
             done = self._done
@@ -67,10 +72,10 @@ class Observer:
         begun, last = datetime.now(UTC), self._reading
         try:
             self._reading = Reading(_seen(self._connect()), begun)
+            kafka_outage.over()
         except BrokerError as error:
-            self._reading = Reading(
-                last.value, last.at, last.away_since or begun, str(error).partition("\n")[0]
-            )
+            since = min(last.away_since or begun, kafka_outage.met(begun))
+            self._reading = Reading(last.value, last.at, since, str(error).partition("\n")[0])
         finally:
             done.set()
 
@@ -80,6 +85,11 @@ def is_fresh(reading: Reading[Seen], *, now: datetime) -> bool:
     return (
         reading.away_since is None and reading.at is not None and (now - reading.at).total_seconds() < FRESH
     )
+
+
+def answers(reading: Reading[Seen], *, now: datetime) -> bool | None:
+    """Whether Kafka answers; None while that is not known."""
+    return False if reading.away_since is not None else is_fresh(reading, now=now) or None
 
 
 def _seen(cluster: Cluster) -> Seen:

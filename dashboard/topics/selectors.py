@@ -27,6 +27,7 @@ from outbox.models import TopicRecord
 from outbox.positions import PartitionEnd
 from outbox.topics import Topic
 from outbox.topology import compare
+from outbox.unpublished import oldest_unpublished
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def topics(reading: Reading[Seen], *, using: str = DEFAULT_DB_ALIAS) -> Topics:
         recorded = dict(TopicRecord.objects.using(using).values_list("name", "partitions"))
         told = {(one.topic, one.partition): one for one in PartitionEnd.objects.using(using)}
         found = all_lags()
+        waits = oldest_unpublished(using=using)
     seen, declared = reading.value, config().declared_topics()
     drift = _drift(declared, seen, recorded)
     return Topics(
@@ -67,7 +69,16 @@ def topics(reading: Reading[Seen], *, using: str = DEFAULT_DB_ALIAS) -> Topics:
                 recorded=recorded.get(topic.name),
                 written=per_second.get(topic.name, 0.0),
                 partitions=tuple(_partitions(topic, reading, told, found, recorded.get(topic.name))),
-                readers=tuple(_readers(topic, found)),
+                readers=tuple(
+                    Reader(
+                        lag.consumer,
+                        tuple(part for part in lag.partitions if part.topic == topic.name),
+                        unsent=max((now - waits.get(topic.name, now)).total_seconds(), 0.0),
+                        away=reading.away_since is not None,
+                    )
+                    for lag in found
+                    if topic.name in lag.consumer.topics
+                ),
                 drift=tuple(drift[topic.name]),
             )
             for topic in declared
@@ -137,9 +148,3 @@ def _end(place: Placement, reading: Reading[Seen], told: PartitionEnd | None) ->
     if told is None or (end is not None and reading.at is not None and told.told_at < reading.at):
         return end
     return told.next_offset if end is None else max(end, told.next_offset)
-
-
-def _readers(topic: Topic, found: list[Lag]) -> Iterator[Reader]:
-    for lag in found:
-        if topic.name in lag.consumer.topics:
-            yield Reader(lag.consumer, tuple(part for part in lag.partitions if part.topic == topic.name))

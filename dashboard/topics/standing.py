@@ -61,10 +61,16 @@ class PartitionStanding:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A consumer of the topic, and what it has yet to read there."""
+    """A consumer of the topic, and what it has yet to read there.
+
+    unsent  for how many seconds the oldest event of the topic has waited in the outbox; 0 for none
+    away    whether Kafka does not answer now
+    """
 
     consumer: Consumer
     parts: tuple[PartitionLag, ...]
+    unsent: float
+    away: bool
 
     @property
     def events(self) -> int:
@@ -73,14 +79,14 @@ class Reader:
 
     @property
     def seconds(self) -> float:
-        """How long the oldest of them has waited."""
-        return max((part.seconds for part in self.parts), default=0.0)
+        """How long the oldest that it has yet to process has waited, sent to Kafka or not."""
+        return max([part.seconds for part in self.parts] + [self.unsent])
 
     @property
     def state(self) -> str:
         """The shape and the colour of its mark."""
         late = self.seconds > self.consumer.sync_delay_limit.total_seconds()
-        return "warn" if late else "ok"
+        return "warn" if late else "none" if self.away else "ok"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The pages of topics: what Kafka says beside what is declared, asked seldom, and missed without harm."""
 
+import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +16,9 @@ from django.urls import reverse
 
 from accounts.models import User
 from dashboard.measure import KafkaProbe
-from dashboard.topics import regions, views
+from dashboard.outage import Outage, kafka_outage
+from dashboard.sampler import Part
+from dashboard.topics import regions, selectors, views
 from dashboard.topics.observer import Observer
 from dashboard.topics.selectors import Topics, topics
 from dashboard.topics.standing import TopicStanding
@@ -196,8 +200,58 @@ def test_without_kafka_the_tables_still_speak(
     since = stands(observer).away_since
     assert since is not None
     assert stands(observer).away_since == since
+    assert "all else that Kafka says is of" in page
     kafka["bootstrap.servers"] = back
     assert stands(observer).away_since is None
+
+
+def test_all_pages_say_since_when_kafka_is_away_as_the_first_of_them_found() -> None:
+    async def asked_by_the_flow() -> datetime:
+        part = Part[None]("kafka", outage=kafka_outage)
+
+        def fail() -> None:
+            raise BrokerError("it does not answer")
+
+        await part.ask(fail, patience=LONG)
+        part.stop(lambda: None)
+        assert part.reading.away_since is not None
+        return part.reading.away_since
+
+    kafka_outage.over()
+    first = asyncio.run(asked_by_the_flow())
+    observer = Observer(lambda: Cluster(NOWHERE, timeout=0.5), every=0.0)
+    assert observer.look(patience=LONG).away_since == first
+    assert asyncio.run(asked_by_the_flow()) == first
+    kafka_outage.over()
+
+
+def test_an_outage_that_nobody_has_met_with_for_long_is_another() -> None:
+    outage, at = Outage(), datetime.now(UTC)
+    assert (
+        outage.met(at)
+        == outage.met(at + timedelta(seconds=8))
+        == outage.met(at + timedelta(seconds=16))
+        == at
+    )
+    later = at + timedelta(hours=1)
+    assert outage.met(later) == later
+    outage.over()
+    assert outage.met(later + timedelta(seconds=1)) == later + timedelta(seconds=1)
+
+
+def test_what_waits_in_the_outbox_makes_a_reader_late(
+    viewer: User, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer = observed(monkeypatch, Observer(lambda: Cluster(NOWHERE, timeout=0.5), every=0.0))
+    [reader] = only(observer).readers
+    assert (reader.state, reader.seconds) == ("none", 0.0)
+    waits = {topic.name: datetime.now(UTC) - timedelta(seconds=40)}
+    monkeypatch.setattr(selectors, "oldest_unpublished", lambda *, using: waits)
+    [reader] = only(observer).readers
+    assert reader.state == "warn"
+    assert reader.seconds >= 40
+    page = text(browser_of(viewer).get(reverse("topics")).content.decode())
+    assert re.search(r"0 behind, 4\d s", page)
 
 
 def test_one_who_never_saw_kafka_shows_what_is_recorded(
