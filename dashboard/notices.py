@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from dashboard.measure import DatabaseSample, KafkaSample
 from dashboard.sampler import Reading
@@ -19,6 +20,13 @@ class Notice:
     reason: str = ""
 
 
+def kafka_notice(kafka: Reading[Any], consequence: str, *, staff: bool = True) -> Iterator[Notice]:
+    """That Kafka does not answer, and what that means for what is shown; nothing while it does."""
+    if kafka.away_since:
+        text = f"Kafka does not answer. {consequence} Away since"
+        yield Notice("bad", text, kafka.away_since, kafka.reason if staff else "")
+
+
 def notices_of(
     database: Reading[DatabaseSample], kafka: Reading[KafkaSample], *, staff: bool
 ) -> Iterator[Notice]:
@@ -31,14 +39,12 @@ def notices_of(
             database.away_since,
             database.reason if staff else "",
         )
-    if kafka.away_since:
-        yield Notice(
-            "bad",
-            "Kafka does not answer. Payments go on: their events wait in the outbox and are sent when it is "
-            "back. The figures of its topics are the last it gave. Away since",
-            kafka.away_since,
-            kafka.reason if staff else "",
-        )
+    yield from kafka_notice(
+        kafka,
+        "Payments go on: their events wait in the outbox and are sent when it is back. The figures of its "
+        "topics are the last it gave.",
+        staff=staff,
+    )
     sample = None if database.away_since else database.value
     if sample and sample.relay and not sample.relay.leased:
         yield Notice(

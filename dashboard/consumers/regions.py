@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.template.loader import render_to_string
@@ -12,6 +13,9 @@ from dashboard.consumers.rebuilding import rebuilding
 from dashboard.consumers.selectors import asides, generations, latest_acts, standings
 from dashboard.consumers.standing import Standing
 from dashboard.live import LivePage, Regions
+from dashboard.notices import Notice, kafka_notice
+from dashboard.sampler import Reading
+from dashboard.topics.observer import Seen, answers, observer
 from outbox import clock
 from outbox.registry import get_consumer
 
@@ -25,6 +29,11 @@ class Asked:
     window: str = ""
 
 
+# While Kafka is away.
+_MEANWHILE = (
+    "Nothing can be read until it does, and nothing is lost: instances that are there go on by themselves "
+    "when it is back. Lags are as they last told."
+)
 # Links and buttons are in regions that seldom change: whoever has one in focus keeps it.
 _OF_EACH = ("state", "why", "figures", "steer")
 _OF_STANDING = ("partitions", "members", "generations")
@@ -32,11 +41,11 @@ _OF_STANDING = ("partitions", "members", "generations")
 
 def read_list(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
     """Every consumer's panel."""
-    found = standings()
+    kafka = observer.look()
+    found, notice = standings(kafka=known_of(kafka)), _kafka(kafka)
     return {
-        asked: {
-            region: html for standing in found for region, html in _of_each(standing, asked.may_act).items()
-        }
+        asked: notice
+        | {region: html for standing in found for region, html in _of_each(standing, asked.may_act).items()}
         for asked in questions
     }
 
@@ -44,12 +53,15 @@ def read_list(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
 def read_one(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
     """How each consumer stands that somebody watches."""
     names = sorted({asked.name for asked in questions})
-    found = {one.consumer.name: one for one in standings([get_consumer(name) for name in names])}
+    kafka = observer.look()
+    consumers = [get_consumer(name) for name in names]
+    found = {one.consumer.name: one for one in standings(consumers, kafka=known_of(kafka))}
     pages: dict[Asked, Regions] = {}
     for asked in questions:
         standing = found[asked.name]
         context = _standing_context(standing)
         pages[asked] = {
+            **_kafka(kafka),
             **_of_each(standing, asked.may_act),
             **{part: _rendered(part, context) for part in _OF_STANDING},
         }
@@ -104,6 +116,20 @@ def _standing_context(standing: Standing) -> dict[str, Any]:
         "generations": generations(consumer) if consumer.projection is not None else [],
         "rebuilding": rebuilding(standing),
     }
+
+
+def known_of(kafka: Reading[Seen]) -> bool | None:
+    """Whether Kafka answers; None while that is not known."""
+    return answers(kafka, now=datetime.now(UTC))
+
+
+def notices(kafka: Reading[Seen]) -> list[Notice]:
+    """What must be known of Kafka beside how consumers stand."""
+    return list(kafka_notice(kafka, _MEANWHILE))
+
+
+def _kafka(kafka: Reading[Seen]) -> dict[str, str]:
+    return {"kafka": render_to_string("dashboard/parts/notices.html", {"notices": notices(kafka)})}
 
 
 def _of_each(standing: Standing, may_act: bool) -> Regions:

@@ -1,4 +1,4 @@
-"""What the pages of consumers show, read from what instances have told the database: Kafka is not asked."""
+"""What the pages of consumers show, read from what instances have told the database."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -21,16 +21,17 @@ LATELY = timedelta(minutes=15)
 MOST_ACTS = 20
 
 
-def standings(consumers: Collection[Consumer] | None = None) -> list[Standing]:
+def standings(consumers: Collection[Consumer] | None = None, *, kafka: bool | None = None) -> list[Standing]:
     """How these consumers stand, by name; all that are declared when left out.
 
-    Raises OperationalError when a database is away, or does not answer in time.
+    `kafka` is whether that answers, None where nobody knows. Raises OperationalError when a database is away,
+    or does not answer in time.
     """
-    found = [one for using, here in _by_database(consumers) for one in _standings(here, using=using)]
+    found = [one for using, here in _by_database(consumers) for one in _standings(here, kafka, using=using)]
     return sorted(found, key=lambda standing: standing.consumer.name)
 
 
-def _standings(consumers: list[Consumer], *, using: str) -> Iterator[Standing]:
+def _standings(consumers: list[Consumer], kafka: bool | None, *, using: str) -> Iterator[Standing]:
     names = [consumer.name for consumer in consumers]
     with one_look(using=using):
         found = lags(consumers, using=using)
@@ -40,7 +41,7 @@ def _standings(consumers: list[Consumer], *, using: str) -> Iterator[Standing]:
     for lag in found:
         name = lag.consumer.name
         line = curve(points[name], now=lag.at, window=LATELY, limit=lag.sync_delay_limit)
-        yield Standing(lag, pauses.get(name), line, rebuilds.get(name))
+        yield Standing(lag, pauses.get(name), line, rebuilds.get(name), kafka)
 
 
 def asides(consumers: Collection[Consumer] | None = None) -> dict[str, Aside]:

@@ -40,12 +40,14 @@ class Standing:
 
     curve    its lag in seconds lately
     rebuild  the one that is under way, or has stopped
+    kafka    whether Kafka answers; None while that is not known
     """
 
     lag: Lag
     pause: Pause | None
     curve: Curve
     rebuild: RebuildRequest | None
+    kafka: bool | None = None
 
     @property
     def consumer(self) -> Consumer:
@@ -70,6 +72,8 @@ class Standing:
             return ("bad" if own or nobody else "warn"), f"paused{' by itself' if own else ''}{nobody}"
         if not self.lag.members:
             return "bad", "no instance"
+        if self.waits_for_kafka:
+            return "warn", "waits for Kafka"
         if AlarmCause.FALLING_BEHIND in causes:
             return "warn", "falling behind"
         if AlarmCause.LATE in causes or self.lag.seconds > self.lag.sync_delay_limit:
@@ -89,13 +93,15 @@ class Standing:
                 "No instance is there: nothing is processed, and nothing is lost. Start one:"
                 f" manage.py run_consumer {self.consumer.name}",
             )
-        elif self.pause is None and self.unread:
+        elif self.pause is None and self.unread and not self.waits_for_kafka:
+            # While Kafka is away nobody could read: whether it is has to be known first.
+            again = "; an instance that stays so is to be started again" if self.kafka else ""
             yield Why(
-                "bad" if self.reads_nothing else "warn",
+                "bad" if self.reads_nothing and self.kafka else "warn",
                 f"Nobody reads {self.unread} of its partitions, though instances are there. They are being"
-                " shared out, which takes seconds; an instance that stays so is to be started again.",
+                f" shared out, which takes seconds{again}.",
             )
-        stands = self.pause is not None or not lag.members
+        stands = self.pause is not None or not lag.members or self.waits_for_kafka
         for cause, since in lag.alarms:
             # Of one that does nothing at all that says nothing new.
             if stands and cause is AlarmCause.FALLING_BEHIND:
@@ -104,7 +110,15 @@ class Standing:
                 "warn", _ALARMS[cause].format(limit=formats.limit(self.consumer.sync_delay_limit)), since
             )
         if lag.unpublished > _UNPUBLISHED:
-            yield Why("warn", "Its oldest event waits in the outbox, unsent: look after the relay and Kafka.")
+            after = (
+                "it is sent when Kafka is back" if self.waits_for_kafka else "look after the relay and Kafka"
+            )
+            yield Why("warn", f"Its oldest event waits in the outbox, unsent: {after}.")
+
+    @property
+    def waits_for_kafka(self) -> bool:
+        """Whether Kafka is away, so that no instance can do anything."""
+        return self.kafka is False
 
     @property
     def unread(self) -> int:
@@ -186,6 +200,8 @@ class Standing:
         many = len(self.lag.members)
         if not many:
             return "nobody reads"
+        if self.waits_for_kafka:
+            return "wait for Kafka"
         return f"{self.idle} of them idle" if self.idle else "none idle"
 
 

@@ -6,13 +6,16 @@ from django.views.decorators.http import require_GET, require_safe
 
 from accounts.models import User
 from dashboard.consumers.history import DEFAULT, WINDOWS
-from dashboard.consumers.regions import Asked, context_of, list_page, one_page
+from dashboard.consumers.regions import Asked, context_of, known_of, list_page, notices, one_page
 from dashboard.consumers.selectors import asides_if_known, standings
 from dashboard.live import live_stream
 from dashboard.operators import for_those_who_look, may_act
+from dashboard.topics.observer import observer
 from outbox.errors import UnknownConsumer
 from outbox.registry import Consumer, get_consumer
 
+# For so long a page waits to learn whether Kafka answers; all else is read from the tables.
+PATIENCE = 0.5
 # Each with its title, and the term that explains it.
 CHARTS = (
     ("events", "Lag", "lag"),
@@ -26,8 +29,10 @@ CHARTS = (
 @for_those_who_look
 def consumers(request: HttpRequest) -> HttpResponse:
     """How far each is behind, and what stands out."""
-    found, known = standings(), asides_if_known()
+    kafka = observer.look(patience=PATIENCE)
+    found, known = standings(kafka=known_of(kafka)), asides_if_known()
     page = {
+        "notices": notices(kafka),
         "standings": [(one, known.get(one.consumer.name)) for one in found],
         "may_act": may_act(request.user, "steer_consumer"),
     }
@@ -39,13 +44,16 @@ def consumers(request: HttpRequest) -> HttpResponse:
 def consumer(request: HttpRequest, name: str) -> HttpResponse:
     """One of them. A window that is unknown is the shortest."""
     window = WINDOWS.get(request.GET.get("window", ""), DEFAULT)
-    [standing] = standings([declared(name)])
+    asked = declared(name)
+    kafka = observer.look(patience=PATIENCE)
+    [standing] = standings([asked], kafka=known_of(kafka))
     page = context_of(standing, Asked(may_act(request.user, "steer_consumer"), name, window.name))
     return render(
         request,
         "dashboard/consumers/consumer.html",
         {
             **page,
+            "notices": notices(kafka),
             "aside": asides_if_known([standing.consumer]).get(name),
             "window": window,
             "windows": WINDOWS.values(),

@@ -12,10 +12,12 @@ from django.urls import reverse
 
 from accounts.models import User
 from dashboard import asking
-from dashboard.consumers import history
+from dashboard.consumers import history, regions, views
 from dashboard.consumers.history import WINDOWS, history_of
 from dashboard.consumers.regions import Asked, list_page, one_page, read_list, read_one
 from dashboard.consumers.selectors import standings
+from dashboard.sampler import Reading
+from dashboard.topics.observer import Seen
 from devstack.stack import Stack
 from outbox import clock
 from outbox.alerts.alarms import Alarm
@@ -49,6 +51,24 @@ def analytics(db: None) -> Consumer:
 @pytest.fixture(autouse=True)
 def _fresh_history() -> None:
     history._history.cache_clear()
+
+
+class Kafka:
+    """In place of who asks it: what was last heard."""
+
+    def __init__(self) -> None:
+        self.reading: Reading[Seen] = Reading()
+
+    def look(self, *, patience: float = 0.0) -> Reading[Seen]:
+        return self.reading
+
+
+@pytest.fixture(autouse=True)
+def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
+    kafka = Kafka()
+    for module in (views, regions):
+        monkeypatch.setattr(module, "observer", kafka)
+    return kafka
 
 
 def text(html: str) -> str:
@@ -318,6 +338,42 @@ def test_the_members_and_what_they_read_are_shown_idle_ones_as_idle(viewer: User
     assert "host:0 reads payments/0" in page
     assert "host:1 idle no partition is left for it" in page
     assert "payments/0 host:0 995 1000 5" in page
+
+
+def test_while_kafka_is_away_that_is_said_and_no_instance_is_blamed(
+    viewer: User, orders: Consumer, kafka: Kafka
+) -> None:
+    behind(orders, 5, waits=60.0, members=2)
+    Member.objects.update(partitions=[])
+    Alarm.objects.create(subject="orders", cause="falling_behind")
+    kafka.reading = Reading(None, None, clock.now(), "no broker")
+    for page in (list_of(viewer), page_of(orders, viewer)):
+        said = text(page)
+        assert "Kafka does not answer." in said
+        assert "no broker" in said
+        assert "orders waits for Kafka" in said
+        for wrong in ("Nobody reads", "started again", "of them idle", "Slower than"):
+            assert wrong not in said
+    assert "host:1 waits for Kafka partitions are shared out when Kafka is back" in text(
+        page_of(orders, viewer)
+    )
+    of_all, of_one = Asked(may_act=False), Asked(may_act=False, name="orders", window="15m")
+    for regions_ in (read_list([of_all])[of_all], read_one([of_one])[of_one]):
+        assert "Kafka does not answer" in regions_["kafka"]
+        assert "waits for Kafka" in regions_["state-orders"]
+
+
+@pytest.mark.parametrize(("answers", "state"), [(None, "warn"), (True, "bad")])
+def test_an_instance_is_to_be_started_again_only_where_kafka_answers(
+    orders: Consumer, answers: bool | None, state: str
+) -> None:
+    behind(orders, 5, members=1)
+    Member.objects.update(partitions=[])
+    [standing] = standings([orders], kafka=answers)
+    [why] = standing.reasons()
+    assert why.state == state
+    assert "Nobody reads 1 of its partitions" in why.text
+    assert ("started again" in why.text) == bool(answers)
 
 
 def test_hostile_words_stay_text(operator: User, orders: Consumer, analytics: Consumer) -> None:
