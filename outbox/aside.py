@@ -15,7 +15,7 @@ from outbox.ids import new_id
 from outbox.inbox import Inbox, Key
 from outbox.inserting import insert
 from outbox.item import Item
-from outbox.models import DeadLetter, ParkCause, WaitingEvent
+from outbox.models import DeadLetter, LetterState, ParkCause, WaitingEvent
 
 _ENGINE = f"{Path(__file__).parent}{os.sep}"
 _LIBRARIES = (
@@ -29,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 _LETTER = ("consumer", "generation", "event_id")
 _HOW_IT_DIED = (
-    "cause", "error", "traceback", "fingerprint", "attempts", "died_at", "state", "settled_at",
+    "cause", "error", "traceback", "fingerprint", "attempts", "state", "settled_at",
 )  # fmt: skip
+# When a letter first died stays, however often it is tried; one that had been settled has died anew.
+_FIRST = {"died_at": f"there.state = '{LetterState.OPEN}'"}
 
 
 class Aside:
@@ -99,7 +101,7 @@ class Aside:
     def flush(self) -> None:
         """Write what has been set aside since the last call."""
         # Once more, when it was replayed, or when its inbox row has been pruned: the record's copy stays.
-        insert(self._letters, using=self._using, unique=_LETTER, update=_HOW_IT_DIED)
+        insert(self._letters, using=self._using, unique=_LETTER, update=_HOW_IT_DIED, keep=_FIRST)
         insert(self._discarded, using=self._using)
         insert(self._waiting, using=self._using)
         self._inbox.park({key: (cause, item.inbox_id) for key, (cause, item) in self._parked.items()})

@@ -6,7 +6,7 @@ Django's bulk_create compiles each value of each row: half a millisecond for a d
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connections
@@ -14,11 +14,17 @@ from django.db.models import AutoField, BigAutoField, BinaryField, Field, JSONFi
 
 
 def insert(
-    rows: Sequence[Model], *, using: str, unique: Sequence[str] = (), update: Sequence[str] = ()
+    rows: Sequence[Model],
+    *,
+    using: str,
+    unique: Sequence[str] = (),
+    update: Sequence[str] = (),
+    keep: Mapping[str, str] | None = None,
 ) -> None:
     """Insert rows of one model, in this order; ids that the database gives out are given in it.
 
-    unique  columns in which a row may be there already; then these of it are updated
+    unique  columns in which a row may be there already; then those of `update` are updated
+    keep    columns that are updated unless a condition holds, in which the row already there is called there
     """
     if not rows:
         return
@@ -33,11 +39,15 @@ def insert(
     values = [array(_texts(field, [getattr(row, field.attname) for row in rows])) for field in fields]
     conflict = ""
     if unique:
-        renewed = ", ".join(f'"{column}" = EXCLUDED."{column}"' for column in update)
-        conflict = f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {renewed}"
+        renewed = [f'"{column}" = EXCLUDED."{column}"' for column in update]
+        renewed += [
+            f'"{column}" = CASE WHEN {condition} THEN there."{column}" ELSE EXCLUDED."{column}" END'
+            for column, condition in (keep or {}).items()
+        ]
+        conflict = f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {', '.join(renewed)}"
     with connection.cursor() as sql:
         sql.execute(
-            f'INSERT INTO "{rows[0]._meta.db_table}" ({columns}) SELECT {columns}'
+            f'INSERT INTO "{rows[0]._meta.db_table}" AS there ({columns}) SELECT {columns}'
             f" FROM unnest({arrays}) WITH ORDINALITY AS given ({columns}, place) ORDER BY place{conflict}",
             values,
         )

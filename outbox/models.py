@@ -358,6 +358,7 @@ class LetterState(models.TextChoices):
 class DeadLetter(RecordCopy):
     """An event that a consumer could not process, with its cause; kept when it has been settled, too.
 
+    died_at     when it died first: an attempt that fails once more, of which its acts tell, leaves it
     correction  the data with which it was replayed, in the place of its own, which stays as it came
     """
 

@@ -41,7 +41,8 @@ def found(letter_id: UUID) -> DeadLetter:
 
 def seen(letter: DeadLetter) -> str:
     """Changes whenever something is done about the letter: so the form of an older page is known."""
-    return f"{letter.state}-{letter.attempts}-{letter.died_at.isoformat()}"
+    last = acts_on(letter, using=DEFAULT_DB_ALIAS).values_list("id", flat=True).last()
+    return f"{letter.state}-{letter.attempts}-{last}"
 
 
 def waits(letter: DeadLetter) -> Bounded:

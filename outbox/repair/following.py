@@ -11,6 +11,7 @@ from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Via
 from outbox.repair.letters import discard, replay
 
+# What has been followed once, and has died again, stays open.
 _DECIDED = """
 SELECT letter.id, decided.act, decided.who, decided.why, decided.correction FROM outbox_dead_letter AS letter
 CROSS JOIN LATERAL (
@@ -19,6 +20,7 @@ CROSS JOIN LATERAL (
 ) AS decided
 WHERE letter.consumer = %s AND letter.generation = %s AND letter.state = 'open'
     AND decided.at > greatest(letter.died_at, %s::timestamptz)
+    AND NOT EXISTS (SELECT FROM outbox_act AS mine WHERE mine.letter_id = letter.id AND mine.id > decided.id)
 ORDER BY letter.died_at, letter.id
 """
 

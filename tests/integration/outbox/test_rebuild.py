@@ -40,7 +40,7 @@ from outbox.progress import Progress
 from outbox.rebuild import Rebuild
 from outbox.repair import letters
 from outbox.repair.acts import Act, Operator, acts_of
-from outbox.repair.following import is_to_follow
+from outbox.repair.following import follow, is_to_follow
 from outbox.seeking import seek
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
 
@@ -306,6 +306,21 @@ def test_what_is_decided_while_the_new_one_is_built_holds_in_it(tally: Tally) ->
         ("anna", "worker", "replay", "replayed"),
         ("anna", "worker", "discard", "discarded"),
     ]
+
+
+def test_what_dies_again_in_the_new_one_is_followed_once(tally: Tally) -> None:
+    tally.bad = {"bad"}
+    send_and_hear(tally, tally.record("a", "bad"))
+    new = succession.begin(tally.consumer)
+    with Running(lambda stop: ConsumerWorker(tally.consumer, stop=stop, building=new)):
+        until(lambda: tally.heard(generation=new) == 1)
+    tally.bad = set()
+    letters.replay(letter_id=DeadLetter.objects.get(generation=1).id, operator=ANNA)
+    tally.bad = {"bad"}
+    for _ in range(2):
+        follow(tally.consumer, building=new)
+        assert not is_to_follow(tally.consumer, building=new, since=LONG_AGO)
+    assert Act.objects.filter(generation=new).values_list("result", flat=True).get() == "died"
 
 
 def test_who_had_it_built_or_given_up_is_written_down(tally: Tally) -> None:

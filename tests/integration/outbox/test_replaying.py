@@ -149,12 +149,27 @@ def test_a_letter_that_fails_once_more_stays_and_tells_why(service: Service) -> 
     assert report.detail == "It died again: Refused: still not; 1 still waits."
     again = DeadLetter.objects.get()
     assert (again.id, again.state, again.error, again.attempts) == (letter.id, "open", "still not", 2)
+    assert again.died_at == letter.died_at
+    assert Act.objects.get().at > letter.died_at
     assert service.heard() == []
     assert ParkedKey.objects.get().cause == ParkCause.DEAD_LETTER
     assert service.outcomes() == {"dead": 1, "parked": 1}
     service.fails.clear()
     replay(letter)
     assert service.heard() == ["1", "2"]
+
+
+def test_what_had_been_settled_dies_anew(service: Service) -> None:
+    """Its inbox row has been pruned, and its record is read again."""
+    letter = died(service, "1")
+    service.fails.clear()
+    replay(letter)
+    InboxEntry.objects.all().delete()
+    service.fails["1"] = Refused("once more")
+    deliver(service, record_of(Noted(about="a", text="1"), number=2, event_id=letter.event_id))
+    again = DeadLetter.objects.get()
+    assert (again.id, again.state, again.settled_at, again.error) == (letter.id, "open", None, "once more")
+    assert again.died_at > letter.died_at
 
 
 def test_an_error_that_is_no_text_can_be_written_down(service: Service) -> None:
