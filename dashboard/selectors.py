@@ -49,9 +49,8 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class RelayState:
-    """Shards under a lease that has not run out, of all; how long events waited for Kafka, and how many went.
-
-    `per_second` leaves out events that had waited for more than DELAY_WINDOW.
+    """Shards under a lease that has not run out, of all; how long the events that went lately had waited for
+    Kafka, however old they were, and how many went.
     """
 
     leased: int
@@ -105,9 +104,9 @@ def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
         )
         leased, shards = cursor.fetchone()
         cursor.execute(
-            "SELECT event_id, published_at FROM outbox_publication WHERE event_id >= %s"
-            " ORDER BY event_id DESC LIMIT %s",
-            [lowest_id(now - DELAY_WINDOW), RELAY_ROWS],
+            "SELECT event_id, published_at FROM outbox_publication WHERE published_at > %s"
+            " ORDER BY published_at DESC LIMIT %s",
+            [now - DELAY_WINDOW, RELAY_ROWS],
         )
         rows = cursor.fetchall()
     sent = [published_at for _, published_at in rows if published_at > now - RATE_WINDOW]

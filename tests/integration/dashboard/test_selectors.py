@@ -131,6 +131,21 @@ def test_the_relays_delay_is_from_the_events_id_to_its_publication() -> None:
     assert told.per_second == pytest.approx(0.3)
 
 
+def test_events_that_went_late_are_told_with_how_late_they_went() -> None:
+    start = now()
+    with connection.cursor() as cursor:
+        for number in range(20):
+            cursor.execute(
+                "INSERT INTO outbox_publication VALUES (%s, 0, %s, %s)",
+                [new_id(start - timedelta(hours=1)), number, start - SECOND],
+            )
+    told = selectors.relay_state(now=start)
+    assert told.delays.p50 is not None
+    assert told.delays.p50 >= timedelta(minutes=59)
+    assert told.per_second == pytest.approx(2.0)
+    assert selectors.relay_state(now=start + 2 * selectors.DELAY_WINDOW).delays == selectors.Delays()
+
+
 def test_a_consumers_delay_is_from_the_fact_to_its_effect() -> None:
     start = now()
     for delay in (1, 2, 3, 90):

@@ -1,0 +1,58 @@
+"""Indexes by which what was sent lately, and what each consumer did lately, is found; built while others write."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import migrations, transaction
+
+# Those partitions of a table that have no part of its index yet: a partition that is made later gets its own.
+_WITHOUT = """
+SELECT part.inhrelid::regclass::text FROM pg_inherits AS part
+WHERE part.inhparent = %s::regclass AND NOT part.inhdetachpending AND NOT EXISTS (
+    SELECT FROM pg_inherits AS of_index JOIN pg_index ON indexrelid = of_index.inhrelid
+    WHERE of_index.inhparent = %s::regclass AND indrelid = part.inhrelid)
+ORDER BY 1
+"""
+
+INDEXES = {"published": ("outbox_publication", "published_at")}
+
+
+def make(which: str) -> Callable[[Any, Any], None]:
+    """Build an index partition by partition: PostgreSQL builds none of a whole partitioned table beside writers.
+
+    Can be run again after it failed half way.
+    """
+    table, columns = INDEXES[which]
+    index = f"{table}_{which}_idx"
+
+    def run(apps: Any, schema_editor: Any) -> None:
+        connection = schema_editor.connection
+        with connection.cursor() as sql:
+            with transaction.atomic(using=connection.alias):
+                # Whoever waits for writers must not keep the next ones waiting.
+                sql.execute("SET LOCAL lock_timeout = '5s'")
+                sql.execute(f"CREATE INDEX IF NOT EXISTS {index} ON ONLY {table} ({columns})")
+            sql.execute(_WITHOUT, [table, index])
+            for (partition,) in sql.fetchall():
+                part = f"{partition}_{which}_idx"
+                # A part that failed half way serves nobody.
+                sql.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {part}")
+                sql.execute(f"CREATE INDEX CONCURRENTLY {part} ON {partition} ({columns})")
+                sql.execute(f"ALTER INDEX {index} ATTACH PARTITION {part}")
+
+    return run
+
+
+def without(which: str) -> str:
+    """How to be rid of it."""
+    return f"DROP INDEX IF EXISTS {INDEXES[which][0]}_{which}_idx"
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("outbox", "0021_released_keys_in_hand")]
+
+    operations = [
+        migrations.RunPython(make("published"), migrations.RunPython.noop),
+        migrations.RunSQL(migrations.RunSQL.noop, without("published")),
+    ]
