@@ -98,7 +98,7 @@ def _for_merchants(stage: Stage) -> Stage:
 def _payments(database: Reading[DatabaseSample]) -> Stage:
     sample = database.value
     written = sample.written if sample else None
-    per_second = written.per_second.get("payments", 0.0) if written else None
+    per_second = written.rate_of("payments") if written else None
     state, word = _standing(database, "ok", "taking payments")
     return Stage(
         "payments",

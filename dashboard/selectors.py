@@ -14,21 +14,31 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from dashboard.formats import Bounded
 from outbox import state
 from outbox.ids import lowest_id, time_of
+from outbox.registry import all_consumers
 
 RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
-# Rows looked at for one figure; at more than a thousand events a second the window is shorter instead.
+# Rows looked at for one figure, and for one consumer; at many events a second the window is shorter instead.
 SAMPLE_ROWS = 10_000
+CONSUMER_ROWS = 2_000
 RELAY_ROWS = 1_000
 COUNT_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Events written to the outbox: per second by topic, and how many since the last sample."""
+    """Events written to the outbox: per second by topic, and how many since the last sample.
+
+    cut  whether so many were written that not all of the window was looked at
+    """
 
     per_second: Mapping[str, float]
     fresh: Mapping[str, int]
+    cut: bool = False
+
+    def rate_of(self, topic: str) -> float | None:
+        """Events a second in this topic; None where it is not known, as others' events filled the window."""
+        return self.per_second.get(topic, None if self.cut else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +71,37 @@ class RelayState:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """What one consumer did lately."""
+    """What one consumer did lately; its rate is None where what a rebuild read again filled the window."""
 
-    per_second: float = 0.0
+    per_second: float | None = 0.0
     fresh: int = 0
     delays: Delays = field(default_factory=Delays)
+
+
+# What a rebuild reads again takes up rows that are looked at, too: they are what is bounded.
+_PROCESSED = """
+SELECT asked.consumer, lately.*
+FROM unnest(%(consumers)s::text[]) AS asked (consumer) CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE counts AND processed_at > %(rates_from)s),
+        count(*) FILTER (WHERE counts AND processed_at > %(since)s),
+        coalesce(
+            percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
+                FILTER (WHERE counts AND outcome = 'processed' AND processed_at > %(rates_from)s),
+            percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
+                FILTER (WHERE counts AND outcome = 'processed')),
+        min(processed_at), count(*)
+    FROM (
+        SELECT entry.processed_at, entry.outcome, entry.processed_at - entry.occurred_at AS delay,
+            (built.state IN ('building', 'abandoned') OR entry.processed_at < built.live_at) IS NOT TRUE
+                AS counts
+        FROM (
+            SELECT * FROM outbox_inbox
+            WHERE consumer = asked.consumer AND processed_at > %(delays_from)s
+            ORDER BY processed_at DESC LIMIT %(limit)s
+        ) AS entry LEFT JOIN outbox_generation AS built USING (consumer, generation)
+    ) AS recent
+) AS lately
+"""
 
 
 def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) -> Written:
@@ -83,8 +119,9 @@ def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) ->
             [lowest_id(now - RATE_WINDOW), SAMPLE_ROWS, lowest_id(since)],
         )
         rows = cursor.fetchall()
-    span = _span(now, time_of(rows[0][3]), cut=rows[0][4] == SAMPLE_ROWS) if rows else 1.0
-    return Written({row[0]: row[1] / span for row in rows}, {row[0]: row[2] for row in rows})
+    cut = bool(rows) and rows[0][4] == SAMPLE_ROWS
+    span = _span(now, time_of(rows[0][3]), cut=cut) if rows else 1.0
+    return Written({row[0]: row[1] / span for row in rows}, {row[0]: row[2] for row in rows}, cut)
 
 
 def backlog(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, dict[str, datetime]]:
@@ -116,43 +153,30 @@ def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:
 
 
 def processed(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) -> dict[str, Processed]:
-    """Each consumer's rate and sync delay (occurred_at to committed effect), from its inbox. What a rebuild
-    of a projection reads again is not counted.
+    """Each declared consumer's rate and sync delay (occurred_at to committed effect), from its inbox. What a
+    rebuild of a projection reads again is not counted.
 
-    The delays are those of the window of the rate, and when it has none, of the last minute.
+    The delays are those of the window of the rate, and when it has none, of the last minute. Of each consumer
+    so many rows are looked at, whatever the others do.
     """
     with connections[using].cursor() as cursor:
         cursor.execute(
-            """
-            WITH recent AS MATERIALIZED (
-                SELECT consumer, processed_at, outcome, processed_at - occurred_at AS delay
-                FROM outbox_inbox entry
-                WHERE processed_at > %(delays_from)s AND NOT EXISTS (
-                    SELECT FROM outbox_generation built WHERE built.consumer = entry.consumer
-                        AND built.generation = entry.generation
-                        AND (built.state IN ('building', 'abandoned') OR entry.processed_at < built.live_at))
-                ORDER BY processed_at DESC LIMIT %(limit)s
-            )
-            SELECT consumer, count(*) FILTER (WHERE processed_at > %(rates_from)s),
-                count(*) FILTER (WHERE processed_at > %(since)s),
-                coalesce(
-                    percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
-                        FILTER (WHERE outcome = 'processed' AND processed_at > %(rates_from)s),
-                    percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY delay)
-                        FILTER (WHERE outcome = 'processed')),
-                (SELECT min(processed_at) FROM recent), (SELECT count(*) FROM recent)
-            FROM recent GROUP BY consumer
-            """,
+            _PROCESSED,
             {
+                "consumers": [consumer.name for consumer in all_consumers()],
                 "delays_from": now - DELAY_WINDOW,
                 "rates_from": now - RATE_WINDOW,
                 "since": since,
-                "limit": SAMPLE_ROWS,
+                "limit": CONSUMER_ROWS,
             },
         )
         rows = cursor.fetchall()
-    span = _span(now, rows[0][4], cut=rows[0][5] == SAMPLE_ROWS) if rows else 1.0
-    return {row[0]: Processed(row[1] / span, row[2], Delays(*(row[3] or (None, None)))) for row in rows}
+    found = {}
+    for name, counted, fresh, delays, oldest, looked_at in rows:
+        cut = looked_at == CONSUMER_ROWS and oldest > now - RATE_WINDOW
+        rate = None if cut and not counted else counted / _span(now, oldest, cut=cut)
+        found[name] = Processed(rate, fresh, Delays(*(delays or (None, None))))
+    return found
 
 
 def _span(now: datetime, oldest: datetime, *, cut: bool) -> float:

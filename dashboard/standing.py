@@ -37,7 +37,7 @@ def lane_of(consumer: Consumer, sample: DatabaseSample | None) -> Lane:
     """How this consumer stands by what the tables said."""
     if sample is None:
         return Lane("none", "")
-    done = None if sample.processed is None else sample.processed.get(consumer.name, Processed())
+    done = (sample.processed or {}).get(consumer.name)
     rate, fresh = (None, 0) if done is None else (done.per_second, done.fresh)
     if sample.behind is None or consumer.name not in sample.behind:
         return Lane("none", "not known", per_second=rate, fresh=fresh)
@@ -45,7 +45,7 @@ def lane_of(consumer: Consumer, sample: DatabaseSample | None) -> Lane:
     state, word, remedy = _said(consumer, sample, behind, done)
     # Of events that are left, but of which nobody has told when they happened, the age is not known.
     unknown = bool(behind.events) and not behind.late_by
-    if done is None or sample.waiting is None or unknown:
+    if done is None or done.per_second is None or sample.waiting is None or unknown:
         return Lane(state, word, remedy, rate, behind.events, fresh=fresh)
     waited = timedelta(seconds=behind.late_by)
     delays = [span for span in (waited or None, done.delays.p50) if span is not None]
@@ -63,7 +63,7 @@ def _said(
         command = f"manage.py run_consumer {name}"
         return "bad", "not running", remedies.start(f"{name}-1", command)
     stuck = bool(behind.events) and timedelta(seconds=behind.seconds) > limit
-    if stuck and done is not None and not done.per_second:
+    if stuck and done is not None and done.per_second == 0:
         return "bad", "standing still", remedies.see_why(name)
     parked, dead = (sample.aside or {}).get(name, (Bounded(0), Bounded(0)))
     if dead:
@@ -79,7 +79,7 @@ def _said(
         return "warn", "late", remedies.see_why(name)
     if timedelta(seconds=behind.unsent) > limit:
         return "warn", "waits for the relay", None
-    if done is None or sample.aside is None or sample.waiting is None:
+    if done is None or done.per_second is None or sample.aside is None or sample.waiting is None:
         return "none", "not known", None
     return "ok", "on time" if done.per_second else "caught up", None
 

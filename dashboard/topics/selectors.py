@@ -52,7 +52,7 @@ def topics(reading: Reading[Seen], *, using: str = DEFAULT_DB_ALIAS) -> Topics:
     """How they stand, with Kafka's last answer. Raises OperationalError when the database is away."""
     with one_look(using=using):
         now = clock.now(using=using)
-        per_second = written(now=now, since=now, using=using).per_second
+        lately = written(now=now, since=now, using=using)
         recorded = dict(TopicRecord.objects.using(using).values_list("name", "partitions"))
         told = {(one.topic, one.partition): one for one in PartitionEnd.objects.using(using)}
         found = all_lags()
@@ -67,7 +67,7 @@ def topics(reading: Reading[Seen], *, using: str = DEFAULT_DB_ALIAS) -> Topics:
                 seen=seen is not None,
                 away=reading.away_since is not None,
                 recorded=recorded.get(topic.name),
-                written=per_second.get(topic.name, 0.0),
+                written=lately.rate_of(topic.name),
                 partitions=tuple(_partitions(topic, reading, told, found, recorded.get(topic.name))),
                 readers=tuple(
                     Reader(

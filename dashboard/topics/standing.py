@@ -115,7 +115,7 @@ class TopicStanding:
     seen       whether Kafka has ever said
     away       whether it does not answer now
     recorded   over how many partitions keys are spread; None before `topics apply`
-    written    events a second, lately
+    written    events a second, lately; None where it is not known
     """
 
     topic: Topic
@@ -123,7 +123,7 @@ class TopicStanding:
     seen: bool
     away: bool
     recorded: int | None
-    written: float
+    written: float | None
     partitions: tuple[PartitionStanding, ...]
     readers: tuple[Reader, ...]
     drift: tuple[Drift, ...]

@@ -14,7 +14,10 @@ WHERE part.inhparent = %s::regclass AND NOT part.inhdetachpending AND NOT EXISTS
 ORDER BY 1
 """
 
-INDEXES = {"published": ("outbox_publication", "published_at")}
+INDEXES = {
+    "published": ("outbox_publication", "published_at"),
+    "lately": ("outbox_inbox", "consumer, processed_at"),
+}
 
 
 def make(which: str) -> Callable[[Any, Any], None]:
@@ -55,4 +58,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunPython(make("published"), migrations.RunPython.noop),
         migrations.RunSQL(migrations.RunSQL.noop, without("published")),
+        migrations.RunPython(make("lately"), migrations.RunPython.noop),
+        migrations.RunSQL(migrations.RunSQL.noop, without("lately")),
     ]

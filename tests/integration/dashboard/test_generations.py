@@ -56,7 +56,8 @@ def test_what_is_being_built_is_not_shown(event_id: UUID) -> None:
     assert statuses(event_id)["analytics"] == "pending"
     assert settled([event_id]) == {}
     now = clock.now()
-    assert "analytics" not in processed(now=now, since=now - timedelta(minutes=1))
+    lately = processed(now=now, since=now - timedelta(minutes=1))["analytics"]
+    assert (lately.per_second, lately.fresh) == (0, 0)
     assert str(standing_aside()["analytics"][0]) == "0"
 
 

@@ -14,7 +14,7 @@ from dashboard.behind import all_behind
 from dashboard.formats import Bounded
 from dashboard.latest import latest_events
 from outbox.ids import new_id
-from outbox.models import OutboxEvent
+from outbox.models import Generation, GenerationState, OutboxEvent
 from tests.integration.dashboard.conftest import Pay
 
 pytestmark = pytest.mark.django_db
@@ -159,6 +159,44 @@ def test_a_consumers_delay_is_from_the_fact_to_its_effect() -> None:
     # Half a minute ago: a delay still worth telling, but no rate.
     assert told["loyalty"].per_second == 0
     assert told["loyalty"].delays.p50 == SECOND
+
+
+def test_a_quiet_consumer_is_told_beside_a_busy_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selectors, "CONSUMER_ROWS", 8)
+    start = now()
+    process(new_id(start), consumer="loyalty", at=start - 5 * SECOND)
+    for number in range(20):
+        process(new_id(start), consumer="orders", at=start - number * timedelta(milliseconds=10))
+    told = selectors.processed(now=start, since=start - SECOND)
+    assert told["loyalty"].per_second == pytest.approx(0.1)
+    # Eight in the last tenth of a second at most, not eight in ten seconds.
+    assert told["orders"].per_second == pytest.approx(80.0)
+    assert told["analytics"].per_second == 0
+
+
+def test_a_rate_is_unknown_where_what_is_read_again_fills_the_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(selectors, "CONSUMER_ROWS", 8)
+    start = now()
+    Generation.objects.create(consumer="orders", generation=1, state=GenerationState.BUILDING)
+    for number in range(20):
+        process(new_id(start), consumer="orders", at=start - number * timedelta(milliseconds=10))
+    assert selectors.processed(now=start, since=start - SECOND)["orders"].per_second is None
+    long_ago = start + selectors.RATE_WINDOW + SECOND
+    assert selectors.processed(now=long_ago, since=start)["orders"].per_second == 0
+
+
+def test_a_topic_that_is_not_seen_is_unknown_where_the_limit_cuts_the_window(
+    first: User, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        pay(first)
+    assert selectors.written(now=now(), since=now()).rate_of("orders") == 0
+    monkeypatch.setattr(selectors, "SAMPLE_ROWS", 4)
+    told = selectors.written(now=now(), since=now())
+    assert told.rate_of("orders") is None
+    assert told.rate_of("payments")
 
 
 def test_letters_and_parked_keys_are_told_by_consumer() -> None:

@@ -35,7 +35,7 @@ DATABASE = DatabaseSample(
     oldest_waiting=None,
     refused=Bounded(0),
     relay=RelayState(8, 8, Delays(MOMENT, MOMENT), per_second=3.0),
-    processed={"orders": WELL, "loyalty": WELL},
+    processed={consumer.name: WELL for consumer in all_consumers()},
     aside={"orders": NONE, "loyalty": NONE},
     behind={consumer.name: LEVEL for consumer in all_consumers()},
     events={None: ""},
@@ -113,6 +113,24 @@ def test_a_consumer_beyond_its_limit_is_late_and_one_that_does_nothing_stands_st
     still = drawn(replace(DATABASE, behind=waiting, processed=idle))
     assert (stage(still, "orders").state, stage(still, "orders").word) == ("bad", "standing still")
     assert stage(still, "loyalty").state == "ok"
+
+
+def test_a_consumer_of_which_no_rate_is_known_is_not_said_to_stand_still() -> None:
+    waiting = lagging(orders=replace(LEVEL, events=214, seconds=18.0))
+    for untold in ({"orders": Processed(per_second=None)}, {"loyalty": WELL}):
+        lane = stage(drawn(replace(DATABASE, behind=waiting, processed=untold)), "orders")
+        assert (lane.state, lane.word) == ("warn", "late")
+        [rate] = [each for each in lane.figures if each.key == "rate"]
+        assert not rate.text.known
+    quiet = stage(drawn(replace(DATABASE, processed={"orders": Processed(per_second=None)})), "orders")
+    assert (quiet.state, quiet.word) == ("none", "not known")
+
+
+def test_a_topic_beside_a_busy_one_is_unknown_and_not_quiet() -> None:
+    busy = Written({"orders": 9_000.0}, {}, cut=True)
+    [rate] = stage(drawn(replace(DATABASE, written=busy)), "payments").figures
+    assert not rate.text.known
+    assert figure(stage(drawn(replace(DATABASE, written=busy)), "outbox"), "rate") == "9,000 /s"
 
 
 def test_an_age_that_nobody_has_told_is_unknown_and_not_nothing() -> None:
