@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from outbox.lag import PRESENT
+from outbox.lag import PRESENT, oldest_age
 from outbox.oldest_left import SLACK, TRACES
 from outbox.pausing import Pause
 from outbox.positions import AlarmCause
@@ -21,35 +21,41 @@ from outbox.registry import all_consumers
 class Behind:
     """A consumer at one moment.
 
-    events   that Kafka has and it has yet to process
-    seconds  the age of the oldest of them; 0 when there is none, and while nobody has told
+    events   that Kafka has and it has yet to process; None while it is not known of a partition
+    seconds  the age of the oldest of them; 0 when there is none, None while it is not known (`oldest_age`)
     unsent   the age of the oldest event of its topics that no relay has sent yet, in seconds; 0 for none
     members  how many of its instances are there
     """
 
-    events: int = 0
-    seconds: float = 0.0
+    events: int | None = 0
+    seconds: float | None = 0.0
     unsent: float = 0.0
     members: int = 0
     alarms: frozenset[AlarmCause] = frozenset()
     pause: Pause | None = None
 
-    @property
-    def late_by(self) -> float:
-        """The age in seconds of the oldest event that it has yet to process, sent to Kafka or not."""
-        return max(self.seconds, self.unsent)
+    def late_by(self, *, limit: float) -> float | None:
+        """The age in seconds of the oldest event that it has yet to process, sent to Kafka or not; None while
+        it is not known.
+        """
+        return oldest_age([self.seconds, self.unsent], limit=limit)
 
 
 _STANDING = """
 WITH asked AS (
     SELECT * FROM unnest(%(consumers)s::text[], %(topics)s::text[]) AS one (consumer, topic)
+), part AS (
+    SELECT consumer, topic, partition FROM asked JOIN outbox_partition_end USING (topic)
+    UNION SELECT consumer, topic, generate_series(0, recorded.partitions - 1)
+        FROM asked JOIN outbox_topic AS recorded ON recorded.name = asked.topic
+    UNION SELECT consumer, topic, partition FROM asked JOIN outbox_consumer_position USING (consumer, topic)
 ), place AS (
-    SELECT asked.consumer, greatest(ends.next_offset - coalesce(known.reached, 0), 0) AS events,
-        CASE WHEN known.reached < ends.next_offset
+    SELECT part.consumer, ends.next_offset - least(coalesce(known.reached, 0), ends.next_offset) AS events,
+        CASE WHEN coalesce(known.reached, 0) >= ends.next_offset THEN interval '0'
+            WHEN known.reached < ends.next_offset
             THEN clock_timestamp() - coalesce(oldest.occurred_at, known.clear_until) END AS age
-    FROM asked JOIN outbox_partition_end AS ends USING (topic)
-    LEFT JOIN outbox_consumer_position AS known
-        ON known.consumer = asked.consumer AND known.topic = ends.topic AND known.partition = ends.partition
+    FROM part LEFT JOIN outbox_partition_end AS ends USING (topic, partition)
+    LEFT JOIN outbox_consumer_position AS known USING (consumer, topic, partition)
     LEFT JOIN LATERAL (
         SELECT event.occurred_at
         FROM (
@@ -65,7 +71,8 @@ WITH asked AS (
     ) AS oldest ON known.reached < ends.next_offset
         AND known.reported_at < clock_timestamp() - make_interval(secs => %(present)s)
 )
-SELECT every.consumer, coalesce(sum(place.events), 0), coalesce(extract(epoch FROM max(place.age)), 0),
+SELECT every.consumer, CASE WHEN bool_and(place.events IS NOT NULL) THEN sum(place.events) END,
+    coalesce(extract(epoch FROM max(place.age)), 0), bool_and(place.age IS NOT NULL),
     (SELECT count(*) FROM outbox_consumer_member AS member WHERE member.consumer = every.consumer
         AND member.seen_at > clock_timestamp() - make_interval(secs => %(present)s)),
     ARRAY(SELECT cause FROM outbox_alarm AS alarm WHERE alarm.subject = every.consumer
@@ -99,11 +106,12 @@ def all_behind(
         rows = {row[0]: row[1:] for row in cursor.fetchall()}
     found = {}
     for consumer in consumers:
-        events, seconds, members, alarms, paused_at, by, reason = rows[consumer.name]
+        events, seconds, all_known, members, alarms, paused_at, by, reason = rows[consumer.name]
+        ages = [max(float(seconds), 0.0), *([] if all_known else [None])]
         waits = [(now - unsent[topic]).total_seconds() for topic in consumer.topics if topic in unsent]
         found[consumer.name] = Behind(
-            events=int(events),
-            seconds=max(float(seconds), 0.0),
+            events=None if events is None else int(events),
+            seconds=oldest_age(ages, limit=consumer.sync_delay_limit.total_seconds()),
             unsent=max([0.0, *waits]),
             members=members,
             alarms=frozenset(map(AlarmCause, alarms)),

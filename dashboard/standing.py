@@ -43,11 +43,10 @@ def lane_of(consumer: Consumer, sample: DatabaseSample | None) -> Lane:
         return Lane("none", "not known", per_second=rate, fresh=fresh)
     behind = sample.behind[consumer.name]
     state, word, remedy = _said(consumer, sample, behind, done)
-    # Of events that are left, but of which nobody has told when they happened, the age is not known.
-    unknown = bool(behind.events) and not behind.late_by
-    if done is None or done.per_second is None or sample.waiting is None or unknown:
+    late_by = behind.late_by(limit=consumer.sync_delay_limit.total_seconds())
+    if done is None or done.per_second is None or sample.waiting is None or late_by is None:
         return Lane(state, word, remedy, rate, behind.events, fresh=fresh)
-    waited = timedelta(seconds=behind.late_by)
+    waited = timedelta(seconds=late_by)
     delays = [span for span in (waited or None, done.delays.p50) if span is not None]
     return Lane(state, word, remedy, rate, behind.events, max(delays, default=None), fresh, delay_known=True)
 
@@ -62,7 +61,7 @@ def _said(
     if not behind.members:
         command = f"manage.py run_consumer {name}"
         return "bad", "not running", remedies.start(f"{name}-1", command)
-    stuck = bool(behind.events) and timedelta(seconds=behind.seconds) > limit
+    stuck = behind.seconds is not None and timedelta(seconds=behind.seconds) > limit
     if stuck and done is not None and done.per_second == 0:
         return "bad", "standing still", remedies.see_why(name)
     parked, dead = (sample.aside or {}).get(name, (Bounded(0), Bounded(0)))
@@ -79,7 +78,8 @@ def _said(
         return "warn", "late", remedies.see_why(name)
     if timedelta(seconds=behind.unsent) > limit:
         return "warn", "waits for the relay", None
-    if done is None or done.per_second is None or sample.aside is None or sample.waiting is None:
+    told = (done and done.per_second, behind.events, behind.seconds, sample.aside, sample.waiting)
+    if done is None or None in told:
         return "none", "not known", None
     return "ok", "on time" if done.per_second else "caught up", None
 

@@ -46,9 +46,16 @@ class PartitionOutput(serializers.Serializer[PartitionLag]):
         source="reached", allow_null=True, help_text="Of the next record to be processed."
     )
     end = serializers.IntegerField(allow_null=True, help_text="The offset after the last record.")
-    lag_events = serializers.IntegerField(source="events")
+    lag_events = serializers.IntegerField(
+        source="events", allow_null=True, help_text="null while nobody has told where it ends."
+    )
     lag_seconds = serializers.FloatField(
-        source="seconds", help_text="The age of the oldest event yet to be processed; 0 when there is none."
+        source="seconds",
+        allow_null=True,
+        help_text=(
+            "The age of the oldest event yet to be processed; 0 when there is none, null while it is not"
+            " known."
+        ),
     )
     delay_seconds = serializers.FloatField(
         source="delay", allow_null=True, help_text="From the last processed event to its effect."
@@ -100,10 +107,18 @@ class ConsumerOutput(serializers.Serializer[Lag]):
     name = serializers.CharField(source="consumer.name")
     topics = serializers.ListField(child=serializers.CharField(), source="consumer.topics")
     sync_delay_limit = serializers.FloatField(help_text="How late an effect may be, in seconds, as declared.")
-    lag_events = serializers.IntegerField(source="events", help_text="Events that Kafka has for it.")
+    lag_events = serializers.IntegerField(
+        source="events",
+        allow_null=True,
+        help_text="Events that Kafka has for it; null while that is not known of a partition.",
+    )
     lag_seconds = serializers.FloatField(
         source="seconds",
-        help_text="The age of the oldest event yet to be processed, sent to Kafka or not; 0 when none is.",
+        allow_null=True,
+        help_text=(
+            "The age of the oldest event yet to be processed, sent to Kafka or not; 0 when none is, null"
+            " while it is not known."
+        ),
     )
     delay_seconds = serializers.FloatField(
         source="delay", allow_null=True, help_text="From the last processed event to its effect."

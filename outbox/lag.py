@@ -31,7 +31,8 @@ class PartitionLag:
     member   the instance that reads it; None while nobody does
     reached  the offset of the next record to be processed; None before the first word of an instance
     end      the offset after the last record; None while nobody has told
-    seconds  the age of the oldest event that is yet to be processed; 0 when there is none
+    seconds  the age of the oldest event that is yet to be processed; 0 when there is none, None while it is
+             not known
     delay    from the last processed event to its effect; None before the first
     """
 
@@ -40,14 +41,14 @@ class PartitionLag:
     member: str | None
     reached: int | None
     end: int | None
-    seconds: float
+    seconds: float | None
     delay: float | None
     processed_at: datetime | None
 
     @property
-    def events(self) -> int:
-        """How many are yet to be processed."""
-        return max((self.end or 0) - (self.reached or 0), 0)
+    def events(self) -> int | None:
+        """How many are yet to be processed; None while nobody has told where it ends."""
+        return None if self.end is None else max(self.end - (self.reached or 0), 0)
 
     @property
     def known_end(self) -> int | None:
@@ -97,14 +98,23 @@ class Lag:
     alarms: tuple[tuple[AlarmCause, datetime], ...]
 
     @property
-    def events(self) -> int:
-        """How many records Kafka has that are yet to be processed."""
-        return sum(part.events for part in self.partitions)
+    def events(self) -> int | None:
+        """How many records Kafka has that are yet to be processed; None while not known of a partition."""
+        return events_left(self.partitions)
 
     @property
-    def seconds(self) -> float:
-        """The age of the oldest event yet to be processed, sent to Kafka or not; 0 when there is none."""
-        return max([part.seconds for part in self.partitions] + [self.unpublished])
+    def seconds(self) -> float | None:
+        """The age of the oldest event yet to be processed, sent to Kafka or not; 0 when there is none.
+
+        None while it is not known, as `oldest_age` says.
+        """
+        ages = [part.seconds for part in self.partitions] or [None]
+        return oldest_age([*ages, self.unpublished], limit=self.sync_delay_limit)
+
+    @property
+    def late(self) -> bool:
+        """Whether an event waits for longer than it may; not while that is not known."""
+        return self.seconds is not None and self.seconds > self.sync_delay_limit
 
     @property
     def delay(self) -> float | None:
@@ -129,7 +139,7 @@ class Lag:
 
         Nobody knows while events of its topics wait for a relay for longer than it may be late.
         """
-        if self.unpublished > self.sync_delay_limit:
+        if self.unpublished > self.sync_delay_limit or self.events is None:
             return None
         if not self.events:
             return 0.0
@@ -141,6 +151,21 @@ class Lag:
     def sync_delay_limit(self) -> float:
         """Seconds, as declared."""
         return self.consumer.sync_delay_limit.total_seconds()
+
+
+def events_left(partitions: Collection[PartitionLag]) -> int | None:
+    """How many are yet to be processed in these; None while it is not known of one, or there is none."""
+    known = [part.events for part in partitions if part.events is not None]
+    return sum(known) if known and len(known) == len(partitions) else None
+
+
+def oldest_age(ages: Collection[float | None], *, limit: float) -> float | None:
+    """The longest of these, in seconds. Where one is not known it might be that one: None, unless the others
+    are beyond the limit by themselves.
+    """
+    known = [age for age in ages if age is not None]
+    longest = max(known, default=0.0)
+    return longest if len(known) == len(ages) or longest > limit else None
 
 
 def all_lags() -> list[Lag]:
@@ -184,8 +209,9 @@ def lags(consumers: Collection[Consumer], *, using: str) -> list[Lag]:
     found = []
     for consumer in consumers:
         places = sorted(
-            {(topic, part) for name, topic, part in known if name == consumer.name}
-            | {place for place in [*ends, *recorded] if place[0] in consumer.topics}
+            place
+            for place in {*ends, *recorded, *(key[1:] for key in known if key[0] == consumer.name)}
+            if place[0] in consumer.topics
         )
         readers = {place: one.name for one in members[consumer.name] for place in one.partitions}
         partitions = tuple(
@@ -228,11 +254,7 @@ def _partition(
     oldest: datetime | None,
     now: datetime,
 ) -> PartitionLag:
-    seconds, delay = 0.0, None
-    if position is not None and position.reached < (end or 0):
-        # What the end was reached at, or the last event happened at: the oldest one left is no older, about.
-        since = oldest or position.clear_until
-        seconds = 0.0 if since is None else _seconds(now - since)
+    delay = None
     if position is not None and position.processed_at is not None and position.occurred_at is not None:
         delay = _seconds(position.processed_at - position.occurred_at)
     return PartitionLag(
@@ -241,10 +263,23 @@ def _partition(
         member=member,
         reached=None if position is None else position.reached,
         end=end,
-        seconds=seconds,
+        seconds=_age(position, end=end, oldest=oldest, now=now),
         delay=delay,
         processed_at=None if position is None else position.processed_at,
     )
+
+
+def _age(
+    position: Position | None, *, end: int | None, oldest: datetime | None, now: datetime
+) -> float | None:
+    """Of the oldest event left in a partition."""
+    if end is None:
+        return None
+    if end <= (0 if position is None else position.reached):
+        return 0.0
+    # What the end was reached at, or the last event happened at: the oldest one left is no older, about.
+    since = oldest or (None if position is None else position.clear_until)
+    return None if since is None else _seconds(now - since)
 
 
 def _seconds(span: timedelta) -> float:
@@ -270,8 +305,12 @@ def _earlier(names: Collection[str], *, now: datetime, using: str) -> dict[str, 
 
 
 def _with_rates(lag: Lag, earlier: LagSample | None) -> Lag:
-    """What came in and was moved past since a sample. An offset that was set back is no rate."""
-    if earlier is None or (seconds := (lag.at - earlier.at).total_seconds()) < 1:
+    """What came in and was moved past since a sample. An offset that was set back is no rate; nor is an end
+    of which nobody had told, or tells.
+    """
+    if earlier is None or earlier.events is None or lag.events is None:
+        return lag
+    if (seconds := (lag.at - earlier.at).total_seconds()) < 1:
         return lag
     into = max(lag.produced - earlier.produced, 0) / seconds
     out = max(lag.processed - earlier.processed, 0) / seconds

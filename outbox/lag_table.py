@@ -10,7 +10,9 @@ _COLUMNS = "{:<24}{:>12}{:>12}{:>10}{:>10}{:>10}  {}"
 def shown(lag: Lag) -> Iterator[str]:
     """The whole, then a line for each partition, then the idle members."""
     limit = f"its limit is {lag.sync_delay_limit:g} s"
-    yield f"lag: {lag.events:,} events, {lag.seconds:.1f} s ({limit}); {_rates(lag)}"
+    events = "not known how many" if lag.events is None else f"{lag.events:,}"
+    seconds = "not known how old" if lag.seconds is None else f"{lag.seconds:.1f} s"
+    yield f"lag: {events} events, {seconds} ({limit}); {_rates(lag)}"
     for cause, since in lag.alarms:
         yield f"ALARM: {cause.label.lower()} since {since:%Y-%m-%d %H:%M:%S %Z}"
     yield _COLUMNS.format("partition", "offset", "end", "events", "seconds", "delay", "read by")
@@ -38,8 +40,8 @@ def _line(part: PartitionLag) -> str:
         f"{part.topic}/{part.partition}",
         "-" if part.reached is None else part.reached,
         "-" if part.end is None else part.end,
-        part.events,
-        f"{part.seconds:.1f}",
+        "-" if part.events is None else part.events,
+        "-" if part.seconds is None else f"{part.seconds:.1f}",
         "-" if part.delay is None else f"{part.delay:.3f}",
         part.member or "nobody",
     )

@@ -73,10 +73,11 @@ class PartitionEnd(models.Model):
 class LagSample(models.Model):
     """A consumer's lag at one moment; kept for a day, one for every ten seconds.
 
-    events     yet to be processed
-    seconds    the age of the oldest of them; 0 when there is none
+    events     yet to be processed; null while that was not known
+    seconds    the age of the oldest of them; 0 when there was none, null while it was not known
     delay      the longest from an event to its effect, of what was processed last; null when nothing was
-    produced   the sum of the partitions' ends: of two samples the difference is what came in
+    produced   the sum of the partitions' known ends: of two samples whose `events` are known the difference
+               is what came in
     processed  the sum of the offsets reached
     members    how many instances there were
     """
@@ -84,8 +85,8 @@ class LagSample(models.Model):
     pk = models.CompositePrimaryKey("consumer", "at")
     consumer = models.TextField()
     at = models.DateTimeField()
-    events = models.BigIntegerField()
-    seconds = models.FloatField()
+    events = models.BigIntegerField(null=True)
+    seconds = models.FloatField(null=True)
     delay = models.FloatField(null=True)
     produced = models.BigIntegerField()
     processed = models.BigIntegerField()

@@ -54,9 +54,15 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "outbox_partitions_ahead_days": ("For how many days the tables have partitions.", ()),
     "outbox_alarms": ("Alarms of this cause that are present, as of the last look.", ("cause",)),
     "outbox_alarms_age_seconds": ("For how long nobody has looked for alarms.", ()),
-    "outbox_consumer_lag_events": ("Records in Kafka that a consumer has yet to process.", ("consumer",)),
+    "outbox_consumer_lag_events": (
+        "Records in Kafka that a consumer has yet to process; no sample while that is not known.",
+        ("consumer",),
+    ),
     "outbox_consumer_lag_seconds": (
-        "The age of the oldest event that it has yet to process, sent to Kafka or not; 0 without one.",
+        (
+            "The age of the oldest event that it has yet to process, sent to Kafka or not; 0 without one, no"
+            " sample while it is not known."
+        ),
         ("consumer",),
     ),
     "outbox_consumer_limit_seconds": ("How late it may be, as declared.", ("consumer",)),
@@ -199,8 +205,11 @@ def _of_lags(using: str) -> Iterator[Sample]:
 
 def _of_lag(lag: Lag) -> Iterator[Sample]:
     label = (lag.consumer.name,)
-    yield Sample("outbox_consumer_lag_events", label, lag.events)
-    yield Sample("outbox_consumer_lag_seconds", label, lag.seconds)
+    # What is not known has no sample: 0 would say that all is well.
+    if lag.events is not None:
+        yield Sample("outbox_consumer_lag_events", label, lag.events)
+    if lag.seconds is not None:
+        yield Sample("outbox_consumer_lag_seconds", label, lag.seconds)
     yield Sample("outbox_consumer_limit_seconds", label, lag.sync_delay_limit)
     yield Sample("outbox_consumer_instances", label, len(lag.members))
     yield Sample("outbox_consumer_idle_instances", label, sum(member.idle for member in lag.members))

@@ -104,8 +104,10 @@ def _ask(
     return render(request, "dashboard/consumers/confirm.html", page, status=status)
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """1 event, 2 events."""
+def plural(number: int | None, one: str, many: str = "") -> str:
+    """1 event, 2 events; an unknown number of events."""
+    if number is None:
+        return f"an unknown number of {many or f'{one}s'}"
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 

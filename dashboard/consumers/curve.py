@@ -19,11 +19,11 @@ class Curve:
 
 
 def curve(
-    points: Iterable[tuple[datetime, float]], *, now: datetime, window: timedelta, limit: float
+    points: Iterable[tuple[datetime, float | None]], *, now: datetime, window: timedelta, limit: float
 ) -> Curve:
-    """The curve of these values, the oldest first, over the window that ends now."""
+    """The curve of these values, the oldest first, over the window that ends now; a gap where one is None."""
     shown = [(at, value) for at, value in points if at > now - window]
-    highest = max((value for _, value in shown), default=0.0)
+    highest = max((value for _, value in shown if value is not None), default=0.0)
     near = highest > limit / 2
     # Before it comes near, its limit would press the curve flat.
     top = max(highest, limit if near else 0.0, 0.001) * 1.15
@@ -31,8 +31,11 @@ def curve(
     def height(value: float) -> float:
         return HEIGHT - 1 - value / top * (HEIGHT - 2)
 
-    path, before = [], None
+    path, before = list[str](), None
     for at, value in shown:
+        if value is None:
+            before = None
+            continue
         across = WIDTH * (1 - (now - at) / window)
         pen = "M" if before is None or at - before > _BREAK else "L"
         path.append(f"{pen}{across:.1f} {height(value):.1f}")

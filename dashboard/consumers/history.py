@@ -33,25 +33,27 @@ DEFAULT = WINDOWS["15m"]
 # Samples come every ten seconds: so often it is worth looking for a new one.
 _LOOK = SLOT / 2
 
-# Of a slot the worst is shown. Offsets that were set back are no rate.
+# Of a slot the worst is shown. Offsets that were set back are no rate, nor are ends that were not known.
 _SLOTS = """
 WITH samples AS (
     SELECT at, events, seconds, delay,
         greatest(produced - lag(produced) OVER earlier, 0) AS came,
         greatest(processed - lag(processed) OVER earlier, 0) AS went,
-        extract(epoch FROM at - lag(at) OVER earlier) AS span
+        CASE WHEN events IS NOT NULL AND lag(events) OVER earlier IS NOT NULL
+            THEN extract(epoch FROM at - lag(at) OVER earlier) END AS span
     FROM outbox_lag_sample WHERE consumer = %(consumer)s AND at >= %(since)s
     WINDOW earlier AS (ORDER BY at)
 )
 SELECT floor(extract(epoch FROM at) / %(slot)s)::bigint AS number, max(events), max(seconds), max(delay),
-    (sum(came) / sum(span))::double precision, (sum(went) / sum(span))::double precision
+    (sum(came) FILTER (WHERE span IS NOT NULL) / sum(span))::double precision,
+    (sum(went) FILTER (WHERE span IS NOT NULL) / sum(span))::double precision
 FROM samples GROUP BY 1 ORDER BY 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Values by slot, the oldest first; None where there is no sample, or nothing was processed.
+    """Values by slot, the oldest first; None where there is no sample, or it was not known.
 
     slots    when each begins, in seconds since 1970
     seconds  how long the oldest event had waited, at most

@@ -70,9 +70,9 @@ def _by_database(consumers: Collection[Consumer] | None) -> Iterable[tuple[str, 
     return found.items()
 
 
-def _lately(names: list[str], *, now: datetime, using: str) -> dict[str, list[tuple[datetime, float]]]:
-    """The lag of each in seconds, from its samples."""
-    found: dict[str, list[tuple[datetime, float]]] = defaultdict(list)
+def _lately(names: list[str], *, now: datetime, using: str) -> dict[str, list[tuple[datetime, float | None]]]:
+    """The lag of each in seconds, from its samples; None where it was not known."""
+    found: dict[str, list[tuple[datetime, float | None]]] = defaultdict(list)
     samples = LagSample.objects.using(using).filter(consumer__in=names, at__gt=now - LATELY)
     for name, at, seconds in samples.order_by("at").values_list("consumer", "at", "seconds"):
         found[name].append((at, seconds))

@@ -76,8 +76,10 @@ class Standing:
             return "warn", "waits for Kafka"
         if AlarmCause.FALLING_BEHIND in causes:
             return "warn", "falling behind"
-        if AlarmCause.LATE in causes or self.lag.seconds > self.lag.sync_delay_limit:
+        if AlarmCause.LATE in causes or self.lag.late:
             return "warn", "late"
+        if self.lag.seconds is None:
+            return "none", "lag not known"
         return "ok", "running"
 
     def reasons(self) -> Iterator[Why]:
@@ -133,19 +135,20 @@ class Standing:
     @property
     def late(self) -> bool:
         """Whether its oldest event waits for longer than it may."""
-        return self.lag.seconds > self.lag.sync_delay_limit
+        return self.lag.late
 
     @property
     def events(self) -> Text:
-        """How many events Kafka has for it."""
+        """How many events Kafka has for it; unknown while nobody has told where a partition ends."""
         return formats.count(self.lag.events)
 
     @property
     def seconds(self) -> Text:
         """How long its oldest event has waited; unknown while nobody has told of the one that is left."""
-        if self.lag.seconds:
-            return formats.delay(timedelta(seconds=self.lag.seconds))
-        return formats.UNKNOWN if self.lag.events else Text("0", "s")
+        seconds = self.lag.seconds
+        if seconds is None:
+            return formats.UNKNOWN
+        return formats.delay(timedelta(seconds=seconds)) if seconds else Text("0", "s")
 
     @property
     def delay(self) -> Text:
@@ -166,7 +169,7 @@ class Standing:
     def catch_up(self) -> Text:
         """Until nothing is left, at the present rates."""
         seconds = self.lag.catch_up_seconds
-        if self._waits_for_a_relay:
+        if self._waits_for_a_relay or self.lag.events is None:
             return formats.UNKNOWN
         if not self.lag.events:
             return Text("done")
@@ -179,6 +182,8 @@ class Standing:
         """What that says."""
         if self._waits_for_a_relay:
             return "events wait for a relay"
+        if self.lag.events is None:
+            return "how much is left is not known"
         if not self.lag.events:
             return "nothing is left"
         if self.lag.rates is None:

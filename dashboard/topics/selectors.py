@@ -135,7 +135,7 @@ def _partitions(
             oldest,
             latest,
             tuple(
-                Place(lag.consumer, reached.get((lag.consumer.name, *place)), low or 0, high or 0)
+                Place(lag.consumer, reached.get((lag.consumer.name, *place)), low or 0, high)
                 for lag in found
                 if topic.name in lag.consumer.topics
             ),

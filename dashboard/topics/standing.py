@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from dashboard import formats
 from dashboard.formats import Text
 from outbox.kafka import TopicState
-from outbox.lag import PartitionLag
+from outbox.lag import PartitionLag, events_left, oldest_age
 from outbox.registry import Consumer
 from outbox.topics import Topic
 from outbox.topology import Difference
@@ -17,26 +17,30 @@ FOR_EVER = "for ever"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a consumer has come in a partition; `reached` is None before its first word."""
+    """How far a consumer has come in a partition; `reached` is None before its first word, `high` while
+    nobody knows where it ends.
+    """
 
     consumer: Consumer
     reached: int | None
     low: int
-    high: int
+    high: int | None
 
     @property
-    def lag(self) -> int:
+    def lag(self) -> int | None:
         """How many records it has yet to read."""
-        return max(self.high - (self.reached or 0), 0)
+        return None if self.high is None else max(self.high - (self.reached or 0), 0)
 
     @property
     def most(self) -> int:
         """How long the bar is; never 0."""
-        return max(self.high - self.low, 1)
+        return max((self.high or 0) - self.low, 1)
 
     @property
     def share(self) -> int:
-        """How much of it is filled: all of it where nothing is left."""
+        """How much of it is filled: all of it where nothing is left, nothing where that is not known."""
+        if self.lag is None:
+            return 0
         if not self.lag:
             return self.most
         return min(max((self.reached or 0) - self.low, 0), self.most)
@@ -73,20 +77,26 @@ class Reader:
     away: bool
 
     @property
-    def events(self) -> int:
-        """In all partitions."""
-        return sum(part.events for part in self.parts)
+    def events(self) -> int | None:
+        """In all partitions; None while it is not known of one."""
+        return events_left(self.parts)
 
     @property
-    def seconds(self) -> float:
-        """How long the oldest that it has yet to process has waited, sent to Kafka or not."""
-        return max([part.seconds for part in self.parts] + [self.unsent])
+    def seconds(self) -> float | None:
+        """How long the oldest that it has yet to process has waited, sent to Kafka or not; None if not known."""
+        ages = [part.seconds for part in self.parts] or [None]
+        return oldest_age([*ages, self.unsent], limit=self._limit)
 
     @property
     def state(self) -> str:
         """The shape and the colour of its mark."""
-        late = self.seconds > self.consumer.sync_delay_limit.total_seconds()
-        return "warn" if late else "none" if self.away else "ok"
+        if self.seconds is None:
+            return "none"
+        return "warn" if self.seconds > self._limit else "none" if self.away else "ok"
+
+    @property
+    def _limit(self) -> float:
+        return self.consumer.sync_delay_limit.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

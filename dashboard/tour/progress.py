@@ -70,24 +70,24 @@ def _stopped(place: Place) -> list[Goal]:
         Goal(
             f"{STOPPED} has its event waiting",
             waits and not lag.members,
-            f"{lag.events} left" if waits else "",
+            _left(lag) if waits else "",
         ),
     ]
 
 
 def _late(place: Place) -> list[Goal]:
     lag = _lag()
-    seconds = formats.delay(timedelta(seconds=lag.seconds))
+    seconds = formats.delay(None if lag.seconds is None else timedelta(seconds=lag.seconds))
     told = f"{seconds}, limit {formats.limit(lag.consumer.sync_delay_limit)}"
     others = [
         other.consumer.name
         for other in lags([get_consumer("orders"), get_consumer("analytics")], using=lag.consumer.using)
-        if other.seconds <= other.sync_delay_limit
+        if other.seconds is not None and not other.late
     ]
     return [
         Goal(
             f"{STOPPED} is later than its limit",
-            lag.seconds > lag.sync_delay_limit,
+            lag.late,
             told,
         ),
         Goal("The others are on time", len(others) == 2, _listed(others)),
@@ -99,7 +99,7 @@ def _caught_up(place: Place) -> list[Goal]:
     running = bool(lag.members)
     return [
         Goal(f"{STOPPED} runs", running),
-        Goal("All that waited has been processed", running and not lag.events, f"{lag.events} left"),
+        Goal("All that waited has been processed", running and lag.events == 0, _left(lag)),
     ]
 
 
@@ -141,6 +141,10 @@ def _lag() -> Lag:
     consumer = get_consumer(STOPPED)
     [lag] = lags([consumer], using=consumer.using)
     return lag
+
+
+def _left(lag: Lag) -> str:
+    return f"{formats.count(lag.events)} left"
 
 
 def _listed(names: list[str]) -> str:

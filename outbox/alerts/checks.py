@@ -19,6 +19,7 @@ from outbox.lease import members
 from outbox.models import Refusal
 from outbox.partitions import days_ahead, weeks_of
 from outbox.pausing import ITSELF
+from outbox.positions import AlarmCause
 from outbox.unpublished import oldest_unpublished
 
 # What was processed late is late for so long.
@@ -183,9 +184,7 @@ def _one(
             said = f"{name} {why}: {because}." if because else f"{name} {why}."
             yield Found(cause, said, name, follows=bool(because))
     if not lag.members:
-        yield Found(
-            Cause.NO_INSTANCE, f"No instance of {name} runs; {_count(lag.events, 'event')} wait.", name
-        )
+        yield Found(Cause.NO_INSTANCE, f"No instance of {name} runs; {_waiting(lag)} wait.", name)
     if pause is None:
         return
     since, by, reason = pause
@@ -197,22 +196,34 @@ def _one(
 
 
 def _late(lag: Lag) -> str:
-    """Why it is later than its limit; nothing when it is not."""
+    """Why it is later than its limit; nothing when it is not. What is unknown neither begins nor ends it."""
     recent = lag.at - JUST_NOW
     delays = [part.delay or 0.0 for part in lag.partitions if (part.processed_at or recent) > recent]
-    latest, limit = max([lag.seconds, *delays]), lag.sync_delay_limit
-    if latest <= limit:
-        return ""
-    return f"is late by {latest:.1f} s, its limit is {limit:g} s; {lag.events} events wait in Kafka"
+    latest, limit = max([lag.seconds or 0.0, *delays]), lag.sync_delay_limit
+    if latest > limit:
+        return f"is late by {latest:.1f} s, its limit is {limit:g} s; {_waiting(lag)} wait in Kafka"
+    if lag.seconds is None and _is_present(AlarmCause.LATE, lag):
+        return f"was later than its limit of {limit:g} s, and how late it is now is not known"
+    return ""
+
+
+def _is_present(cause: AlarmCause, lag: Lag) -> bool:
+    return any(one is cause for one, _ in lag.alarms)
+
+
+def _waiting(lag: Lag) -> str:
+    return "it is not known how many events" if lag.events is None else _count(lag.events, "event")
 
 
 def _falls_behind(lag: Lag) -> str:
-    """Why consumption is too slow for what is produced; nothing when it keeps up."""
+    """Why consumption is too slow for what is produced; nothing when it keeps up, as far as that is known."""
     rates = lag.rates
+    if lag.events is None and _is_present(AlarmCause.FALLING_BEHIND, lag):
+        return "fell behind, and how much it has left now is not known"
     if (
         rates is None
         or rates.seconds < AWHILE
-        or lag.seconds < PATIENCE
+        or (lag.seconds is not None and lag.seconds < PATIENCE)
         or rates.out >= KEEPS_UP * rates.into
     ):
         return ""

@@ -1,9 +1,11 @@
-"""Indexes by which what was sent lately, and what each consumer did lately, is found; built while others write."""
+"""Indexes by which what was sent lately, and what each consumer did lately, is found, built while others write;
+and samples of lag that was not known.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-from django.db import migrations, transaction
+from django.db import migrations, models, transaction
 
 # Those partitions of a table that have no part of its index yet: a partition that is made later gets its own.
 _WITHOUT = """
@@ -18,6 +20,17 @@ INDEXES = {
     "published": ("outbox_publication", "published_at"),
     "lately": ("outbox_inbox", "consumer, processed_at"),
 }
+
+
+NOT_KNOWN = """
+SET lock_timeout = '5s';
+ALTER TABLE outbox_lag_sample ALTER events DROP NOT NULL, ALTER seconds DROP NOT NULL;
+RESET lock_timeout;
+"""
+KNOWN = """
+DELETE FROM outbox_lag_sample WHERE events IS NULL OR seconds IS NULL;
+ALTER TABLE outbox_lag_sample ALTER events SET NOT NULL, ALTER seconds SET NOT NULL;
+"""
 
 
 def make(which: str) -> Callable[[Any, Any], None]:
@@ -53,11 +66,18 @@ def without(which: str) -> str:
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("outbox", "0021_released_keys_in_hand")]
+    dependencies = [("outbox", "0022_open_causes")]
 
     operations = [
         migrations.RunPython(make("published"), migrations.RunPython.noop),
         migrations.RunSQL(migrations.RunSQL.noop, without("published")),
         migrations.RunPython(make("lately"), migrations.RunPython.noop),
         migrations.RunSQL(migrations.RunSQL.noop, without("lately")),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(NOT_KNOWN, KNOWN)],
+            state_operations=[
+                migrations.AlterField("lagsample", "events", models.BigIntegerField(null=True)),
+                migrations.AlterField("lagsample", "seconds", models.FloatField(null=True)),
+            ],
+        ),
     ]

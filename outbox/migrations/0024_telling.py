@@ -16,7 +16,7 @@ ALTER TABLE outbox_alarm_notice DROP COLUMN channel;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0021_released_keys_in_hand")]
+    dependencies = [("outbox", "0023_lately")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

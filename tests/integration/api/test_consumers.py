@@ -72,6 +72,19 @@ def test_all_are_listed_also_those_that_never_ran(viewer_api: APIClient) -> None
     assert all(one["members"] == [] and one["rate_in"] is None for one in answer)
 
 
+def test_what_is_not_known_is_null(viewer_api: APIClient) -> None:
+    Position.objects.create(consumer="orders", topic="payments", partition=0, reached=4)
+    answer = viewer_api.get("/api/consumers/orders/").json()
+    assert (answer["lag_events"], answer["lag_seconds"], answer["catch_up_seconds"]) == (None, None, None)
+    [part] = [one for one in answer["partitions"] if one["topic"] == "payments" and one["partition"] == 0]
+    assert (part["offset"], part["end"], part["lag_events"], part["lag_seconds"]) == (4, None, None, None)
+    schema = viewer_api.get("/api/schema/", headers={"accept": "application/json"}).json()
+    for name in ("ConsumerOutput", "PartitionOutput"):
+        told = schema["components"]["schemas"][name]["properties"]
+        assert told["lag_events"]["nullable"]
+        assert told["lag_seconds"]["nullable"]
+
+
 def test_merchants_are_told_nothing(api: APIClient) -> None:
     problem_of(api.get("/api/consumers/"), 403)
     problem_of(api.get("/api/consumers/orders/"), 403)

@@ -9,8 +9,8 @@ from dashboard.behind import all_behind
 from dashboard.selectors import backlog
 from outbox import clock, pausing
 from outbox.alerts.alarms import Alarm
-from outbox.lag import all_lags
-from outbox.models import OutboxEvent, Publication
+from outbox.lag import all_lags, oldest_age
+from outbox.models import OutboxEvent, Publication, TopicRecord
 from outbox.positions import AlarmCause, Member, PartitionEnd, Position
 from outbox.registry import all_consumers, get_consumer
 from tests.integration.dashboard.conftest import Pay
@@ -37,6 +37,10 @@ def there(name: str, *, seen: timedelta = SECOND) -> None:
     )
 
 
+def about(seconds: float | None) -> object:
+    return None if seconds is None else pytest.approx(seconds, abs=1)
+
+
 def compared() -> datetime:
     """Hold what the flow says against what lag says of every consumer; both of one moment."""
     now = clock.now()
@@ -48,10 +52,10 @@ def compared() -> datetime:
         one = told[name]
         assert (one.events, one.members) == (lag.events, len(lag.members)), name
         assert one.alarms == {cause for cause, _ in lag.alarms}, name
-        assert one.seconds == pytest.approx(max([0.0, *(part.seconds for part in lag.partitions)]), abs=1), (
-            name
-        )
-        assert one.late_by == pytest.approx(lag.seconds, abs=1), name
+        limit = lag.sync_delay_limit
+        ages = [part.seconds for part in lag.partitions] or [None]
+        assert one.seconds == about(oldest_age(ages, limit=limit)), name
+        assert one.late_by(limit=limit) == about(lag.seconds), name
         assert one.pause == pausing.pause_of(lag.consumer), name
     return now
 
@@ -75,9 +79,11 @@ def test_of_consumers_that_run_are_level_or_never_said_a_word(ends: None) -> Non
     told = all_behind(now=clock.now(), unsent={})
     # The other partition, of which nothing was ever said, counts whole.
     assert (told["orders"].events, told["orders"].members) == (8, 1)
+    # Beyond the limit, whatever the age of what is left in the other.
+    assert told["orders"].seconds is not None
     assert 19 < told["orders"].seconds < 25
-    assert (told["analytics"].events, told["analytics"].seconds) == (4, 0.0)
-    assert (told["loyalty"].members, told["loyalty"].seconds) == (0, 0.0)
+    assert (told["analytics"].events, told["analytics"].seconds) == (4, None)
+    assert (told["loyalty"].members, told["loyalty"].seconds) == (0, None)
     assert told["payments"].events == 2
 
 
@@ -94,7 +100,7 @@ def test_of_one_that_is_away_for_long_the_oldest_event_that_came_since_counts(
     told = all_behind(now=clock.now(), unsent={})
     # Not a minute: nothing came meanwhile.
     assert told["loyalty"].events == 6
-    assert told["loyalty"].seconds < 20
+    assert told["loyalty"].seconds is None or told["loyalty"].seconds < 20
 
 
 def test_few_traces_are_looked_at_for_it(
@@ -111,7 +117,9 @@ def test_few_traces_are_looked_at_for_it(
     monkeypatch.setattr("outbox.oldest_left.TRACES", 2)
     monkeypatch.setattr("dashboard.behind.TRACES", 2)
     compared()
-    assert all_behind(now=clock.now(), unsent={})["loyalty"].seconds >= 59
+    seconds = all_behind(now=clock.now(), unsent={})["loyalty"].seconds
+    assert seconds is not None
+    assert seconds >= 59
 
 
 def test_what_no_relay_has_sent_makes_late_too(first: User, pay: Pay) -> None:
@@ -120,9 +128,11 @@ def test_what_no_relay_has_sent_makes_late_too(first: User, pay: Pay) -> None:
     _, unsent = backlog()
     assert set(unsent) == {"payments"}
     told = all_behind(now=now + 18 * SECOND, unsent=unsent)
-    assert 18 <= told["orders"].late_by < 30
-    assert told["orders"].seconds == 0
-    assert told["payments"].late_by == 0
+    late_by = told["orders"].late_by(limit=5)
+    assert late_by is not None
+    assert 18 <= late_by < 30
+    assert told["orders"].seconds is None
+    assert told["payments"].late_by(limit=5) is None
 
 
 def test_a_pause_is_told_with_who_and_why(db: None) -> None:
@@ -135,6 +145,29 @@ def test_a_pause_is_told_with_who_and_why(db: None) -> None:
     assert (told["orders"].pause.by, told["orders"].pause.reason) == ("an operator", "a bad deploy")
     pausing.resume(consumer=get_consumer("orders"), by="an operator")
     assert not any(one.pause for one in all_behind(now=clock.now(), unsent={}).values())
+
+
+def test_an_end_that_nobody_has_told_leaves_the_lag_unknown(db: None) -> None:
+    TopicRecord.objects.create(name="payments", partitions=2, applied_at=clock.now())
+    PartitionEnd.objects.create(topic="payments", partition=0, next_offset=0)
+    PartitionEnd.objects.create(topic="orders", partition=0, next_offset=0)
+    compared()
+    told = all_behind(now=clock.now(), unsent={})
+    assert (told["loyalty"].events, told["loyalty"].seconds) == (None, None)
+    assert (told["payments"].events, told["payments"].seconds) == (0, 0.0)
+    PartitionEnd.objects.create(topic="payments", partition=1, next_offset=0)
+    compared()
+    told = all_behind(now=clock.now(), unsent={})
+    assert (told["loyalty"].events, told["loyalty"].seconds) == (0, 0.0)
+
+
+def test_a_place_in_a_topic_that_is_read_no_longer_leaves_nothing_unknown(ends: None) -> None:
+    now = clock.now()
+    Position.objects.create(
+        consumer="payments", topic="gone", partition=0, reached=3, clear_until=now, reported_at=now
+    )
+    compared()
+    assert all_behind(now=now, unsent={})["payments"].events == 2
 
 
 def test_without_a_word_of_anybody_every_consumer_is_told(db: None) -> None:

@@ -108,7 +108,7 @@ def sample(
     *,
     produced: int,
     processed: int,
-    seconds: float = 0.0,
+    seconds: float | None = 0.0,
     now: datetime | None = None,
 ) -> None:
     LagSample.objects.create(
@@ -329,6 +329,37 @@ def test_an_age_that_nobody_has_told_is_unknown(viewer: User, orders: Consumer) 
     assert standing.lag.events == 7
     assert not standing.seconds.known
     assert page_of(orders, viewer).count("Not known: no instance has said when the oldest") == 2
+
+
+def test_an_end_that_nobody_has_told_is_unknown_and_nothing_is_said_to_be_done(
+    operator: User, orders: Consumer
+) -> None:
+    Member.objects.create(consumer="orders", name="host:0", partitions=[["payments", 0]])
+    now = clock.now()
+    Position.objects.create(consumer="orders", topic="payments", partition=0, reached=4, clear_until=now)
+    [standing] = standings([orders])
+    assert (standing.state, standing.word) == ("none", "lag not known")
+    assert not standing.events.known
+    assert (standing.catch_up.known, standing.catch_up_note) == (False, "how much is left is not known")
+    page = text(page_of(orders, operator))
+    assert "payments/0 host:0 4 4 unknown unknown" in page
+    assert "nothing is left" not in page
+    asked = browser_of(operator).get(reverse("consumer-command", args=["orders", "pause"]))
+    assert "an unknown number of events wait now" in text(asked.content.decode())
+
+
+def test_what_was_not_known_is_a_gap_in_the_charts(orders: Consumer) -> None:
+    now = clock.now()
+    for ago, seconds in ((50, 2.0), (40, 2.0), (30, None), (20, 2.0), (10, 2.0)):
+        sample(orders, ago, produced=100, processed=90, seconds=seconds, now=now)
+    LagSample.objects.filter(seconds=None).update(events=None, produced=0)
+    [standing] = standings([orders])
+    assert standing.curve.path.count("M") == 2
+    history = history_of(orders, WINDOWS["15m"], now=now)
+    shown = [value for value in history.seconds if value is not None]
+    assert (shown, history.seconds.count(None)) == ([2.0] * 4, len(history.slots) - 4)
+    # What came in is known between the first two, and the last two: nothing did.
+    assert [rate for rate in history.into if rate is not None] == [0.0, 0.0]
 
 
 def test_the_members_and_what_they_read_are_shown_idle_ones_as_idle(viewer: User, orders: Consumer) -> None:

@@ -65,6 +65,13 @@ def reader() -> Iterator[Reader]:
     registry._consumers.update(before)
 
 
+def waits(reader: Reader) -> float:
+    """For how long its oldest event has waited, which is known."""
+    seconds = reader.lag().seconds
+    assert seconds is not None
+    return seconds
+
+
 def relaying() -> Running:
     return Running(lambda stop: Relay(stop=stop))
 
@@ -118,12 +125,12 @@ def test_an_instance_that_starts_anew_says_where_its_group_was(reader: Reader) -
 def test_events_wait_behind_one_that_is_being_handled(reader: Reader) -> None:
     with relaying(), reader.instance():
         reader.publish("a")
-        until(lambda: reader.processed() == 1 and not reader.lag().events)
+        until(lambda: reader.processed() == 1 and reader.lag().events == 0)
         reader.go.clear()
         reader.publish("a", "a")
         until(lambda: Publication.objects.count() == 3)
         # The instance does not look at Kafka meanwhile: the relay's traces tell.
-        until(lambda: reader.lag().seconds > 3)
+        until(lambda: waits(reader) > 3)
         sample()
         assert reader.lag().events == 2
         [member] = reader.lag().members
@@ -149,7 +156,7 @@ def test_the_lag_of_a_consumer_that_is_away_grows_by_what_the_outbox_knows(reade
         sample()
         lag = reader.lag()
         assert lag.events == 2
-        assert 20 <= lag.seconds < 80
+        assert 20 <= waits(reader) < 80
         assert lag.unpublished == 0
 
 
@@ -157,6 +164,7 @@ def away(reader: Reader, *, since: datetime, end: int) -> None:
     """As if the consumer had stopped with everything done, and its first partition had gone on to `end`."""
     place = {"topic": reader.topic.name, "partition": 0}
     PartitionEnd.objects.create(**place, next_offset=end)
+    PartitionEnd.objects.create(topic=reader.topic.name, partition=1, next_offset=0)
     Position.objects.create(consumer=reader.consumer.name, **place, reached=0, clear_until=since)
     Position.objects.update(reported_at=since)
 
@@ -185,6 +193,7 @@ def test_where_nothing_of_the_outbox_is_left_few_traces_are_looked_at(
         (after,) = sql.fetchone()
     assert after - before <= 200
     assert lag.events == 3
+    assert lag.seconds is not None
     assert lag.seconds >= 3_600  # since when all was done
 
 
@@ -202,7 +211,7 @@ def test_a_consumer_whose_oldest_event_is_not_found_in_time_costs_no_other_its_s
             sql.execute("SET LOCAL statement_timeout = '2s'")
         assert sample_when_due()
     samples = LagSample.objects.filter(consumer__in=[reader.consumer.name, other.consumer.name])
-    assert [(one.events, one.seconds >= 3_600) for one in samples] == [(5, True)] * 2
+    assert [(one.events, (one.seconds or 0) >= 3_600) for one in samples] == [(5, True)] * 2
     assert caplog.text.count(": cannot tell") == 1
     assert f"consumer {reader.consumer.name}: cannot tell" in caplog.text
 
@@ -210,8 +219,8 @@ def test_a_consumer_whose_oldest_event_is_not_found_in_time_costs_no_other_its_s
 def test_an_event_that_no_relay_has_sent_is_late_too(reader: Reader) -> None:
     reader.publish("a", at=datetime.now(UTC) - timedelta(minutes=2))
     lag = reader.lag()
-    assert lag.events == 0
-    assert 120 <= lag.seconds < 180
+    assert lag.events is None  # nobody has been there, and said where the partitions end
+    assert 120 <= waits(reader) < 180
     assert lag.catch_up_seconds is None  # nobody knows when a relay comes
     with relaying():
         until(lambda: reader.lag().unpublished == 0)
@@ -233,9 +242,58 @@ def test_one_sample_is_taken_of_ten_seconds_by_however_many(reader: Reader) -> N
     taken = at_once(*[sample_when_due] * 4)
     assert sorted(taken) == [False, False, False, True]
     [kept] = history(reader.consumer, since=datetime.now(UTC) - timedelta(minutes=1))
-    assert kept.events == 0
+    assert (kept.events, kept.seconds) == (None, None)  # nobody has told anything yet
     sample()
     assert len(history(reader.consumer, since=datetime.now(UTC) - timedelta(minutes=1))) == 2
+
+
+def test_an_end_that_nobody_has_told_is_unknown_and_not_zero(reader: Reader) -> None:
+    Position.objects.create(consumer=reader.consumer.name, topic=reader.topic.name, partition=0, reached=4)
+    [part, *_] = reader.lag().partitions
+    assert (part.reached, part.events, part.seconds) == (4, None, None)
+    lag = reader.lag()
+    assert (lag.events, lag.seconds, lag.late, lag.catch_up_seconds) == (None, None, False, None)
+    assert sample_when_due()
+    # An end that is told then is no rate: nothing came in.
+    for partition in (0, 1):
+        PartitionEnd.objects.create(topic=reader.topic.name, partition=partition, next_offset=5_000)
+    sample()
+    lag = reader.lag()
+    assert (lag.events, lag.seconds, lag.rates) == (9_996, None, None)
+
+
+def test_where_one_age_is_not_known_another_beyond_the_limit_is_told(reader: Reader) -> None:
+    now = datetime.now(UTC)
+    for partition in (0, 1):
+        PartitionEnd.objects.create(topic=reader.topic.name, partition=partition, next_offset=5)
+    told = Position.objects.create(
+        consumer=reader.consumer.name, topic=reader.topic.name, partition=0, reached=4, clear_until=now
+    )
+    assert reader.lag().seconds is None
+    told.clear_until = now - timedelta(minutes=1)
+    told.save(update_fields=["clear_until"])
+    assert 60 <= waits(reader) < 120
+    assert reader.lag().late
+
+
+def test_an_alarm_is_not_over_while_nobody_knows(reader: Reader) -> None:
+    reader.publish("a", at=datetime.now(UTC) - timedelta(minutes=2))
+    sample()
+    assert alarms() == {"late"}
+    with relaying():
+        until(lambda: reader.lag().unpublished == 0)
+    sample()
+    assert reader.lag().seconds is None
+    assert alarms() == {"late"}
+    [alarm] = Alarm.objects.present().filter(cause="late")
+    assert "how late it is now is not known" in alarm.said
+    for part in reader.lag().partitions:
+        PartitionEnd.objects.update_or_create(
+            topic=part.topic, partition=part.partition, defaults={"next_offset": 0}
+        )
+    Publication.objects.all().delete()
+    sample()
+    assert not alarms()
 
 
 def test_samples_are_kept_for_a_day(reader: Reader) -> None:
@@ -259,7 +317,7 @@ def test_it_is_told_once_when_a_consumer_becomes_late_and_when_that_is_over(
     sample()
     assert reader.lag().alarms == ((cause, since),)
     with relaying(), reader.instance():
-        until(lambda: reader.processed() == 1 and not reader.lag().events)
+        until(lambda: reader.processed() == 1 and reader.lag().events == 0)
         until(lambda: Position.objects.exclude(processed_at=None).exists())
     # What was processed late is forgiven after ten seconds.
     Position.objects.update(processed_at=datetime.now(UTC) - timedelta(seconds=11))
@@ -274,6 +332,7 @@ def test_it_is_told_once_when_a_consumer_becomes_late_and_when_that_is_over(
 
 def test_a_consumer_slower_than_production_for_a_minute_falls_behind(reader: Reader) -> None:
     name, topic, now = reader.consumer.name, reader.topic.name, datetime.now(UTC)
+    PartitionEnd.objects.create(topic=topic, partition=1, next_offset=0)
     PartitionEnd.objects.create(topic=topic, partition=0, next_offset=1_000)
     Position.objects.create(
         consumer=name, topic=topic, partition=0, reached=800, clear_until=now - timedelta(seconds=10)
@@ -289,7 +348,7 @@ def test_a_consumer_slower_than_production_for_a_minute_falls_behind(reader: Rea
     assert lag.catch_up_seconds is None
     # It has become faster than what comes in.
     Position.objects.update(reached=950, reported_at=datetime.now(UTC))
-    PartitionEnd.objects.update(next_offset=1_010)
+    PartitionEnd.objects.filter(partition=0).update(next_offset=1_010)
     sample()
     assert alarms() == {"late"}
     lag = reader.lag()

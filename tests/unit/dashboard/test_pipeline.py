@@ -134,10 +134,13 @@ def test_a_topic_beside_a_busy_one_is_unknown_and_not_quiet() -> None:
 
 
 def test_an_age_that_nobody_has_told_is_unknown_and_not_nothing() -> None:
-    untold = drawn(replace(DATABASE, behind=lagging(orders=replace(LEVEL, events=214))))
+    untold = drawn(replace(DATABASE, behind=lagging(orders=replace(LEVEL, events=214, seconds=None))))
     [delay] = [each for each in stage(untold, "orders").figures if each.key == "delay"]
     assert not delay.text.known
     assert figure(stage(untold, "orders"), "lag") == "214"
+    assert (stage(untold, "orders").state, stage(untold, "orders").word) == ("none", "not known")
+    nothing = drawn(replace(DATABASE, behind=lagging(orders=replace(LEVEL, events=None, seconds=None))))
+    assert not any(each.text.known for each in stage(nothing, "orders").figures if each.key != "rate")
     waiting = drawn(replace(DATABASE, waiting=Bounded(3)))
     [oldest] = [each for each in stage(waiting, "outbox").figures if each.key == "oldest"]
     assert not oldest.text.known
