@@ -279,6 +279,47 @@ def test_whoever_is_signed_out_is_told_so(site: Site, open_page: OpenPage) -> No
     page.wait_for_url("**/login/**")
 
 
+def test_whoever_may_no_longer_look_is_told_so_and_not_of_an_outage(site: Site, open_page: OpenPage) -> None:
+    page = open_page("watcher", "/consumers/", expected=("ERR_", "Failed to load", "403"))
+    live(page)
+    watcher = site.users["watcher"][0]
+    [(group,)] = site.query(
+        f"DELETE FROM accounts_user_groups WHERE user_id = '{watcher}' RETURNING group_id"
+    )
+    try:
+        site.end("web")
+        site.start("web")
+        expect(page.locator("#live")).to_have_text("not allowed", timeout=LONG)
+        assert "You may no longer see this" in notice(page)
+        assert "does not answer" not in notice(page)
+        page.get_by_role("link", name="Load the page again").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Not for you")
+    finally:
+        site.query(
+            f"INSERT INTO accounts_user_groups (user_id, group_id) VALUES ('{watcher}', {group}) RETURNING 1"
+        )
+
+
+def test_a_stream_that_is_refused_says_why_and_is_asked_again_where_that_may_pass(
+    open_page: OpenPage,
+) -> None:
+    page = open_page("staff", "/consumers/", expected=("Failed to load", "400", "503"))
+    live(page)
+    stream = "**/consumers/stream/"
+    page.route(stream, lambda route: route.fulfill(status=400))
+    page.reload()
+    expect(page.locator("#live")).to_have_text("no such filter", timeout=LONG)
+    assert "does not understand the filter" in notice(page)
+    page.unroute(stream)
+    page.route(stream, lambda route: route.fulfill(status=503))
+    page.reload()
+    expect(page.locator("#live")).to_have_text("no live figures", timeout=LONG)
+    assert "The server says that it cannot answer now" in notice(page)
+    page.unroute(stream)
+    live(page)
+    expect(page.locator("#notices")).to_be_empty()
+
+
 def test_a_page_that_is_left_leaves_nothing_open(site: Site, open_page: OpenPage) -> None:
     pages = [open_page("staff") for _ in range(3)]
     for page in pages:

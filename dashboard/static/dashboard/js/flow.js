@@ -50,11 +50,6 @@ function notice(html) {
   showTimes(notices);
 }
 
-function cut(...said) {
-  cutNotice(notices, ...said);
-  told = null;
-}
-
 listen(document.body.dataset.stream, {
   pipeline(message) {
     pipeline.dataset.stale = "false";
@@ -68,14 +63,10 @@ listen(document.body.dataset.stream, {
     replaceRows(body, message.html);
     document.getElementById("no-events").hidden = body.rows.length > 0;
   },
-  cut(since) {
+  silent({ word, text, since, link }) {
     pipeline.dataset.stale = "true";
-    say("bad", "no live figures");
-    cut("The server does not answer; trying again every few seconds. The figures are from", since);
-  },
-  signedOut() {
-    pipeline.dataset.stale = "true";
-    say("bad", "signed out");
-    cut("You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
+    say("bad", word);
+    cutNotice(notices, text, since, link);
+    told = null;
   },
 });

@@ -81,16 +81,10 @@ listen(document.body.dataset.stream, {
     for (const [id, html] of Object.entries(message.regions)) replace(id, html);
     tell(message);
   },
-  cut(since) {
+  silent({ word, text, since, link }) {
     told = null;
     stale(() => true);
-    say("bad", "no live figures");
-    cutNotice(notices, "The server does not answer; trying again every few seconds. The figures are from", since);
-  },
-  signedOut() {
-    told = null;
-    stale(() => true);
-    say("bad", "signed out");
-    cutNotice(notices, "You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
+    say("bad", word);
+    cutNotice(notices, text, since, link);
   },
 });

@@ -81,15 +81,10 @@ if (charts?.dataset.stream) {
         notices.replaceChildren();
       }
     },
-    cut(since) {
+    silent({ word, text, since, link }) {
       charts.dataset.stale = "true";
-      say("bad", "no live figures");
-      cutNotice(notices, "The server does not answer; trying again every few seconds. The figures are from", since);
-    },
-    signedOut() {
-      charts.dataset.stale = "true";
-      say("bad", "signed out");
-      cutNotice(notices, "You have been signed out; these figures no longer move.", null, ["", "Sign in again"]);
+      say("bad", word);
+      cutNotice(notices, text, since, link);
     },
   });
 }
