@@ -83,7 +83,7 @@ class Reader:
 
     @property
     def seconds(self) -> float | None:
-        """How long the oldest that it has yet to process has waited, sent to Kafka or not; None if not known."""
+        """How long the oldest it has yet to process has waited, sent to Kafka or not; None if not known."""
         ages = [part.seconds for part in self.parts] or [None]
         return oldest_age([*ages, self.unsent], limit=self._limit)
 
