@@ -124,7 +124,7 @@ def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> S
             state, word = "warn", "filling up"
         if sample.refused:
             state, word = "warn", f"{sample.refused} held back"
-            remedy = Remedy("Look at them", command="manage.py relay list")
+            remedy = remedies.see_refused()
     state, word = _standing(database, state, word)
     return Stage(
         "outbox",

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from dashboard.chaos.channel import in_demo
+from dashboard.events.question import REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,16 @@ def address_of(consumer: str) -> str:
 def letters_of(consumer: str) -> str:
     """The dead letters of a consumer."""
     return f"{reverse('letters')}?{urlencode({'consumer': consumer})}"
+
+
+def parked_of(consumer: str) -> str:
+    """The parked keys of a consumer."""
+    return f"{reverse('parked-keys')}?{urlencode({'consumer': consumer})}"
+
+
+def refused_events() -> str:
+    """The events that Kafka refused, and those behind them."""
+    return f"{reverse('events')}?{urlencode({'state': REFUSED})}"
 
 
 def breaking(part: str) -> str:
@@ -51,6 +62,16 @@ def resume(consumer: str) -> Remedy:
 def repair(consumer: str) -> Remedy:
     """Do something about what it could not process."""
     return Remedy("Repair", letters_of(consumer))
+
+
+def let_go_on(consumer: str) -> Remedy:
+    """Do something about keys that wait for an event that does not come."""
+    return Remedy("Repair", parked_of(consumer))
+
+
+def see_refused() -> Remedy:
+    """Send again what Kafka refused, or give it up."""
+    return Remedy("Look at them", refused_events())
 
 
 def see_alerts() -> Remedy:

@@ -69,7 +69,7 @@ def _said(
         letters = f"{dead} dead {'letter' if dead.count == 1 else 'letters'}"
         return "dead", f"{letters}, {_keys(parked)}" if parked else letters, remedies.repair(name)
     if parked:
-        return "warn", _keys(parked), remedies.repair(name)
+        return "warn", _keys(parked), remedies.let_go_on(name)
     if behind.events and AlarmCause.FALLING_BEHIND in behind.alarms:
         return "warn", "falling behind", remedies.see_why(name)
     # What was late a while ago is late no more, once there is nothing left and nothing comes.

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.urls import reverse
 
+from dashboard import remedies
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Channel, Notice
 from outbox.alerts.causes import Cause, Severity
@@ -22,14 +23,11 @@ WAITING = 1_000
 _PAGES = {
     Cause.NO_RELAY: ("flow", "Flow"),
     Cause.BACKLOG: ("flow", "Flow"),
-    Cause.REFUSED: ("topics", "Topics"),
     Cause.NO_INSTANCE: ("consumers", "Consumers"),
     Cause.LATE: ("consumers", "Consumers"),
     Cause.FALLING_BEHIND: ("consumers", "Consumers"),
     Cause.PAUSED_ITSELF: ("consumers", "Consumers"),
     Cause.PAUSED: ("consumers", "Consumers"),
-    Cause.DEAD_LETTERS: ("letters", "Dead letters"),
-    Cause.GAPS: ("letters", "Dead letters"),
     Cause.LOST: ("topics", "Topics"),
 }
 
@@ -84,9 +82,21 @@ def picture() -> Picture:
 
 def _shown(alarm: Alarm, now: datetime) -> Shown:
     silenced = alarm.silenced_until is not None and alarm.silenced_until > now
+    return Shown(alarm, *_place_of(alarm), silenced)
+
+
+def _place_of(alarm: Alarm) -> tuple[str, str]:
+    """Address and title of the page that shows what the alarm is about; empty where there is none."""
+    match alarm.cause:
+        case Cause.REFUSED:
+            return remedies.refused_events(), "Refused events"
+        case Cause.DEAD_LETTERS:
+            return remedies.letters_of(alarm.subject), "Dead letters"
+        case Cause.GAPS:
+            return remedies.parked_of(alarm.subject), "Parked keys"
     if alarm.cause not in Cause.values or (place := _PAGES.get(Cause(alarm.cause))) is None:
-        return Shown(alarm, "", "", silenced)
-    return Shown(alarm, reverse(place[0]), place[1], silenced)
+        return "", ""
+    return reverse(place[0]), place[1]
 
 
 def _told() -> Iterator[Told]:

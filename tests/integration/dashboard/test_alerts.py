@@ -15,8 +15,10 @@ from outbox import clock
 from outbox.alerts.alarms import Alarm, Channel, Notice, NoticeKind, Watch
 from outbox.alerts.checking import body_of
 from outbox.config import config
+from outbox.models import DeadLetter, ParkedKey
 from outbox.repair.acts import Act
 from tests.integration.dashboard.conftest import browser_of
+from tests.integration.dashboard.outbox_rows import receive, refuse, write_event
 
 pytestmark = pytest.mark.django_db
 
@@ -77,8 +79,30 @@ def test_the_worst_comes_first_with_since_when_what_to_do_and_where(viewer: User
     assert page.index("late by 31.2 s") < page.index("could not process 2 events")
     assert "critical, for" in page
     assert "manage.py replay --consumer orders --dry-run" in page
-    assert 'href="/dead-letters/"' in page.partition("Wrong now")[2]
+    assert 'href="/dead-letters/?consumer=orders"' in page.partition("Wrong now")[2]
     assert "/silence/" not in page
+
+
+def test_the_page_that_an_alarm_leads_to_shows_what_is_wrong(viewer: User) -> None:
+    """Not only that nothing is like that."""
+    watched()
+    dead, refused = write_event(key="the-dead-key"), write_event(key="the-refused-key")
+    receive(dead, "orders", "dead")
+    refuse(refused)
+    gap = {"consumer": "loyalty", "generation": 1, "topic": "payments", "key": "gap-key"}
+    parked = ParkedKey.objects.create(**gap, cause="gap", event_id=refused, parked_at=clock.now())
+    shown = {
+        raised(cause="dead_letters", subject="orders"): f"/dead-letters/{DeadLetter.objects.get().id}/",
+        raised(cause="gaps", subject="loyalty"): f"/dead-letters/parked/{parked.id}/",
+        raised(cause="refused", subject="payments"): f"/events/{refused}/",
+    }
+    client = browser_of(viewer)
+    page = client.get(ADDRESS).content.decode()
+    for alarm, address in shown.items():
+        [link] = re.findall(rf'id="page-{alarm.id}" href="([^"]+)"', page)
+        led_to = client.get(link).content.decode()
+        assert f'href="{address}"' in led_to, link
+        assert all(other not in led_to for other in shown.values() if other != address), link
 
 
 def test_what_ended_lately_is_listed_the_last_first(viewer: User) -> None:

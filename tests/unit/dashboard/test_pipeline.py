@@ -226,6 +226,19 @@ def test_dead_letters_and_parked_keys_stand_out() -> None:
     assert stage(picture, "orders").word == "2 dead letters, 1 key parked"
 
 
+def test_what_helps_leads_to_the_page_that_shows_what_is_wrong() -> None:
+    def remedy(database: DatabaseSample, name: str) -> str:
+        found = stage(drawn(database), name).remedy
+        assert found is not None
+        return found.address
+
+    both = replace(DATABASE, aside={"orders": (Bounded(1), Bounded(2)), "loyalty": NONE})
+    assert remedy(both, "orders") == "/dead-letters/?consumer=orders"
+    gap_alone = replace(DATABASE, aside={"orders": (Bounded(1), Bounded(0)), "loyalty": NONE})
+    assert remedy(gap_alone, "orders") == "/dead-letters/parked/?consumer=orders"
+    assert remedy(replace(DATABASE, refused=Bounded(2)), "outbox") == "/events/?state=refused"
+
+
 def test_a_part_that_is_away_keeps_its_last_figures_and_says_since_when() -> None:
     picture = drawn(kafka_away=EARLIER)
     assert stage(picture, "kafka").state == "bad"
