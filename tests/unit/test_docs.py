@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from outbox.alerts.causes import Cause, Severity, severity_of
+
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -19,6 +21,16 @@ MODULE = re.compile(r"`(?!checkout/)((?:[a-z_]+/)+[\w.]+\.\w+)`")
 def anchor(heading: str) -> str:
     """What GitHub makes of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_table_of_alarms_has_each_and_says_which_are_critical() -> None:
+    manual = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = manual.partition("| alarm | critical | when |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    told = [[cell.strip() for cell in row.split("|")[1:3]] for row in table.splitlines()]
+    critical = {True: "yes", False: ""}
+    assert sorted(told) == sorted(
+        [cause.label, critical[severity_of(cause) is Severity.CRITICAL]] for cause in Cause
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
