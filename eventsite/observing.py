@@ -15,6 +15,9 @@ from outbox.metrics import CALLS, OTHER, Spread
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
+# What becomes of a command; a task may be run again.
+RESULTS = DONE, REFUSED, FAILED, AGAIN = "done", "refused", "failed", "again"
+
 COMMAND_SECONDS = Spread(
     "eventsite_command_seconds",
     "How long commands took: requests that may change something, and tasks. Refused are those answered 4xx.",
@@ -51,7 +54,7 @@ def _observed(request: HttpRequest) -> Iterator[Observed]:
     with _span(observed):
         yield observed
     if request.method not in SAFE:
-        result = ("done", "refused", "failed")[max(observed.status // 100 - 3, 0)]
+        result = (DONE, REFUSED, FAILED)[max(observed.status // 100 - 3, 0)]
         timed(observed.command, via="request", result=result, began=began)
 
 

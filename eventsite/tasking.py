@@ -15,7 +15,7 @@ from celery.exceptions import Retry
 from celery.signals import before_task_publish
 from django.conf import settings
 
-from eventsite.observing import timed
+from eventsite.observing import AGAIN, DONE, FAILED, timed
 from outbox.context import caused_by, current_cause, is_traceparent
 from outbox.tracing import current_traceparent
 
@@ -33,16 +33,16 @@ class ObservedTask(Task):  # type: ignore[type-arg]
         """Run it, in the context that its message told."""
         traceparent = str(self.request.get(TRACEPARENT) or "")
         traceparent = traceparent if is_traceparent(traceparent) else ""
-        began, result = time.perf_counter(), "failed"
+        began, result = time.perf_counter(), FAILED
         try:
             with (
                 _span(self.name, traceparent) as own,
                 caused_by(correlation_id=_uuid(self.request.get(CORRELATION)), traceparent=own),
             ):
                 returned = self.run(*args, **kwargs)
-            result = "done"
+            result = DONE
         except Retry:
-            result = "again"
+            result = AGAIN
             raise
         finally:
             timed(self.name, via="task", result=result, began=began)

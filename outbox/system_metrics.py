@@ -35,6 +35,7 @@ TIMEOUT_MS = 3_000
 PATIENCE_SECONDS = 5.0
 # Nothing is counted beyond it: a figure that stands there is that or more.
 LIMIT = 10_000
+BY_ITSELF, BY_OPERATOR = "itself", "operator"
 
 logger = logging.getLogger(__name__)
 
@@ -223,8 +224,8 @@ def _of_pauses(using: str) -> Iterator[Sample]:
     paused = dict(rows.values_list("name", "paused_by"))
     for name in [consumer.name for consumer in _consumers_of(using)]:
         by = paused.get(name)
-        yield Sample("outbox_consumer_paused", (name, "itself"), by == ITSELF)
-        yield Sample("outbox_consumer_paused", (name, "operator"), by is not None and by != ITSELF)
+        yield Sample("outbox_consumer_paused", (name, BY_ITSELF), by == ITSELF)
+        yield Sample("outbox_consumer_paused", (name, BY_OPERATOR), by is not None and by != ITSELF)
 
 
 def _of_set_aside(using: str) -> Iterator[Sample]:

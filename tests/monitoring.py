@@ -1,8 +1,9 @@
-"""What deploy/ asks of Prometheus: its expressions, and the metrics and labels that they name."""
+"""What deploy/ asks of Prometheus: its expressions, and the metrics, labels and values that they name."""
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,29 +44,45 @@ def asked(expression: str) -> dict[str, set[str]]:
     Raises ValueError for what is no PromQL.
     """
     found: dict[str, set[str]] = defaultdict(set)
-    _look(promql_parser.parse(expression), frozenset(), found)
+    for selector, labels in _selectors(promql_parser.parse(expression), frozenset()):
+        found[selector.name] |= labels | {matcher.name for matcher in selector.matchers.matchers}
     return found
 
 
-def _look(node: Any, labels: frozenset[str], found: dict[str, set[str]]) -> None:
+def compared(expression: str) -> Iterator[tuple[str, str, Any]]:
+    """The metric, the label, and the matcher that compares it with a value or a pattern."""
+    for selector, _ in _selectors(promql_parser.parse(expression), frozenset()):
+        for matcher in selector.matchers.matchers:
+            yield selector.name, matcher.name, matcher
+
+
+def can_match(matcher: Any, values: Iterable[str]) -> bool:
+    """Whether what it compares a label with, each alternative of a pattern, is one of these values."""
+    if matcher.op in (promql_parser.MatchOp.Equal, promql_parser.MatchOp.NotEqual):
+        return matcher.value in set(values)
+    return all(any(re.fullmatch(one, value) for value in values) for one in matcher.value.split("|"))
+
+
+def _selectors(node: Any, labels: frozenset[str]) -> Iterator[tuple[Any, frozenset[str]]]:
+    """Each with the labels that are asked of it from around."""
     match type(node).__name__:
         case "VectorSelector":
-            found[node.name] |= labels | {matcher.name for matcher in node.matchers.matchers}
+            yield node, labels
         case "MatrixSelector":
-            _look(node.vector_selector, labels, found)
+            yield from _selectors(node.vector_selector, labels)
         case "Call":
             for argument in node.args:
-                _look(argument, labels, found)
+                yield from _selectors(argument, labels)
         case "AggregateExpr":
             own = labels if node.modifier is None else labels | set(node.modifier.labels)
-            _look(node.expr, own, found)
+            yield from _selectors(node.expr, own)
         case "BinaryExpr":
             matching = None if node.modifier is None else node.modifier.matching
             own = labels if matching is None else labels | set(matching.labels)
-            _look(node.lhs, own, found)
-            _look(node.rhs, own, found)
+            yield from _selectors(node.lhs, own)
+            yield from _selectors(node.rhs, own)
         case "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
-            _look(node.expr, labels, found)
+            yield from _selectors(node.expr, labels)
         case "NumberLiteral" | "StringLiteral":
             pass
         case other:

@@ -1,15 +1,30 @@
-"""deploy/: rules and board are well formed, and name metrics and labels that exist."""
+"""deploy/: rules and board are well formed, and name metrics, labels and values that exist."""
 
 import re
+from collections.abc import Iterable
 
 import pytest
 import yaml
 
-from eventsite.observing import COMMAND_SECONDS
+from eventsite.observing import COMMAND_SECONDS, RESULTS
 from outbox import exposition
-from outbox.metrics import INSTRUMENTS, Count
-from outbox.system_metrics import GAUGES
-from tests.monitoring import DEPLOY, OWN_LABELS, OWN_METRICS, asked, expressions, panels, rules
+from outbox.alerts.causes import Cause
+from outbox.metrics import INSTRUMENTS, REPEATED, Count
+from outbox.models import Outcome, ParkCause
+from outbox.positions import AlarmCause
+from outbox.recovery import Family
+from outbox.system_metrics import BY_ITSELF, BY_OPERATOR, GAUGES, OF_CONSUMERS, OF_OUTBOX
+from tests.monitoring import (
+    DEPLOY,
+    OWN_LABELS,
+    OWN_METRICS,
+    asked,
+    can_match,
+    compared,
+    expressions,
+    panels,
+    rules,
+)
 from tests.unit.test_docs import PROJECT, anchor
 
 LEGEND = re.compile(r"{{\s*([\w$.]+)\s*(?:\|[^}]*)?}}")
@@ -26,6 +41,37 @@ def declared() -> dict[str, set[str]]:
             found[f"{one.name}_sum"] = found[f"{one.name}_count"] = set(one.labels)
     # Those of prometheus_client, of every process on Linux.
     return found | {"process_resident_memory_bytes": set(), "process_cpu_seconds_total": set()}
+
+
+def values() -> dict[tuple[str, str], Iterable[str]]:
+    """What a label of a series may be, where that is known beforehand."""
+    document = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    jobs = [job["job_name"] for job in document["scrape_configs"]]
+    return {
+        ("outbox_alarms", "cause"): Cause.values,
+        ("outbox_consumer_alarm", "cause"): AlarmCause.values,
+        ("outbox_consumer_parked_keys", "cause"): ParkCause.values,
+        ("outbox_consumer_paused", "by"): (BY_ITSELF, BY_OPERATOR),
+        ("outbox_gauges_unread", "part"): (*OF_OUTBOX, *OF_CONSUMERS),
+        ("outbox_processed_events_total", "outcome"): (*Outcome.values, REPEATED),
+        ("outbox_retries_total", "family"): [family.value for family in Family],
+        **{(f"{COMMAND_SECONDS.name}_{ending}", "result"): RESULTS for ending in ("bucket", "sum", "count")},
+        **{(name, "job"): jobs for name in declared().keys() | OWN_METRICS},
+    }
+
+
+@pytest.mark.parametrize(("where", "expression"), list(expressions()))
+def test_every_expression_compares_labels_with_values_that_they_have(where: str, expression: str) -> None:
+    known = values()
+    for metric, label, matcher in compared(expression):
+        assert (metric, label) in known, f"{where}: nobody knows what {label} of {metric} may be"
+        assert can_match(matcher, known[metric, label]), f"{where}: {metric} never has {matcher}"
+
+
+def test_a_value_that_does_not_exist_is_found_out() -> None:
+    compares = 'rate(a{b="one"}[5m]) > on (c) max(a{b=~"two|t.*"}) or a{b!="three"} or a{b!~"one|four"}'
+    fits = [can_match(matcher, ("one", "two")) for _, _, matcher in compared(compares)]
+    assert fits == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))
