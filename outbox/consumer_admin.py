@@ -14,8 +14,8 @@ from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
 from outbox.generations import generations_of
 from outbox.keyset import KeysetChangeList
 from outbox.models import GenerationState
-from outbox.operated import Asked, Given, Operated, not_without_it
-from outbox.pausing import pause, resume
+from outbox.operated import Asked, Given, Operated, Shown, not_without_it
+from outbox.pausing import mark, pause, pause_of, resume
 from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
 from outbox.rebuild_requests import give_up, request_rebuild
 from outbox.registry import all_consumers, get_consumer
@@ -102,8 +102,9 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             f"{len(names)} consumers go on with what has waited in Kafka meanwhile.",
             [["Consumer", "Paused by", "Why"]]
             + [[state.name, state.paused_by or "it is not", state.reason] for state in queryset],
-            _resume,
+            not_without_it,
             lambda state: str(state.name),
+            shown=Shown(_pauses, _resume),
         )
         return self.ask_and_act(request, queryset, asked)
 
@@ -207,9 +208,15 @@ def _pause(state: Any, operator: Operator) -> str:
     return f"it is paused by {made.by}."
 
 
-def _resume(state: Any, operator: Operator) -> str:
+def _pauses(states: list[Any]) -> dict[Any, str]:
+    return {state.name: mark(pause_of(get_consumer(state.name))) for state in states}
+
+
+def _resume(state: Any, operator: Operator, shown: str) -> str:
     consumer = get_consumer(state.name)
-    was_paused = resume(consumer=consumer, by=operator.name, reason=operator.reason, via=operator.via)
+    was_paused = resume(
+        consumer=consumer, by=operator.name, reason=operator.reason, via=operator.via, shown=shown
+    )
     return "it goes on." if was_paused else "it was not paused."
 
 

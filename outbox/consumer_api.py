@@ -12,11 +12,12 @@ from rest_framework.views import APIView
 
 from outbox import lag, pausing
 from outbox.config import config
-from outbox.consumer_serializers import ConsumerOutput, ConsumerStateOutput, PauseInput
-from outbox.errors import UnknownConsumer
+from outbox.consumer_serializers import ConsumerOutput, ConsumerStateOutput, PauseInput, ResumeInput
+from outbox.errors import NotAsShown, UnknownConsumer
 from outbox.operating import OperatorsAct, once
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Via
+from outbox.repair.api import StateForbids
 
 
 class SeesEveryone(BasePermission):
@@ -75,20 +76,30 @@ class ConsumerPause(ConsumerCommand):
 
         One that is paused stays as it is.
         """
-        consumer = _consumer(name)
-        pausing.pause(consumer=consumer, **_asked(request))
+        consumer, given = _consumer(name), PauseInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        pausing.pause(consumer=consumer, **_asked(request, given))
         return _state(consumer)
 
 
 class ConsumerResume(ConsumerCommand):
     """Having a consumer go on."""
 
-    @extend_schema(summary="Resume a consumer", request=PauseInput, responses=ConsumerStateOutput)
+    @extend_schema(summary="Resume a consumer", request=ResumeInput, responses=ConsumerStateOutput)
     @once
     def post(self, request: Request, name: str) -> Response:
-        """Its instances go on where they were. One that is not paused goes on as it does."""
-        consumer = _consumer(name)
-        pausing.resume(consumer=consumer, **_asked(request))
+        """Its instances go on where they were. One that is not paused goes on as it does.
+
+        409 when it is in another pause than the one of `paused_at`.
+        """
+        consumer, given = _consumer(name), ResumeInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        paused_at = given.validated_data.get("paused_at")
+        shown = None if paused_at is None else pausing.mark_at(paused_at)
+        try:
+            pausing.resume(consumer=consumer, **_asked(request, given), shown=shown)
+        except NotAsShown as error:
+            raise StateForbids(str(error)) from error
         return _state(consumer)
 
 
@@ -99,10 +110,8 @@ def _consumer(name: str) -> Consumer:
         raise NotFound(str(error)) from error
 
 
-def _asked(request: Request) -> dict[str, Any]:
+def _asked(request: Request, given: PauseInput) -> dict[str, Any]:
     """Who asks, why, and through which door."""
-    given = PauseInput(data=request.data)
-    given.is_valid(raise_exception=True)
     return {
         "by": request.user.get_username(),
         "reason": given.validated_data["reason"],

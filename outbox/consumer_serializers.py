@@ -81,6 +81,21 @@ class PauseInput(StrictInput):
     reason = ReasonField(required=False, default="", max_length=LONGEST_REASON)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("A reason", {"reason": "The rates are right again"}),
+        OpenApiExample("Of this pause alone", {"paused_at": examples.PAUSED["paused_at"]}),
+    ]
+)
+class ResumeInput(PauseInput):
+    """Why, and which pause is lifted."""
+
+    paused_at = serializers.DateTimeField(
+        required=False,
+        help_text="Since when it is paused, as far as you know: 409 when that is another pause.",
+    )
+
+
 @extend_schema_serializer(examples=[OpenApiExample("Paused", examples.PAUSED)])
 class ConsumerStateOutput(serializers.Serializer[Any]):
     """Whether a consumer is paused, since when, by whom, and why."""

@@ -7,11 +7,12 @@ members of their group, keep polling and process nothing, also those that are st
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import connections, transaction
 
 from outbox.consumer_models import ConsumerState
+from outbox.errors import NotAsShown
 from outbox.generations import live_generation
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Steered, Via, write_down_steering
@@ -53,23 +54,44 @@ def pause(*, consumer: Consumer, by: str, reason: str = "", via: Via = Via.PYTHO
     return pause_of(consumer) or Pause(datetime.now().astimezone(), by, reason)
 
 
-def resume(*, consumer: Consumer, by: str, reason: str = "", via: Via = Via.PYTHON) -> bool:
+def resume(
+    *, consumer: Consumer, by: str, reason: str = "", via: Via = Via.PYTHON, shown: str | None = None
+) -> bool:
     """Have every instance go on, where it was; whether it was paused. Written down if it was.
 
-    Raises NothingSaid for nobody.
+    shown  the mark of the pause of which the operator was told: no other one is lifted
+
+    Raises NothingSaid for nobody, NotAsShown when it is in another pause.
     """
     operator = Operator(by, reason, via)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
+        sql.execute("SELECT FROM outbox_consumer WHERE name = %s FOR UPDATE", [consumer.name])
+        pause = pause_of(consumer)
+        if pause is None:
+            return False
+        if shown not in (None, mark(pause)):
+            raise NotAsShown(
+                f"By now it is paused by {pause.by}, since {pause.at:%F %T} UTC:"
+                f" {pause.reason or 'no reason was given'}. That is not what was shown: nothing was done."
+            )
         sql.execute(
             "UPDATE outbox_consumer SET paused_at = NULL, paused_by = '', reason = '',"
-            " resumed_at = clock_timestamp() WHERE name = %s AND paused_at IS NOT NULL",
+            " resumed_at = clock_timestamp() WHERE name = %s",
             [consumer.name],
         )
-        was_paused = bool(sql.rowcount)
-        if was_paused:
-            _write_down(operator, "resume", Steered.RESUMED, consumer)
-            logger.warning("consumer %s is resumed by %s: %s", consumer.name, by, reason or "no reason given")
-        return was_paused
+        _write_down(operator, "resume", Steered.RESUMED, consumer)
+        logger.warning("consumer %s is resumed by %s: %s", consumer.name, by, reason or "no reason given")
+        return True
+
+
+def mark(pause: Pause | None) -> str:
+    """By which a pause is known from another one; - for none."""
+    return "-" if pause is None else mark_at(pause.at)
+
+
+def mark_at(paused_at: datetime) -> str:
+    """That of the pause since this moment."""
+    return paused_at.astimezone(UTC).isoformat()
 
 
 def _write_down(operator: Operator, act: str, result: Steered, consumer: Consumer) -> None:

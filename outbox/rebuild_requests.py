@@ -7,7 +7,7 @@ else needs the worker has it.
 import threading
 import time
 from collections import deque
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
@@ -16,9 +16,10 @@ from outbox import clock, succession
 from outbox.aside import storable
 from outbox.clearing import clear
 from outbox.consumer_models import RebuildRequest
-from outbox.errors import GenerationEnded, OutboxError, RebuildUnderWay
+from outbox.errors import GenerationEnded, NotAsShown, OutboxError, RebuildUnderWay
 from outbox.generations import being_built
 from outbox.kafka import BrokerError
+from outbox.models import Generation, GenerationState
 from outbox.progress import Progress
 from outbox.rebuild import Rebuild
 from outbox.recovery import Family, family_of
@@ -43,18 +44,22 @@ WHERE mine.error <> '' OR mine.generation <> EXCLUDED.generation
 """
 
 
-def request_rebuild(*, consumer: Consumer, operator: Operator, drop_history: bool = False) -> bool:
+def request_rebuild(
+    *, consumer: Consumer, operator: Operator, drop_history: bool = False, shown: str | None = None
+) -> bool:
     """Have a projection built again, or go on with what is half built; whether that is news.
 
     One that is under way stays as it is; one that has stopped for good is taken up again. Written down as an
     act when it is news, and again when the new generation is live.
 
     drop_history  have only what Kafka still has, and lose what the live generation alone has
+    shown         the mark of the half-built generation of which the operator was told
 
-    Raises NotAProjection.
+    Raises NotAProjection, NotAsShown when it would be another one with which it goes on, or begins.
     """
     succession.projection_of(consumer)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
+        half = half_built(consumer)
         number = succession.begin(consumer)
         sql.execute(
             _ASK,
@@ -69,6 +74,7 @@ def request_rebuild(*, consumer: Consumer, operator: Operator, drop_history: boo
         )
         if not sql.rowcount:
             return False
+        _refuse_another(half if half is not None and half.generation == number else None, shown)
         lost = " What Kafka no longer has is given up." if drop_history else ""
         write_down_steering(
             operator,
@@ -87,13 +93,38 @@ def request_of(consumer: Consumer) -> RebuildRequest | None:
     return RebuildRequest.objects.using(consumer.using).filter(consumer=consumer.name).first()
 
 
-def give_up(*, consumer: Consumer, operator: Operator) -> list[int]:
+def half_built(consumer: Consumer, *, lock: bool = False) -> Generation | None:
+    """The generation that is being built; with `lock` it stays so until the transaction ends."""
+    rows = Generation.objects.using(consumer.using)
+    rows = rows.select_for_update() if lock else rows.all()
+    return rows.filter(consumer=consumer.name, state=GenerationState.BUILDING).first()
+
+
+def mark(half: Generation | None) -> str:
+    """By which a half-built generation is known from another one, of the same number, too; - for none."""
+    return "-" if half is None else f"{half.generation} of {half.started_at.astimezone(UTC).isoformat()}"
+
+
+def _refuse_another(half: Generation | None, shown: str | None) -> None:
+    if shown in (None, mark(half)):
+        return
+    now = "no generation is half built" if half is None else f"generation {half.generation} is half built"
+    raise NotAsShown(f"By now {now}. That is not what was shown: nothing was done.")
+
+
+def give_up(*, consumer: Consumer, operator: Operator, shown: str | None = None) -> list[int]:
     """Give the half-built generation up; return the numbers. What it built is removed by a worker, soon.
 
-    A batch of it that is under way is waited for. Raises NotAProjection, NothingToAbandon.
+    A batch of it that is under way is waited for.
+
+    shown  the mark of the one of which the operator was told: no other one is given up
+
+    Raises NotAProjection, NothingToAbandon, NotAsShown.
     """
     succession.projection_of(consumer)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
+        if (half := half_built(consumer, lock=True)) is not None:
+            _refuse_another(half, shown)
         numbers = succession.abandon(consumer, operator=operator)
         # A worker is to clear away also what a command had begun.
         sql.execute(

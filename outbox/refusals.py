@@ -1,5 +1,6 @@
 """What an operator does about events that Kafka has refused: send them again, or something in their place."""
 
+import hashlib
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, transaction
@@ -7,7 +8,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from outbox import wake
-from outbox.errors import NotRefused
+from outbox.errors import NotAsShown, NotRefused
 from outbox.models import Refusal
 from outbox.repair.acts import Operator, Report, Result, write_down
 
@@ -25,41 +26,61 @@ def held_behind(refusal: Refusal) -> int:
     return later.filter(topic=refusal.topic, key=refusal.key).count()
 
 
-def resend(*, event_id: UUID, operator: Operator | None = None, using: str = DEFAULT_DB_ALIAS) -> int:
+def mark(refusal: Refusal) -> str:
+    """Changes when something is asked for about the event, and when Kafka refuses it for another cause."""
+    told = [str(refusal.requested_at), refusal.discarded, refusal.cause]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def resend(
+    *,
+    event_id: UUID,
+    operator: Operator | None = None,
+    shown: str | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> int:
     """Have an event sent again, with all that waits behind it, in order; return how many they are.
 
     Written down as an act of the operator, where one is named.
 
     The relay of their shard does it within a second. Where Kafka refuses one once more, that one and what is
-    behind it stay held, with the new cause. Raises NotRefused.
+    behind it stay held, with the new cause.
+
+    shown  the mark of the event as the operator was told of it: otherwise nothing is done
+
+    Raises NotRefused, NotAsShown.
     """
     with transaction.atomic(using=using):
-        asked = _ask(event_id, using=using)
+        asked = _ask(event_id, shown=shown, using=using)
         _write_down(operator, "resend", "It will be sent again", event_id, asked, using=using)
     return asked
 
 
 def discard(
-    *, event_id: UUID, reason: str, operator: Operator | None = None, using: str = DEFAULT_DB_ALIAS
+    *,
+    event_id: UUID,
+    reason: str,
+    operator: Operator | None = None,
+    shown: str | None = None,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> int:
     """Give an event up: a placeholder goes out in its place, then what waits behind it; return how many.
 
     The placeholder has the event's id, key and number, so that readers miss nothing, the type
     outbox.EventDiscarded.v1, and says which type was discarded and why. The event stays in the outbox.
-    Raises NotRefused.
+    `shown` is that of resend(). Raises NotRefused, NotAsShown.
     """
     with transaction.atomic(using=using):
-        if not Refusal.objects.using(using).filter(event_id=event_id).update(discarded=reason):
-            raise NotRefused(f"Event {event_id} is not held: nothing was refused.")
-        asked = _ask(event_id, using=using)
+        asked = _ask(event_id, shown=shown, using=using)
+        Refusal.objects.using(using).filter(event_id=event_id).update(discarded=reason)
         _write_down(
             operator, "discard", "A placeholder will be sent in its place", event_id, asked, using=using
         )
     return asked
 
 
-def _ask(event_id: UUID, *, using: str) -> int:
-    asked = _held_with(event_id, using=using).update(requested_at=Now())
+def _ask(event_id: UUID, *, shown: str | None, using: str) -> int:
+    asked = _held_with(event_id, shown=shown, using=using).update(requested_at=Now())
     transaction.on_commit(lambda: wake.wake(using=using), using=using)
     return asked
 
@@ -75,9 +96,17 @@ def _write_down(
     write_down(operator, act, report, using=using, consumer="", event_id=event_id, **about)
 
 
-def _held_with(event_id: UUID, *, using: str) -> QuerySet[Refusal]:
+def _held_with(event_id: UUID, *, shown: str | None, using: str) -> QuerySet[Refusal]:
     held = Refusal.objects.using(using)
     one = held.select_for_update().filter(event_id=event_id).first()
     if one is None:
         raise NotRefused(f"Event {event_id} is not held: nothing was refused.")
+    if shown not in (None, mark(one)):
+        raise NotAsShown(f"{_now(one)}. That is not what was shown: nothing was done.")
     return held.filter(event_id=event_id) if one.key is None else held.filter(topic=one.topic, key=one.key)
+
+
+def _now(held: Refusal) -> str:
+    if held.requested_at is None:
+        return f"Kafka has refused it again: {held.cause}"
+    return f"By now it is asked for that it be {'discarded' if held.discarded else 'sent again'}"

@@ -20,9 +20,8 @@ from dashboard.forms import ReasonForm
 from dashboard.operators import for_those_who_act, operator_of
 from outbox import pausing
 from outbox.errors import OutboxError
-from outbox.generations import generations_of, live_generation
-from outbox.models import GenerationState
-from outbox.rebuild_requests import give_up, request_rebuild
+from outbox.generations import live_generation
+from outbox.rebuild_requests import give_up, half_built, mark, request_rebuild
 from outbox.recovery import Family, family_of
 from outbox.repair.acts import Operator
 
@@ -31,9 +30,13 @@ UNPROCESSABLE = 422
 
 
 class CommandForm(ReasonForm):
-    """Why something is done; of a rebuild also whether what Kafka no longer has may be lost."""
+    """Why something is done, and what was shown before it.
+
+    Of a rebuild also whether what Kafka no longer has may be lost.
+    """
 
     drop_history = forms.BooleanField(required=False)
+    shown = forms.CharField(required=False)
 
 
 def said_of(form: ReasonForm) -> str:
@@ -50,14 +53,16 @@ class Command:
     verb         what the button says
     consequence  what it does, with numbers
     details      what else is to be known
-    carry_out    does it; once, however often it is asked for
+    shown        the mark of what is acted on, as it is
+    carry_out    does it; once, however often it is asked for, and only to what was shown
     """
 
     title: str
     verb: str
     consequence: Callable[[Standing], str]
     details: Callable[[Standing], Iterator[str]]
-    carry_out: Callable[[Standing, Operator, bool], Any]
+    shown: Callable[[Standing], str]
+    carry_out: Callable[[Standing, Operator, CommandForm], Any]
 
 
 @require_http_methods(["GET", "POST"])
@@ -75,8 +80,9 @@ def steer(request: HttpRequest, name: str, steering: str) -> HttpResponse:
         return _ask(request, asked, standing, error=said_of(form), status=UNPROCESSABLE)
     operator = operator_of(request, reason=form.cleaned_data["reason"])
     try:
-        asked.carry_out(standing, operator, form.cleaned_data["drop_history"])
+        asked.carry_out(standing, operator, form)
     except OutboxError as error:
+        [standing] = standings([declared(name)])
         return _ask(request, asked, standing, error=str(error), status=CONFLICT)
     except DatabaseError as error:
         if family_of(error) is not Family.CONTENTION:
@@ -91,6 +97,7 @@ def _ask(
 ) -> HttpResponse:
     name = standing.consumer.name
     page = {
+        "hidden": [("shown", asked.shown(standing))],  # before what is told of it: never of a later one
         "title": f"{asked.title} {name}",
         "consequence": asked.consequence(standing),
         "details": list(asked.details(standing)),
@@ -111,7 +118,7 @@ def plural(number: int | None, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def _pause(standing: Standing, operator: Operator, _: bool) -> None:
+def _pause(standing: Standing, operator: Operator, _: CommandForm) -> None:
     pausing.pause(consumer=standing.consumer, by=operator.name, reason=operator.reason, via=operator.via)
 
 
@@ -133,8 +140,14 @@ def _about_pausing(standing: Standing) -> Iterator[str]:
     yield "Other services go on, and nothing is lost: events wait in Kafka."
 
 
-def _resume(standing: Standing, operator: Operator, _: bool) -> None:
-    pausing.resume(consumer=standing.consumer, by=operator.name, reason=operator.reason, via=operator.via)
+def _resume(standing: Standing, operator: Operator, form: CommandForm) -> None:
+    pausing.resume(
+        consumer=standing.consumer,
+        by=operator.name,
+        reason=operator.reason,
+        via=operator.via,
+        shown=form.cleaned_data["shown"],
+    )
 
 
 def _resuming(standing: Standing) -> str:
@@ -157,17 +170,24 @@ def _about_resuming(standing: Standing) -> Iterator[str]:
         yield "No instance is there: it goes on when one is started."
 
 
-def _rebuild(standing: Standing, operator: Operator, drop_history: bool) -> None:
-    request_rebuild(consumer=standing.consumer, operator=operator, drop_history=drop_history)
+def _paused(standing: Standing) -> str:
+    return pausing.mark(standing.pause)
+
+
+def _rebuild(standing: Standing, operator: Operator, form: CommandForm) -> None:
+    given = {name: form.cleaned_data[name] for name in ("drop_history", "shown")}
+    request_rebuild(consumer=standing.consumer, operator=operator, **given)
 
 
 def _building(standing: Standing) -> str:
     consumer = standing.consumer
-    half = _half_built(standing)
+    half = half_built(consumer)
     live = live_generation(consumer.name, using=consumer.using)
     if half is not None:
         so_far = _so_far(standing)
-        return f"Goes on with generation {half}{so_far}, beside generation {live}, live until then."
+        return (
+            f"Goes on with generation {half.generation}{so_far}, beside generation {live}, live until then."
+        )
     records = plural(standing.lag.produced, "record")
     return (
         f"Reads up to {records} of {', '.join(consumer.topics)} from the beginning, beside generation {live},"
@@ -183,27 +203,24 @@ def _about_building(standing: Standing) -> Iterator[str]:
     yield "A Celery worker carries it out, and goes on after a restart. This page may be closed."
 
 
-def _give_up(standing: Standing, operator: Operator, _: bool) -> None:
-    give_up(consumer=standing.consumer, operator=operator)
+def _give_up(standing: Standing, operator: Operator, form: CommandForm) -> None:
+    give_up(consumer=standing.consumer, operator=operator, shown=form.cleaned_data["shown"])
 
 
 def _giving_up(standing: Standing) -> str:
-    half = _half_built(standing)
+    half = half_built(standing.consumer)
     if half is None:
         return "No half-built generation is there to be given up."
     live = live_generation(standing.consumer.name, using=standing.consumer.using)
-    return f"Gives up generation {half}{_so_far(standing)}. Generation {live} stays live as it is."
+    return f"Gives up generation {half.generation}{_so_far(standing)}. Generation {live} stays live as it is."
 
 
 def _about_giving_up(_: Standing) -> Iterator[str]:
     yield "A worker removes what was built, within seconds. Another rebuild begins from the beginning."
 
 
-def _half_built(standing: Standing) -> int | None:
-    built = [
-        number for number, state in generations_of(standing.consumer) if state == GenerationState.BUILDING
-    ]
-    return built[0] if built else None
+def _half_built(standing: Standing) -> str:
+    return mark(half_built(standing.consumer))
 
 
 def _so_far(standing: Standing) -> str:
@@ -214,8 +231,10 @@ def _so_far(standing: Standing) -> str:
 
 
 _COMMANDS = {
-    "pause": Command("Pause", "Pause it", _pausing, _about_pausing, _pause),
-    "resume": Command("Resume", "Resume it", _resuming, _about_resuming, _resume),
-    "rebuild": Command("Rebuild", "Rebuild it", _building, _about_building, _rebuild),
-    "abandon": Command("Give up the rebuild of", "Give it up", _giving_up, _about_giving_up, _give_up),
+    "pause": Command("Pause", "Pause it", _pausing, _about_pausing, _paused, _pause),
+    "resume": Command("Resume", "Resume it", _resuming, _about_resuming, _paused, _resume),
+    "rebuild": Command("Rebuild", "Rebuild it", _building, _about_building, _half_built, _rebuild),
+    "abandon": Command(
+        "Give up the rebuild of", "Give it up", _giving_up, _about_giving_up, _half_built, _give_up
+    ),
 }

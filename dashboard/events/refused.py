@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 from dashboard.forms import ReasonForm
 from dashboard.operators import for_those_who_act, may_act, operator_of
 from outbox import refusals
-from outbox.errors import NotRefused
+from outbox.errors import NotAsShown, NotRefused
 from outbox.models import Refusal
 from outbox.repair.acts import Operator
 
@@ -23,21 +23,21 @@ UNPROCESSABLE = 422
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What can be asked for: its words, and what it does; once, however often it is asked for."""
+    """What can be asked for: its words, and what it does; once, and only to what was shown."""
 
     title: str
     verb: str
     consequence: str
     permission: str
-    carry_out: Callable[[UUID, Operator], int]
+    carry_out: Callable[[UUID, Operator, str], int]
 
 
-def _resend(event_id: UUID, operator: Operator) -> int:
-    return refusals.resend(event_id=event_id, operator=operator)
+def _resend(event_id: UUID, operator: Operator, shown: str) -> int:
+    return refusals.resend(event_id=event_id, operator=operator, shown=shown)
 
 
-def _discard(event_id: UUID, operator: Operator) -> int:
-    return refusals.discard(event_id=event_id, reason=operator.reason, operator=operator)
+def _discard(event_id: UUID, operator: Operator, shown: str) -> int:
+    return refusals.discard(event_id=event_id, reason=operator.reason, operator=operator, shown=shown)
 
 
 _COMMANDS = {
@@ -65,7 +65,8 @@ _COMMANDS = {
 def mend(request: HttpRequest, event_id: UUID, command: str) -> HttpResponse:
     """Ask before it, then do it.
 
-    404 for an event that is not held, 422 without a reason, 409 where it has been sent meanwhile.
+    404 for an event that is not held, 422 without a reason, 409 where it has been sent meanwhile, or is not
+    any more as it was shown.
     """
     asked = _COMMANDS[command]
     if not may_act(request.user, asked.permission):
@@ -77,7 +78,10 @@ def mend(request: HttpRequest, event_id: UUID, command: str) -> HttpResponse:
     if not form.is_valid():
         return _ask(request, refusal, asked, error="Say why, in up to 500 characters.", status=UNPROCESSABLE)
     try:
-        asked.carry_out(event_id, operator_of(request, reason=form.cleaned_data["reason"]))
+        operator = operator_of(request, reason=form.cleaned_data["reason"])
+        asked.carry_out(event_id, operator, request.POST.get("shown", ""))
+    except NotAsShown as error:
+        return _ask(request, _refused_or_404(event_id), asked, error=str(error), status=CONFLICT)
     except NotRefused as error:
         return _ask(request, refusal, asked, error=str(error), status=CONFLICT)
     return redirect("event", event_id=event_id)
@@ -92,6 +96,7 @@ def _ask(
         "title": asked.title,
         "consequence": asked.consequence.format(behind=f"{events} held behind it"),
         "details": [f"Kafka said: {refusal.cause}"],
+        "hidden": [("shown", refusals.mark(refusal))],
         "reason_required": True,
         "reason": request.POST.get("reason", ""),
         "error": error,

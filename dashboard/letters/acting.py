@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from dashboard.forms import ReasonForm
-from dashboard.letters.letter import found, render_letter, seen, waits
+from dashboard.letters.letter import found, render_letter, waits
 from dashboard.operators import for_those_who_act, operator_of
-from outbox.errors import OutboxError
+from outbox.errors import NotAsShown, OutboxError
 from outbox.models import DeadLetter
 from outbox.repair import letters
 from outbox.repair.acts import Report
@@ -31,9 +31,9 @@ def replay(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     operator = operator_of(request, reason=reason_of(request))
     late, dry_run = "late" in request.POST, "dry_run" in request.POST
 
-    def act() -> Report:
+    def act(shown: str | None = None) -> Report:
         return letters.replay(
-            letter_id=letter.id, operator=operator, late=late, to_the_end=False, dry_run=dry_run
+            letter_id=letter.id, operator=operator, late=late, to_the_end=False, dry_run=dry_run, shown=shown
         )
 
     if dry_run:
@@ -54,7 +54,9 @@ def discard(request: HttpRequest, letter_id: UUID) -> HttpResponse:
         return carry_out(
             request,
             letter,
-            lambda: letters.discard(letter_id=letter.id, operator=operator, to_the_end=False),
+            lambda shown: letters.discard(
+                letter_id=letter.id, operator=operator, to_the_end=False, shown=shown
+            ),
         )
     behind = waits(letter)
     held = letter.key is not None and bool(behind)
@@ -65,7 +67,7 @@ def discard(request: HttpRequest, letter_id: UUID) -> HttpResponse:
             f"{letter.type or 'A record'} of key {letter.key or 'none'}: it will never be processed.",
             f"Only {letter.consumer} gives it up; other consumers are not touched.",
         ],
-        "hidden": [("seen", seen(letter))],
+        "hidden": [("seen", letters.mark(letter))],
         "reason_required": True,
         "reason": request.POST.get("reason", ""),
         "error": form.errors["reason"][0] if "confirmed" in request.POST and form.errors else "",
@@ -80,12 +82,15 @@ def reason_of(request: HttpRequest) -> str:
     return request.POST.get("reason", "").strip()[:LONGEST_REASON]
 
 
-def carry_out(request: HttpRequest, letter: DeadLetter, act: Callable[[], Report]) -> HttpResponse:
-    """Do it once: a form of a page that is older than the last act does nothing. Then its page."""
-    if request.POST.get("seen") != seen(letter):
-        return render_letter(request, letter, notice=CHANGED, status=409)
+def carry_out(request: HttpRequest, letter: DeadLetter, act: Callable[[str], Report]) -> HttpResponse:
+    """Do it once: a form of a page that is older than the last act does nothing. Then its page.
+
+    act  is given what the form says of the letter as it was shown
+    """
     try:
-        act()
+        act(request.POST.get("seen", ""))
+    except NotAsShown:
+        return render_letter(request, found(letter.id), notice=CHANGED, status=409)
     except OutboxError as error:
         return render_letter(request, found(letter.id), notice=str(error), status=409)
     return redirect("letter", letter_id=letter.id)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from dashboard.formats import Bounded
 from dashboard.letters.acting import CHANGED, carry_out, reason_of
-from dashboard.letters.letter import found, render_letter, seen, waits
+from dashboard.letters.letter import found, render_letter, waits
 from dashboard.operators import for_those_who_act, operator_of
 from outbox.errors import OutboxError, UnknownConsumer
 from outbox.registry import get_consumer
@@ -39,7 +39,7 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     With `dry_run`, say what would come of it. Data that does not fit is never tried.
     """
     letter, given = found(letter_id), request.POST.get("data", "")
-    if letter.state != "open" or request.POST.get("seen") != seen(letter):
+    if letter.state != "open" or request.POST.get("seen") != letters.mark(letter):
         return render_letter(request, letter, notice=CHANGED, status=409)
     data = _compact(given)
     try:
@@ -51,7 +51,7 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     if not wrong and ("confirmed" in request.POST or "dry_run" in request.POST):
         operator = operator_of(request, reason=reason_of(request))
 
-        def act(*, dry_run: bool = False) -> Report:
+        def act(*, shown: str | None = None, dry_run: bool = False) -> Report:
             return letters.replay(
                 letter_id=letter.id,
                 operator=operator,
@@ -59,17 +59,18 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
                 late=letter.cause == "LateEvent",
                 to_the_end=False,
                 dry_run=dry_run,
+                shown=shown,
             )
 
         if "confirmed" in request.POST:
-            return carry_out(request, letter, act)
+            return carry_out(request, letter, lambda shown: act(shown=shown))
         try:
             tried = act(dry_run=True)
         except OutboxError as error:
             wrong = [Violation("", f"It would be refused: {error}")]
     context = {
         "letter": letter,
-        "seen": seen(letter),
+        "seen": letters.mark(letter),
         "given": corrected,
         "lines": difference(original, corrected),
         "same": original == corrected,

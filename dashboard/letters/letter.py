@@ -17,7 +17,7 @@ from outbox.item import decode_headers
 from outbox.models import DeadLetter, LetterState, OutboxEvent, ParkedKey
 from outbox.repair.acts import acts_on
 from outbox.repair.behind import MOST_WAITING
-from outbox.repair.letters import get_letter
+from outbox.repair.letters import get_letter, mark
 from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
 from payments.models import Payment
 
@@ -39,12 +39,6 @@ def found(letter_id: UUID) -> DeadLetter:
         raise Http404(str(error)) from error
 
 
-def seen(letter: DeadLetter) -> str:
-    """Changes whenever something is done about the letter: so the form of an older page is known."""
-    last = acts_on(letter, using=DEFAULT_DB_ALIAS).values_list("id", flat=True).last()
-    return f"{letter.state}-{letter.attempts}-{last}"
-
-
 def waits(letter: DeadLetter) -> Bounded:
     """How many events wait behind it."""
     return waiting_behind([letter]).get(letter.id, Bounded(0))
@@ -64,7 +58,7 @@ def render_letter(
     is_open = letter.state == LetterState.OPEN
     context = {
         "letter": letter,
-        "seen": seen(letter),
+        "seen": mark(letter),
         "is_open": is_open,
         "parked": parked,
         "holds": parked is not None and parked.letter is not None and parked.letter.id == letter.id,

@@ -8,13 +8,20 @@ from django.db import DEFAULT_DB_ALIAS
 
 from outbox import clock
 from outbox.bounded import Bounded
-from outbox.errors import CorrectionRefused, EarlierLetter, LetterSuperseded, NoSuchLetter, RepairRefused
+from outbox.errors import (
+    CorrectionRefused,
+    EarlierLetter,
+    LetterSuperseded,
+    NoSuchLetter,
+    NotAsShown,
+    RepairRefused,
+)
 from outbox.generations import being_built
 from outbox.inbox import Key
 from outbox.item import read_item, stored_record
 from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import Consumer, get_consumer
-from outbox.repair.acts import Operator, Report, Result, write_down
+from outbox.repair.acts import Operator, Report, Result, acts_on, write_down
 from outbox.repair.behind import counted
 from outbox.repair.keys import go_on
 from outbox.repair.rerun import Rerun, carry_out
@@ -29,6 +36,7 @@ def replay(
     to_the_end: bool = True,
     alone: bool = False,
     dry_run: bool = False,
+    shown: str | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Report:
     """Have the consumer process a dead letter after all, then what waits behind it, in order.
@@ -41,9 +49,10 @@ def replay(
     to_the_end  run all that waits, in as many transactions as it takes; else one, and workers go on
     alone       leave all that waits to workers
     dry_run     do it in one transaction, and take all of it back: what would come of it
+    shown       the mark of the letter as the operator was told of it: otherwise nothing is done
 
-    Raises NoSuchLetter, UnknownConsumer, LetterSuperseded, EarlierLetter, CorrectionRefused, and what keeps
-    the database away: then nothing was done since the last Act, and it can be asked for again.
+    Raises NoSuchLetter, UnknownConsumer, LetterSuperseded, EarlierLetter, CorrectionRefused, NotAsShown, and
+    what keeps the database away: then nothing was done since the last Act, and it can be asked for again.
     """
     letter = get_letter(letter_id, using=using)
     consumer = get_consumer(letter.consumer)
@@ -68,6 +77,7 @@ def replay(
         to_the_end=to_the_end,
         alone=alone,
         dry_run=dry_run,
+        shown=shown,
     )
 
 
@@ -77,6 +87,7 @@ def discard(
     operator: Operator,
     to_the_end: bool = True,
     alone: bool = False,
+    shown: str | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Report:
     """Give a dead letter up for good, for a reason, and run what waits behind it, in order.
@@ -98,7 +109,15 @@ def discard(
         act="discard",
         to_the_end=to_the_end,
         alone=alone,
+        shown=shown,
     )
+
+
+def mark(letter: DeadLetter) -> str:
+    """Changes whenever something is done about the letter: by it one is known that was shown before."""
+    using = letter._state.db or DEFAULT_DB_ALIAS
+    last = acts_on(letter, using=using).values_list("id", flat=True).last()
+    return f"{letter.state}-{letter.attempts}-{last}"
 
 
 def get_letter(letter_id: UUID, *, using: str) -> DeadLetter:
@@ -141,12 +160,15 @@ def _act(
     alone: bool = False,
     data: bytes | None = None,
     dry_run: bool = False,
+    shown: str | None = None,
 ) -> Report:
     """Do this about a letter, run what waits behind it, and write it down, in one transaction; then go on."""
     key = None if letter.key is None else (letter.topic, letter.key)
 
     def transaction(batch: Rerun) -> Report:
         taken, parked = _take(batch, letter, key)
+        if shown not in (None, mark(taken)):
+            raise NotAsShown("Somebody has acted on this letter since it was shown: nothing was done.")
         is_open = taken.state == LetterState.OPEN
         if is_open:
             result, done = work(batch, taken)

@@ -33,6 +33,16 @@ def test_an_operator_pauses_and_resumes(operator_api: APIClient) -> None:
     assert operator_api.post(RESUME).status_code == 200
 
 
+def test_the_pause_that_is_named_is_lifted_and_no_other(operator_api: APIClient) -> None:
+    shown = {"paused_at": operator_api.post(PAUSE, {"reason": "one"}).json()["paused_at"]}
+    operator_api.post(RESUME)
+    now = operator_api.post(PAUSE, {"reason": "another"}).json()
+    refused = problem_of(operator_api.post(RESUME, shown), 409)
+    assert "another. That is not what was shown" in refused["detail"]
+    assert operator_api.post(PAUSE).json() == now
+    assert operator_api.post(RESUME, {"paused_at": now["paused_at"]}).json()["paused"] is False
+
+
 def test_the_same_command_again_is_carried_out_once(operator_api: APIClient) -> None:
     first = operator_api.post(PAUSE, {"reason": "one"}, HTTP_IDEMPOTENCY_KEY="k-1")
     operator_api.post(RESUME)

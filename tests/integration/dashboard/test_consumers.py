@@ -23,11 +23,12 @@ from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState, RebuildRequest
 from outbox.generations import generations_of
-from outbox.pausing import ITSELF, pause_of
+from outbox.models import Generation
+from outbox.pausing import ITSELF, pause, pause_of, resume
 from outbox.positions import LagSample, Member, PartitionEnd, Position
-from outbox.rebuild_requests import give_up
+from outbox.rebuild_requests import give_up, request_rebuild
 from outbox.registry import Consumer, get_consumer
-from outbox.repair.acts import Act, Operator
+from outbox.repair.acts import Act, Operator, Via
 from tests.integration.at_once import at_once
 from tests.integration.dashboard.conftest import browser_of
 from tests.integration.eventsite.test_turns import locked
@@ -163,6 +164,12 @@ def test_who_may_only_look_finds_no_button_and_acts_on_nothing(
     assert generations_of(analytics) == [(1, "live")]
 
 
+def shown(user: User, path: str) -> str:
+    """What the page that asks tells of, as its form says it."""
+    (mark,) = re.findall(r'name="shown" value="([^"]*)"', browser_of(user).get(path).content.decode())
+    return str(mark)
+
+
 def test_what_is_not_declared_is_not_found(operator: User) -> None:
     client = browser_of(operator)
     for name in ("nobody", HOSTILE, "orders.generation-2"):
@@ -209,10 +216,65 @@ def test_a_resume_says_what_waits_and_is_written_down_once(operator: User, order
     assert "1 event that wait will be processed, the oldest 90 s late." in asked
     assert f"It paused itself: {reason}" in asked
     assert "paused by itself" in text(page_of(orders, operator))
+    given = {"reason": "mended", "shown": shown(operator, path)}
     for _ in range(2):
-        assert client.post(path, {"reason": "mended"}).status_code == 302
+        assert client.post(path, given).status_code == 302
     assert pause_of(orders) is None
     assert acts() == [("operator", "dashboard", "resume", "resumed", "mended")]
+
+
+@pytest.mark.parametrize("told", ["a pause", "none", "nothing"])
+def test_no_other_pause_is_lifted_than_was_shown(operator: User, orders: Consumer, told: str) -> None:
+    """The consumer has paused itself since the form was made, or the form tells of no pause at all."""
+    behind(orders, 1)
+    client, path = browser_of(operator), reverse("consumer-command", args=["orders", "resume"])
+    pause(consumer=orders, by="anna", reason="a look")
+    if told == "none":
+        resume(consumer=orders, by="anna")
+    given = {"reason": "seen", **({} if told == "nothing" else {"shown": shown(operator, path)})}
+    resume(consumer=orders, by="anna")
+    pause(consumer=orders, by=ITSELF, reason="20 keys failed", via=Via.WORKER)
+    before = acts()
+    answer = client.post(path, given)
+    assert answer.status_code == 409
+    said = text(answer.content.decode())
+    assert f"By now it is paused by {ITSELF}" in said
+    assert "That is not what was shown: nothing was done." in said
+    assert "It paused itself: 20 keys failed" in said
+    assert pause_of(orders) is not None
+    assert acts() == before
+    assert client.post(path, {"reason": "mended", "shown": shown(operator, path)}).status_code == 302
+    assert pause_of(orders) is None
+
+
+def test_no_other_generation_is_given_up_or_gone_on_with_than_was_shown(
+    operator: User, analytics: Consumer
+) -> None:
+    """Of the same number, even: the one that was shown has been given up, and cleared away."""
+    behind(analytics, 0)
+    client, anna = browser_of(operator), Operator("anna")
+    build, abandon = (reverse("consumer-command", args=["analytics", one]) for one in ("rebuild", "abandon"))
+    request_rebuild(consumer=analytics, operator=anna)
+    given = {"reason": "not today", "shown": shown(operator, abandon)}
+    RebuildRequest.objects.update(error="Kafka no longer has all events")
+    again = {"reason": "so be it", "shown": shown(operator, build)}
+    Generation.objects.filter(state="building").delete()
+    answer = client.post(build, again)  # it would begin another one
+    assert answer.status_code == 409
+    assert "By now no generation is half built." in text(answer.content.decode())
+    RebuildRequest.objects.all().delete()
+    assert generations_of(analytics) == [(1, "live")]
+    request_rebuild(consumer=analytics, operator=anna)
+    RebuildRequest.objects.update(error="Kafka no longer has all events")
+    for path, form in ((abandon, given), (build, again)):
+        answer = client.post(path, form)
+        assert answer.status_code == 409
+        assert "By now generation 2 is half built. That is not what was shown" in text(
+            answer.content.decode()
+        )
+    assert generations_of(analytics) == [(1, "live"), (2, "building")]
+    assert client.post(abandon, {**given, "shown": shown(operator, abandon)}).status_code == 302
+    assert generations_of(analytics) == [(1, "live"), (2, "abandoned")]
 
 
 def test_a_rebuild_is_asked_for_with_numbers_and_given_up(operator: User, analytics: Consumer) -> None:
@@ -221,7 +283,8 @@ def test_a_rebuild_is_asked_for_with_numbers_and_given_up(operator: User, analyt
     build, abandon = (reverse("consumer-command", args=["analytics", one]) for one in ("rebuild", "abandon"))
     asked = text(client.get(build).content.decode())
     assert "Reads up to 1,000 records of payments from the beginning, beside generation 1" in asked
-    answers = at_once(*[lambda: browser_of(operator).post(build, {"reason": "counts are off"})] * 2)
+    given = {"reason": "counts are off", "shown": shown(operator, build)}
+    answers = at_once(*[lambda: browser_of(operator).post(build, given)] * 2)
     assert [answer.status_code for answer in answers] == [302, 302]
     assert generations_of(analytics) == [(1, "live"), (2, "building")]
     RebuildRequest.objects.update(read=250, records=1_000, per_second=50.0, told_at=clock.now())
@@ -230,8 +293,9 @@ def test_a_rebuild_is_asked_for_with_numbers_and_given_up(operator: User, analyt
     assert "Asked for by operator: counts are off" in page
     asked = text(client.get(abandon).content.decode())
     assert "Gives up generation 2, of which 250 of 1,000 records are read. Generation 1 stays live" in asked
+    given = {"reason": "not today", "shown": shown(operator, abandon)}
     for _ in range(2):
-        assert client.post(abandon, {"reason": "not today"}).status_code == 302
+        assert client.post(abandon, given).status_code == 302
     assert generations_of(analytics) == [(1, "live"), (2, "abandoned")]
     assert acts() == [
         ("operator", "dashboard", "rebuild", "begun", "counts are off"),
@@ -256,9 +320,8 @@ def test_a_refusal_is_said_and_changes_nothing(operator: User, orders: Consumer,
 def test_a_rebuild_that_nobody_carries_out_or_that_stopped_says_what_to_do(
     operator: User, analytics: Consumer
 ) -> None:
-    browser_of(operator).post(
-        reverse("consumer-command", args=["analytics", "rebuild"]), {"reason": "counts are off"}
-    )
+    path = reverse("consumer-command", args=["analytics", "rebuild"])
+    browser_of(operator).post(path, {"reason": "counts are off", "shown": shown(operator, path)})
     long_ago = clock.now() - timedelta(minutes=1)
     RebuildRequest.objects.update(asked_at=long_ago)
     assert "It waits for a worker. Celery's worker and beat carry it out" in text(
@@ -270,9 +333,9 @@ def test_a_rebuild_that_nobody_carries_out_or_that_stopped_says_what_to_do(
     page = page_of(analytics, operator)
     assert "The rebuild has stopped" in page
     assert "Kafka no longer has all events" in page
-    path = reverse("consumer-command", args=["analytics", "rebuild"])
     assert 'name="drop_history"' in browser_of(operator).get(path).content.decode()
-    browser_of(operator).post(path, {"reason": "so be it", "drop_history": "on"})
+    given = {"reason": "so be it", "drop_history": "on", "shown": shown(operator, path)}
+    browser_of(operator).post(path, given)
     request = RebuildRequest.objects.get()
     assert (request.drop_history, request.error, request.why) == (True, "", "so be it")
     give_up(consumer=analytics, operator=Operator("anna"))

@@ -1,9 +1,11 @@
 """One event's page: where its time went, what it followed from, and nothing of what it holds as markup."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
@@ -203,6 +205,11 @@ def test_a_refused_event_says_so(viewer: User) -> None:
     assert "<script>owned" not in page
 
 
+def shown(browser: Client, path: str) -> dict[str, str]:
+    """What the page that asks tells of, as its form says it."""
+    return dict(re.findall(r'name="(shown)" value="([^"]*)"', browser.get(path).content.decode()))
+
+
 def test_a_refused_event_is_sent_again_or_discarded_by_those_who_may(viewer: User, operator: User) -> None:
     first, second = (write_event(key="a") for _ in range(2))
     for event_id in (first, second):
@@ -217,19 +224,32 @@ def test_a_refused_event_is_sent_again_or_discarded_by_those_who_may(viewer: Use
     assert resend in browser.get(page).content.decode()
     assert "1 event held behind it" in browser.get(resend).content.decode()
     assert "MSG_SIZE_TOO_LARGE" in browser.get(discard).content.decode()
-    assert browser.post(discard, {"reason": " "}).status_code == 422
+    old = shown(browser, discard)
+    assert browser.post(discard, {"reason": " ", **old}).status_code == 422
+    assert browser.post(discard, {"reason": "unseen"}).status_code == 409
     assert not Act.objects.exists()
 
-    assert browser.post(resend, {"reason": "room again"}).status_code == 302
+    assert browser.post(resend, {"reason": "room again", **shown(browser, resend)}).status_code == 302
     assert Refusal.objects.filter(requested_at__isnull=False, discarded="").count() == 2
     assert "A relay has been asked to send it again" in browser.get(page).content.decode()
-    browser.post(discard, {"reason": "too large for any reader"})
+    answer = browser.post(discard, {"reason": "too large for any reader", **old})
+    assert answer.status_code == 409
+    assert "By now it is asked for that it be sent again." in answer.content.decode()
+    assert not Refusal.objects.exclude(discarded="").exists()
+    browser.post(discard, {"reason": "too large for any reader", **shown(browser, discard)})
     assert Refusal.objects.get(event_id=first).discarded == "too large for any reader"
     acts = Act.objects.order_by("id").values_list("act", "result", "who", "why", "event_id")
     assert list(acts) == [
         ("resend", "asked", operator.username, "room again", first),
         ("discard", "asked", operator.username, "too large for any reader", first),
     ]
+
+    old = shown(browser, resend)
+    Refusal.objects.update(requested_at=None, discarded="", cause="once more")
+    answer = browser.post(resend, {"reason": "room again", **old})
+    assert answer.status_code == 409
+    assert "Kafka has refused it again: once more" in answer.content.decode()
+    assert Act.objects.count() == 2
 
     Refusal.objects.all().delete()
     assert browser.get(resend).status_code == browser.post(resend, {"reason": "late"}).status_code == 404

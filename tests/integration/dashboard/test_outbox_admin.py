@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from accounts.roles import ensure_roles
 from accounts.services import ensure_user
+from outbox import pausing
 from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState
 from outbox.generations import generations_of
@@ -306,6 +307,27 @@ def test_a_key_is_released_without_what_the_admin_showed_and_nothing_else(admin:
     assert DeadLetter.objects.filter(key=letter.key).exclude(id=letter.id).exists()
 
 
+def test_the_pause_that_the_admin_showed_is_lifted_and_no_other(admin: Client) -> None:
+    orders = get_consumer("orders")
+    pausing.pause(consumer=orders, by="anna", reason="a look")
+    address = "/admin/outbox/consumerstate/"
+    asked = {"action": "resume", "_selected_action": "orders"}
+
+    def confirmed() -> dict[str, str]:
+        page = admin.post(address, asked, follow=True).content.decode()
+        told = dict(re.findall(r'name="(told-[^"]+)" value="([^"]*)"', page))
+        return {**asked, **told, "confirmed": "yes"}
+
+    old = confirmed()
+    pausing.resume(consumer=orders, by="anna")
+    pausing.pause(consumer=orders, by=pausing.ITSELF, reason="20 keys failed")
+    refused = admin.post(address, old, follow=True).content.decode()
+    assert "20 keys failed. That is not what was shown: nothing was done." in refused
+    assert pausing.pause_of(orders) is not None
+    admin.post(address, confirmed())
+    assert pausing.pause_of(orders) is None
+
+
 def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User) -> None:
     letter = poison(first.id)
     address = "/admin/outbox/deadletter/"
@@ -484,7 +506,8 @@ def test_a_consumer_that_was_never_paused_is_paused_and_resumed(admin: Client) -
     paused = pause_of(get_consumer("loyalty"))
     assert paused is not None
     assert (paused.by, paused.reason) == ("root", "wrong rates")
-    told = admin.post(address, {**asked, "action": "resume"}, follow=True).content.decode()
+    shown = {"told-loyalty": pausing.mark(paused)}
+    told = admin.post(address, {**asked, **shown, "action": "resume"}, follow=True).content.decode()
     assert "it goes on" in told
     assert pause_of(get_consumer("loyalty")) is None
     acts = Act.objects.order_by("id").values_list("act", "via")

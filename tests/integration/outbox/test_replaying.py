@@ -501,6 +501,26 @@ def test_no_other_numbers_are_given_up_than_were_shown(service: Service) -> None
     assert service.heard() == ["1", "2", "3", "6"]
 
 
+def test_of_two_who_were_shown_the_same_letter_one_acts(service: Service) -> None:
+    """It dies again, and is open as before: the other's form was of the letter before that."""
+    letter = died(service, "1", "2")
+    shown = letters.mark(letter)
+
+    def act() -> Report | NotAsShown:
+        try:
+            return letters.replay(letter_id=letter.id, operator=ANNA, shown=shown)
+        except NotAsShown as refusal:
+            return refusal
+
+    told = at_once(act, act)
+    assert sorted(type(one).__name__ for one in told) == ["NotAsShown", "Report"]
+    assert Act.objects.count() == 1
+    letter.refresh_from_db()
+    with pytest.raises(NotAsShown):
+        letters.discard(letter_id=letter.id, operator=ANNA, shown=shown)
+    assert letters.discard(letter_id=letter.id, operator=ANNA, shown=letters.mark(letter)).ran == 1
+
+
 def test_after_a_release_the_next_gap_is_as_old_as_it_is(service: Service) -> None:
     deliver(service, *(notes("a", str(number), first=number)[0] for number in (1, 3, 6)))
     parked, long_ago = ParkedKey.objects.get(), datetime.now(UTC) - timedelta(hours=1)
