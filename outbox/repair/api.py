@@ -25,7 +25,6 @@ from outbox.models import DeadLetter, LetterState, ParkedKey
 from outbox.operating import OperatorsAct, once
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, Via
-from outbox.repair.behind import NOTHING, behind
 from outbox.repair.filters import LetterFilter, ParkedKeyFilter
 from outbox.repair.serializers import (
     LetterDetailOutput,
@@ -146,15 +145,6 @@ class ParkedKeyList(generics.ListAPIView[ParkedKey]):
     def get_queryset(self) -> QuerySet[ParkedKey]:
         """By when they were parked."""
         return ParkedKey.objects.order_by("-id")
-
-    def paginate_queryset(self, queryset: Any) -> Any:
-        """With what waits behind those of the page, in one read."""
-        page = super().paginate_queryset(queryset)
-        rows: list[Any] = [] if page is None else list(page)
-        known = behind(row.id for row in rows)
-        for row in rows:
-            row.behind = known.get(row.id, NOTHING)
-        return rows
 
 
 class ParkedKeyRelease(generics.GenericAPIView[ParkedKey]):

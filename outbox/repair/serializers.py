@@ -13,6 +13,7 @@ from outbox import examples
 from outbox.item import decode_headers
 from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
 from outbox.repair.acts import Act, Result, acts_on
+from outbox.repair.behind import NOTHING, behind
 from outbox.shown import headers_text
 
 LONGEST_REASON = 1_000
@@ -228,6 +229,18 @@ class LetterDetailOutput(LetterOutput):
         return ActOutput(acts_on(letter, using=letter._state.db or "default"), many=True).data
 
 
+class ParkedKeys(serializers.ListSerializer[Any]):
+    """What waits behind those of a page is read at once."""
+
+    def to_representation(self, data: Any) -> Any:
+        """Of the rows of a page."""
+        rows = list(data)
+        known = behind(row.id for row in rows)
+        for row in rows:
+            row.behind = known.get(row.id, NOTHING)
+        return super().to_representation(rows)
+
+
 @extend_schema_serializer(examples=[OpenApiExample("A gap", examples.PARKED_KEY)])
 class ParkedKeyOutput(serializers.ModelSerializer[ParkedKey]):
     """A key whose events wait."""
@@ -249,6 +262,7 @@ class ParkedKeyOutput(serializers.ModelSerializer[ParkedKey]):
 
     class Meta:
         model = ParkedKey
+        list_serializer_class = ParkedKeys
         fields = [
             "id",
             "consumer",
