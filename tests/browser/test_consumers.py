@@ -160,6 +160,36 @@ def test_a_rebuild_is_carried_out_by_a_worker(site: Site, open_page: OpenPage) -
     assert [act[2] for act in acts(site, "analytics")] == ["begun", "rebuilt"]
 
 
+def test_a_rebuild_is_given_up(site: Site, open_page: OpenPage) -> None:
+    page = open_page("staff", "/consumers/analytics/rebuild/")
+    confirm(page, "Rebuild it", "to see that it can be given up")
+    live(page)
+    [(number,)] = site.query(
+        "SELECT generation FROM outbox_generation WHERE consumer = 'analytics' AND state = 'building'"
+    )
+    [(before,)] = site.query(
+        "SELECT generation FROM outbox_generation WHERE consumer = 'analytics' AND state = 'live'"
+    )
+    expect(page.locator("#generations")).to_contain_text(f"Generation {number} is being built")
+    page.get_by_role("link", name="Give the rebuild up").click()
+    expect(page.locator(".consequence")).to_have_text(
+        f"Gives up generation {number}. Generation {before} stays live as it is."
+    )
+    confirm(page, "Give it up", "not today")
+    page.wait_for_url("**/consumers/analytics/")
+    expect(page.locator(f"#generation-{number}")).to_contain_text("abandoned", timeout=LONG)
+    site.start("worker")
+    site.start("beat")
+    try:
+        expect(page.locator(f"#generation-{number}")).to_have_count(0, timeout=LONGER)
+        expect(page.get_by_role("link", name="Rebuild", exact=True)).to_be_visible(timeout=LONG)
+    finally:
+        site.end("beat")
+        site.end("worker")
+    expect(page.locator(f"#generation-{before}")).to_contain_text("live")
+    assert acts(site, "analytics")[-1] == ("staff", "dashboard", "abandoned", "not today")
+
+
 def test_topics_stay_known_while_kafka_is_away(site: Site, open_page: OpenPage) -> None:
     pay(site)
     page = open_page("staff", "/topics/")

@@ -3,6 +3,7 @@
 import re
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
@@ -159,3 +160,56 @@ def test_it_reads_without_script_and_fits_a_phone(site: Site, open_page: OpenPag
     plain = open_page("watcher", f"/events/?q={payment_id}", script=False)
     expect(plain.locator("#rows tr")).to_have_count(2)
     expect(plain.get_by_role("button", name="Pause")).to_be_hidden()
+
+
+def spoil(site: Site, event_id: str, payload: str) -> None:
+    """Write an event's data anew, past the trigger that refuses that."""
+    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(f"UPDATE outbox_event SET payload = {payload} WHERE id = '{event_id}'".encode())
+
+
+def refused(site: Site) -> str:
+    """An event that Kafka finds too large; its id."""
+    site.end("relay")
+    payment_id = request_payment(site)
+    event_id = str(site.post("first", f"/api/payments/{payment_id}/validate/", {})["event_id"])
+    spoil(site, event_id, "payload || convert_to(repeat(' ', 3000000), 'UTF8')")
+    site.start("relay")
+    held = f"SELECT count(*) FROM outbox_refusal WHERE event_id = '{event_id}'"
+    until(lambda: site.query(held) == [(1,)], seconds=60)
+    return event_id
+
+
+def test_what_kafka_refused_is_sent_again_once_it_can_be(site: Site, open_page: OpenPage) -> None:
+    event_id = refused(site)
+    page = open_page("staff", f"/events/{event_id}/")
+    expect(page.locator("main")).to_contain_text("Kafka has not got it since")
+    page.get_by_role("link", name="Send it again").click()
+    expect(page.locator(".consequence")).to_contain_text("It goes to Kafka once more, then 0 events held")
+    spoil(site, event_id, "convert_to(trim(convert_from(payload, 'UTF8')), 'UTF8')")
+    page.get_by_label("Reason").fill("there is <b>room</b> now")
+    page.get_by_role("button", name="Send it again").click()
+    page.wait_for_url(f"**/events/{event_id}/")
+    done = f"SELECT count(*) FROM outbox_inbox WHERE event_id = '{event_id}' AND outcome = 'processed'"
+    until(lambda: site.query(done) == [(3,)], seconds=60)
+    page.reload()
+    expect(page.locator("main")).not_to_contain_text("Kafka has not got it")
+    acts = site.query(f"SELECT act, result, who, why FROM outbox_act WHERE event_id = '{event_id}'")
+    assert acts == [("resend", "asked", "staff", "there is <b>room</b> now")]
+
+
+def test_what_kafka_refused_is_discarded_and_a_placeholder_goes_out(site: Site, open_page: OpenPage) -> None:
+    event_id = refused(site)
+    page = open_page("staff", f"/events/{event_id}/")
+    page.get_by_role("link", name="Discard it").click()
+    expect(page.locator(".consequence")).to_contain_text("It will never be sent. A placeholder")
+    page.get_by_label("Reason").fill("too large for any reader")
+    page.get_by_role("button", name="Discard it").click()
+    page.wait_for_url(f"**/events/{event_id}/")
+    passed = f"SELECT DISTINCT outcome FROM outbox_inbox WHERE event_id = '{event_id}'"
+    until(lambda: site.query(passed) == [("unhandled",)], seconds=60)
+    page.reload()
+    expect(page.locator("main")).not_to_contain_text("Kafka has not got it")
+    acts = site.query(f"SELECT act, result, who, why FROM outbox_act WHERE event_id = '{event_id}'")
+    assert acts == [("discard", "asked", "staff", "too large for any reader")]

@@ -201,6 +201,102 @@ def test_all_that_match_are_replayed_though_worker_and_web_are_killed(
     assert not site.query("SELECT id FROM outbox_parked_key WHERE consumer = 'orders'")
 
 
+def test_a_letter_is_discarded_on_its_own_page_and_what_waited_runs(site: Site, open_page: OpenPage) -> None:
+    (payment,) = poison(site, payments=1)
+    page = open_page("staff", "/dead-letters/")
+    letter_id = letter_of(page, site, "orders", payment)
+    page.get_by_role("link", name="Discard").click()
+    expect(page.locator(".consequence")).to_have_text(
+        "Discards 1 event of 1 key; 1 waiting event will then run, in order, up to the next failure."
+    )
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_label("Reason")).to_be_focused()  # the browser asks for it, and nothing is sent
+    page.get_by_label("Reason").fill("the <b>merchant</b> has gone")
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_url(f"**/dead-letters/{letter_id}/")
+    expect(page.get_by_role("status").first).to_contain_text("It is discarded")
+    expect(page.locator("main")).to_contain_text("the <b>merchant</b> has gone")
+    expect(page.get_by_role("link", name="Discard")).to_have_count(0)
+    assert site.query(f"SELECT state FROM outbox_dead_letter WHERE id = '{letter_id}'") == [("discarded",)]
+    # The refund of an order that never was made has its turn.
+    waits = f"SELECT count(*) FROM outbox_waiting_event WHERE consumer = 'orders' AND key = '{payment}'"
+    assert site.query(waits) == [(0,)]
+
+
+def test_a_job_is_stopped_and_says_by_whom(site: Site, open_page: OpenPage) -> None:
+    poison(site, payments=2, refunds=False)
+    page = open_page("staff", "/dead-letters/?consumer=loyalty")
+    page.get_by_role("link", name="Replay all that match").click()
+    expect(page.locator(".consequence")).to_contain_text("Replays 2 events of 2 keys")
+    page.get_by_role("button", name="Replay").click()
+    progress = page.get_by_role("region", name="Progress")
+    expect(progress).to_contain_text("0 of 2 letters acted on")
+    page.get_by_role("button", name="Stop after the letter in hand").click()
+    expect(progress).to_contain_text("Stopped by staff")
+    expect(page.get_by_role("button", name="Stop after the letter in hand")).to_have_count(0)
+    job = site.query("SELECT state, ended_by FROM outbox_repair_job")
+    assert job == [("stopped", "staff")]
+    assert site.query(f"{OPEN} AND consumer = 'loyalty'") == [(2,)]
+
+
+def lose(site: Site) -> str:
+    """A payment of which the outbox never sends the validation, but the refund behind it; its id."""
+    site.end("relay")
+    payment = str(
+        site.post("first", "/api/payments/", {"customer_id": "c-1", "amount": "1", "currency": "EUR"})["id"]
+    )
+    site.post("first", f"/api/payments/{payment}/validate/", {})
+    site.post("first", f"/api/payments/{payment}/refund/", {"reason": "wrong size"})
+    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("DELETE FROM outbox_event WHERE key = %s AND number = 2", [payment])
+    site.start("relay")
+    parked = f"SELECT count(*) FROM outbox_parked_key WHERE cause = 'gap' AND key = '{payment}'"
+    until(lambda: site.query(parked)[0][0] >= 2, seconds=60)
+    return payment
+
+
+def test_a_parked_key_is_released_without_what_is_missing(site: Site, open_page: OpenPage) -> None:
+    payment = lose(site)
+    page = open_page("staff", f"/dead-letters/parked/?consumer=loyalty&key={payment}", expected=("409",))
+    row = page.locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("number 2")
+    row.get_by_role("link").first.click()
+    expect(page.get_by_role("region", name="What holds it")).to_contain_text("number 2: it goes on by itself")
+    page.get_by_role("link", name="Release").click()
+    expect(page.locator(".consequence")).to_have_text(
+        "Gives up number 2; 1 waiting event will then run, in order."
+    )
+    # It is another gap by now: nobody was asked about that one.
+    other = (
+        "UPDATE outbox_waiting_event SET number = {}"
+        f" WHERE consumer = 'loyalty' AND key = '{payment}' RETURNING 1"
+    )
+    site.query(other.format(6))
+    page.get_by_label("Reason").fill("lost with the old topic")
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_role("alert")).to_contain_text("numbers 2 to 5 by now, and number 2 was shown")
+    site.query(other.format(3))
+    page.get_by_role("link", name="Release").click()
+    page.get_by_label("Reason").fill("lost with the old topic")
+    page.get_by_role("button", name="Release").click()
+    page.wait_for_url(lambda url: "/release/" not in url)
+    [(act, who, why, detail)] = site.query(
+        f"SELECT act, who, why, detail FROM outbox_act WHERE consumer = 'loyalty' AND key = '{payment}'"
+    )
+    assert (act, who, why) == ("release", "staff", "lost with the old topic")
+    assert detail.startswith("It is released without number 2")
+    # In another consumer it is ticked in the list.
+    page.goto(f"/dead-letters/parked/?consumer=orders&key={payment}")
+    page.get_by_label(f"Select key {payment} of orders").check()
+    page.get_by_role("button", name="Release selected").click()
+    expect(page.locator("main")).to_contain_text("number 2")
+    page.get_by_label("Reason").fill("lost as well")
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_role("status")).to_contain_text("It is released without number 2")
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
 def test_the_pages_fit_and_have_no_errors(site: Site, open_page: OpenPage, width: int, theme: str) -> None:
     (payment,) = poison(site, payments=1)
