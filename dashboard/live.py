@@ -19,6 +19,7 @@ from django.db import Error, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.models import User
+from dashboard.alerts.count import alarm_badge
 from dashboard.asking import Patience, TooSlow
 from dashboard.operators import may_look
 from dashboard.sampler import Part
@@ -58,10 +59,10 @@ class Told(Generic[Q]):
 class LivePage(Watched[Q, Told[Q]]):
     """Publishes the regions of every question every `interval` seconds while anyone watches.
 
-    `parts` are read one after the other, by their names. They may use the ORM: connections are closed when
-    nobody watches any more. One whose statement was ended because it took too long is told as not known,
-    and rests for a while. What it raises because the database is away is told as such; anything else ends
-    the streams, and is logged with them.
+    `parts` are read one after the other, by their names, and then the navigation's badge. They may use the
+    ORM: connections are closed when nobody watches any more. One whose statement was ended because it took
+    too long is told as not known, and rests for a while. What it raises because the database is away is told
+    as such; anything else ends the streams, and is logged with them.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class LivePage(Watched[Q, Told[Q]]):
     ) -> None:
         super().__init__()
         self.name = f"dashboard-{name}"
-        self._parts = parts
+        self._parts: Mapping[str, Read[Q]] = {**parts, "badge": _badge}
         self._patience = Patience[str]()
         self._interval = interval
 
@@ -108,6 +109,11 @@ class LivePage(Watched[Q, Told[Q]]):
         except Error:
             connections.close_all()  # one that broke would stay broken
             raise
+
+
+def _badge(questions: Collection[Q]) -> Mapping[Q, Regions | TooSlow]:
+    badge = alarm_badge()
+    return {question: {"alarm-count": badge} for question in questions}
 
 
 async def live_stream(

@@ -8,6 +8,7 @@ from typing import TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from dashboard import selectors
+from dashboard.alerts.count import alarm_badge
 from dashboard.asking import Patience, TooSlow, one_look
 from dashboard.behind import Behind, all_behind
 from dashboard.formats import Bounded
@@ -26,6 +27,7 @@ class DatabaseSample:
 
     behind  by consumer; without what waits for a relay where that is not known
     events  as rows of a table, by audience
+    badge   how many alarms there are, as the navigation shows it
     slow    since when each is not known
     """
 
@@ -39,6 +41,7 @@ class DatabaseSample:
     aside: Mapping[str, tuple[Bounded, Bounded]] | None
     behind: Mapping[str, Behind] | None
     events: Mapping[Audience, str]
+    badge: str | None = None
     slow: Mapping[str, datetime] = field(default_factory=dict)
 
 
@@ -98,6 +101,7 @@ class DatabaseProbe:
                     "how far consumers are behind", lambda: all_behind(now=now, unsent=unsent, using=using)
                 ),
                 events=asked("the latest events", lambda: _event_rows(audiences)) or {},
+                badge=asked("how many alarms there are", alarm_badge),
                 slow=slow,
             )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from django.urls import reverse
 
-from dashboard.alerts.count import alarm_count
+from dashboard.alerts.count import alarm_badge
 from dashboard.chaos.channel import in_demo
 from dashboard.operators import may_look
 
@@ -15,15 +15,13 @@ from dashboard.operators import may_look
 class Page:
     """One page on offer; `current` when it, or a page that belongs to it, is shown.
 
-    count  of what asks for attention there
-    state  how much it asks for it: `bad` or `warn`
+    badge  how much asks for attention there, which streams keep up to date; None where nothing is counted
     """
 
     title: str
     address: str
     current: bool
-    count: int = 0
-    state: str = ""
+    badge: str | None = None
 
 
 _EVERYONES = (("Flow", "flow"), ("Payments", "payments"), ("Volumes", "volumes"))
@@ -44,8 +42,8 @@ def pages_for(request: HttpRequest) -> Iterator[Page]:
     for title, name in _EVERYONES + (_OPERATORS if may_look(user) else ()):
         address = reverse(name)
         within = request.path.startswith(address) and name != "flow"
-        count, grave = alarm_count() if name == "alerts" else (0, False)
-        yield Page(title, address, within or request.path == address, count, "bad" if grave else "warn")
+        badge = alarm_badge() if name == "alerts" else None
+        yield Page(title, address, within or request.path == address, badge)
     if in_demo() and may_look(user):
         address = reverse("chaos")
         yield Page("Chaos", address, current=request.path == address)

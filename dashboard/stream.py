@@ -51,11 +51,15 @@ def event_stream(messages: AsyncIterator[str]) -> StreamingHttpResponse:
 
 async def _stream(audience: Audience) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MS}\n\n"
-    rows = None
+    rows = badge = None
     try:
         async with asyncio.timeout(STREAM_LIFETIME), aclosing(sampler.watch(audience)) as flows:
             async for flow in flows:
                 yield pipeline_message(flow, audience is None)
+                counted = badge_message(flow.database.value.badge if flow.database.value else None)
+                if audience is None and counted is not None and counted != badge:
+                    badge = counted
+                    yield badge
                 latest = events_message(flow, audience)
                 if latest is not None and latest != rows:
                     rows = latest
@@ -111,6 +115,11 @@ def events_message(flow: Flow, audience: Audience) -> str | None:
     if sample is None or audience not in sample.events:
         return None
     return message("events", {"html": sample.events[audience]})
+
+
+def badge_message(badge: str | None) -> str | None:
+    """How many alarms there are, for the navigation; None while that is not known."""
+    return None if badge is None else message("badge", {"html": badge})
 
 
 def message(name: str, data: object) -> str:

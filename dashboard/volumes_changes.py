@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 
 from analytics.slots import SLOTS_BY_DEFAULT, WIDTHS, Span
 from contracts.analytics import SlotTotalled
+from dashboard.alerts.count import alarm_badge
 from dashboard.asking import one_look
 from dashboard.volumes import (
     MOST_SLOTS,
@@ -54,11 +55,13 @@ class TableProbe:
 
     heard  totals to be told, in their order
     came   questions of viewers who have been told nothing yet, or missed something
+    badge  how many alarms there were at the last look, as the navigation shows it
     """
 
     def __init__(self) -> None:
         self.heard: SimpleQueue[SlotTotalled] = SimpleQueue()
         self.came: SimpleQueue[Question] = SimpleQueue()
+        self.badge: str | None = None
         self._recent: list[tuple[datetime, SlotTotalled]] = []
         self._new: set[Question] = set()
         self._due: dict[Question, _Due] = {}
@@ -81,6 +84,7 @@ class TableProbe:
             self._due.setdefault(question, {}).update(_due(question, boundaries, totals))
         self._new -= set(questions)
         with one_look():
+            self.badge = alarm_badge()
             looks = {question: self._look(question, now) for question in questions}
         for question, (told, still_open, _) in looks.items():
             self._open[question] = still_open

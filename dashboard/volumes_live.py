@@ -24,12 +24,16 @@ INTERVAL = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """One published moment, the `number`th. Compared by identity, so that what is made of it can be kept."""
+    """One published moment, the `number`th. Compared by identity, so that what is made of it can be kept.
+
+    badge  how many alarms there are, as the navigation shows it; None while that is not known
+    """
 
     at: datetime
     number: int
     changes: Mapping[Question, Change]
     away_since: datetime | None = None
+    badge: str | None = None
 
 
 class LiveVolumes(Watched[Question, Told]):
@@ -84,7 +88,7 @@ class LiveVolumes(Watched[Question, Told]):
                 changes = table.reading.value if table.reading.at != looked else None
                 away = [part for part in (totals.reading.away_since, table.reading.away_since) if part]
                 number += 1
-                self._publish(Told(now, number, changes or {}, min(away, default=None)))
+                self._publish(Told(now, number, changes or {}, min(away, default=None), table_probe.badge))
                 await asyncio.sleep(due - loop.time())
         finally:
             totals.stop(totals_probe.close)

@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
-from dashboard.stream import RETRY_MS, STREAM_LIFETIME, event_stream, message
+from dashboard.operators import may_look
+from dashboard.stream import RETRY_MS, STREAM_LIFETIME, badge_message, event_stream, message
 from dashboard.volumes import Question
 from dashboard.volumes_changes import Change
 from dashboard.volumes_live import Told, live_volumes
@@ -24,6 +25,7 @@ async def volumes_stream(request: HttpRequest) -> HttpResponseBase:
     """What changes in the answer to the address's question. 401 for whoever is not signed in."""
     user = await request.auser()
     question = await sync_to_async(_question)(request, user) if isinstance(user, User) else None
+    staff = await sync_to_async(may_look)(user)
     # The stream may stay open for minutes; the connection that looked the user up must not.
     await sync_to_async(connections.close_all)()
     if not isinstance(user, User):
@@ -33,7 +35,7 @@ async def volumes_stream(request: HttpRequest) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
     call_when_server_stops(live_volumes.close)
-    return event_stream(_stream(question))
+    return event_stream(_stream(question, staff=staff))
 
 
 def _question(request: HttpRequest, user: User) -> Question | None:
@@ -41,12 +43,17 @@ def _question(request: HttpRequest, user: User) -> Question | None:
     return form.question(user) if form.is_valid() else None
 
 
-async def _stream(question: Question) -> AsyncIterator[str]:
+async def _stream(question: Question, *, staff: bool) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MS}\n\n"
+    badge = None
     try:
         async with asyncio.timeout(STREAM_LIFETIME), aclosing(live_volumes.watch(question)) as moments:
             async for told in moments:
                 yield volumes_message(told, question)
+                counted = badge_message(told.badge)
+                if staff and counted is not None and counted != badge:
+                    badge = counted
+                    yield badge
     except TimeoutError:
         return
 

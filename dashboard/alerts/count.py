@@ -2,7 +2,10 @@
 
 import time
 
+from django.template.loader import render_to_string
+
 from dashboard.alerts.selectors import count_present
+from dashboard.asking import one_look
 
 SECONDS = 5.0
 
@@ -13,8 +16,15 @@ def alarm_count() -> tuple[int, bool]:
     """The number of alarms, and whether one is critical; SECONDS old at most."""
     global _last
     if _last is None or time.monotonic() - _last[0] > SECONDS:
-        _last = time.monotonic(), count_present()
+        with one_look():
+            _last = time.monotonic(), count_present()
     return _last[1]
+
+
+def alarm_badge() -> str:
+    """The same as the navigation shows it; empty for none."""
+    count, grave = alarm_count()
+    return render_to_string("dashboard/parts/count.html", {"count": count, "grave": grave})
 
 
 def forget() -> None:

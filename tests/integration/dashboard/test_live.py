@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import pytest
@@ -14,8 +14,11 @@ from django.test import AsyncRequestFactory
 from accounts.models import User
 from accounts.services import ensure_user
 from dashboard import asking, live
+from dashboard.alerts import count
+from dashboard.alerts.selectors import count_present
 from dashboard.asking import TooSlow, Turns, one_look
 from dashboard.live import LivePage, Read, Regions, live_stream
+from outbox.alerts.alarms import Alarm
 from tests.integration.dashboard.test_sampler import backends, in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,6 +91,7 @@ class Stream:
         assert isinstance(answer, StreamingHttpResponse)
         assert answer.headers["Content-Type"] == "text/event-stream"
         self._parts: Any = answer.streaming_content
+        self.badge = ""
 
     async def __aenter__(self) -> "Stream":
         assert (await anext(self._parts)).startswith(b"retry: ")
@@ -97,6 +101,12 @@ class Stream:
         await self._parts.aclose()
 
     async def next(self) -> dict[str, Any]:
+        """The next message, without the navigation's badge, which all pages have."""
+        told = await self.next_of_all()
+        self.badge = told["regions"].pop("alarm-count", self.badge)
+        return told
+
+    async def next_of_all(self) -> dict[str, Any]:
         async with asyncio.timeout(20):
             part = (await anext(self._parts)).decode()
         name, data = part.strip().split("\n")
@@ -126,6 +136,34 @@ async def test_many_viewers_are_told_from_one_read(page: LivePage[str], source: 
     assert all(len(set(mine)) == 6 for mine in seen)
     assert len(source.asked) <= len(moments) + 2
     assert max(map(len, source.asked)) == 3
+
+
+async def test_the_badge_of_alarms_is_counted_once_for_all_and_told_when_it_changes(
+    page: LivePage[str], staff: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def present() -> tuple[int, bool]:
+        nonlocal asked
+        asked += 1
+        return count_present()
+
+    count.forget()
+    monkeypatch.setattr(count, "count_present", present)
+    monkeypatch.setattr(count, "SECONDS", 1.0)
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        answers = [await opened(page, staff, f"question-{number}") for number in range(8)]
+        streams = [await stack.enter_async_context(Stream(answer)) for answer in answers]
+        for stream in streams:
+            await stream.next()
+        assert {stream.badge for stream in streams} == {""}
+        assert asked <= 2
+        await in_thread(lambda: Alarm.objects.create(subject="orders", cause="late", severity="critical"))
+        for stream in streams:
+            while not stream.badge:
+                await stream.next()
+            assert stream.badge == '<span class="count" data-state="bad">1</span>'
+    count.forget()
 
 
 async def test_each_is_told_the_answer_to_its_own_question_and_only_what_changed(

@@ -1,11 +1,11 @@
 """One sampler for all viewers: begun by the first, ended with the last, honest about what is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, closing
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -13,9 +13,11 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from accounts.services import ensure_user
-from dashboard import asking
+from dashboard import asking, stream
+from dashboard.alerts import count
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe
 from dashboard.sampler import MERCHANTS, Flow, Sampler
+from outbox.alerts.alarms import Alarm
 from tests.integration.dashboard.conftest import Pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -166,6 +168,27 @@ async def test_each_viewer_gets_the_events_of_its_merchant(sampler: Sampler, pay
             assert events.count("<tr") == count
             assert sample is not None
             assert None not in sample.events
+
+
+@pytest.mark.parametrize(("audience", "told"), [(None, True), (uuid4(), False)])
+async def test_the_badge_of_alarms_is_told_to_those_who_see_everyone(
+    sampler: Sampler, monkeypatch: pytest.MonkeyPatch, audience: UUID | None, told: bool
+) -> None:
+    monkeypatch.setattr(stream, "sampler", sampler)
+    await in_thread(lambda: Alarm.objects.create(subject="orders", cause="late", severity="critical"))
+    count.forget()
+    found = []
+    messages = stream._stream(audience)
+    assert isinstance(messages, AsyncGenerator)
+    async with asyncio.timeout(20), aclosing(messages):
+        async for message in messages:
+            found.append(message)
+            if sum("event: pipeline" in one for one in found) == 8:
+                break
+    count.forget()
+    badges = [one for one in found if one.startswith("event: badge")]
+    assert len(badges) == told
+    assert all('data-state=\\"bad\\">1</span>' in one for one in badges)
 
 
 def test_the_events_of_many_merchants_are_read_in_turns(sampler: Sampler) -> None:

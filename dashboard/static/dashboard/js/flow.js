@@ -1,4 +1,5 @@
 // The live flow: figures and rows from the server's event stream.
+import { badge } from "./badge.js";
 import { move } from "./moving.js";
 import { cutNotice } from "./notices.js";
 import { replaceRows } from "./rows.js";
@@ -51,6 +52,7 @@ function notice(html) {
 }
 
 listen(document.body.dataset.stream, {
+  badge,
   pipeline(message) {
     pipeline.dataset.stale = "false";
     say("ok", "live");

@@ -1,4 +1,5 @@
 // The table of volumes as charts, and both kept up to date: what is drawn is always what the table says.
+import { badge } from "./badge.js";
 import { bars, redrawn } from "./bars.js";
 import { cutNotice } from "./notices.js";
 import { listen } from "./stream.js";
@@ -69,6 +70,7 @@ if (charts) {
 }
 if (charts?.dataset.stream) {
   listen(charts.dataset.stream, {
+    badge,
     volumes(message) {
       const moved = move(message.slots);
       if (merge(message) || moved) draw();
