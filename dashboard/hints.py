@@ -26,7 +26,8 @@ HINTS = {
     ),
     "consumer": (
         "A service that reads events and acts on each exactly once. Lag is how many it has yet to read; sync "
-        "delay is the time from an event's happening to its effect here, and should stay below the limit."
+        "delay is the time from an event's happening to its effect here, the usual one of late or the age of "
+        "the oldest that waits, whichever is more: it should stay below the limit."
     ),
     "timeline": (
         "What happened to this payment, from left to right, with a lane for each service. A line leaves an "

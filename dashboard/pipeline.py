@@ -10,7 +10,7 @@ from typing import TypeVar
 from django.urls import reverse
 
 from dashboard import formats, remedies
-from dashboard.formats import Text
+from dashboard.formats import Bounded, Text
 from dashboard.measure import DatabaseSample, KafkaSample
 from dashboard.notices import Notice, notices_of
 from dashboard.remedies import Remedy
@@ -70,11 +70,15 @@ class Pipeline:
     notices: tuple[Notice, ...] = field(default=())
 
 
-def pipeline(flow: Flow | None, *, staff: bool) -> Pipeline:
-    """What to draw; before the first flow every figure is unknown."""
+def pipeline(flow: Flow | None, *, staff: bool, acts: bool) -> Pipeline:
+    """What to draw, for merchants or staff, and whether they may act; before the first flow every figure is
+    unknown.
+    """
     database: Reading[DatabaseSample] = flow.database if flow else Reading()
+    if not staff and database.value is not None:
+        database = replace(database, value=_without_aside(database.value))
     kafka: Reading[KafkaSample] = flow.kafka if flow else Reading()
-    lanes = tuple(_lane(consumer, database) for consumer in all_consumers())
+    lanes = tuple(_lane(consumer, database, kafka) for consumer in all_consumers())
     stages: tuple[Stage, ...] = (
         _payments(database),
         _outbox(database, kafka),
@@ -83,14 +87,31 @@ def pipeline(flow: Flow | None, *, staff: bool) -> Pipeline:
     )
     if not staff:
         stages, lanes = tuple(map(_for_merchants, stages)), tuple(map(_for_merchants, lanes))
+    elif not acts:
+        stages, lanes = tuple(map(_for_those_who_look, stages)), tuple(map(_for_those_who_look, lanes))
     return Pipeline(stages, lanes, tuple(notices_of(database, kafka, staff=staff)))
+
+
+def _without_aside(sample: DatabaseSample) -> DatabaseSample:
+    """What is set aside may be other merchants' events: to them a part that has some is as it is without."""
+    return replace(
+        sample,
+        aside=None if sample.aside is None else {},
+        refused=None if sample.refused is None else Bounded(0),
+    )
+
+
+def _for_those_who_look(stage: Stage) -> Stage:
+    """Without what operators alone can do: they are shown where to look."""
+    remedy = stage.remedy
+    if remedy is not None and remedy != remedies.see_alerts():
+        remedy = Remedy("See why", stage.address)
+    return replace(stage, panel="", remedy=remedy)
 
 
 def _for_merchants(stage: Stage) -> Stage:
     figures = tuple(figure for figure in stage.figures if not figure.private)
-    word = (
-        stage.word if stage.state in {"ok", "none", "bad"} else "late" if stage.state == "warn" else "at work"
-    )
+    word = "late" if stage.state == "warn" else stage.word
     address = stage.address if stage.name == "payments" and stage.consumer is None else ""
     return replace(stage, word=word, figures=figures, address=address, panel="", remedy=None, moved=0)
 
@@ -218,8 +239,8 @@ def _kafka(kafka: Reading[KafkaSample], *, read: int) -> Stage:
     )
 
 
-def _lane(consumer: Consumer, database: Reading[DatabaseSample]) -> Stage:
-    lane = lane_of(consumer, database.value)
+def _lane(consumer: Consumer, database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Stage:
+    lane = lane_of(consumer, database.value, kafka_away=kafka.away_since is not None)
     state, word = _standing(database, lane.state, lane.word)
     limit = consumer.sync_delay_limit
     delay = Figure(
@@ -228,7 +249,7 @@ def _lane(consumer: Consumer, database: Reading[DatabaseSample]) -> Stage:
         _quiet(lane.delay, known=lane.delay_known),
         private=False,
         limit=limit,
-        beyond=lane.delay is not None and lane.delay > limit,
+        beyond=lane.late,
     )
     return Stage(
         consumer.name,

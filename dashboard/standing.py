@@ -21,6 +21,7 @@ class Lane:
     lag    events that Kafka has and it has yet to process
     delay  how late its effects are: the age of the oldest event that is left, or the usual delay of late;
            None without events as well, which `delay_known` tells apart
+    late   whether the oldest event that is left is older than the limit
     """
 
     state: str
@@ -31,10 +32,11 @@ class Lane:
     delay: timedelta | None = None
     fresh: int = 0
     delay_known: bool = False
+    late: bool = False
 
 
-def lane_of(consumer: Consumer, sample: DatabaseSample | None) -> Lane:
-    """How this consumer stands by what the tables said."""
+def lane_of(consumer: Consumer, sample: DatabaseSample | None, *, kafka_away: bool = False) -> Lane:
+    """How this consumer stands by what the tables said, and by whether Kafka answers."""
     if sample is None:
         return Lane("none", "")
     done = (sample.processed or {}).get(consumer.name)
@@ -42,27 +44,34 @@ def lane_of(consumer: Consumer, sample: DatabaseSample | None) -> Lane:
     if sample.behind is None or consumer.name not in sample.behind:
         return Lane("none", "not known", per_second=rate, fresh=fresh)
     behind = sample.behind[consumer.name]
-    state, word, remedy = _said(consumer, sample, behind, done)
-    late_by = behind.late_by(limit=consumer.sync_delay_limit.total_seconds())
+    state, word, remedy = _said(consumer, sample, behind, done, kafka_away=kafka_away)
+    limit = consumer.sync_delay_limit.total_seconds()
+    late_by = behind.late_by(limit=limit)
     if done is None or done.per_second is None or sample.waiting is None or late_by is None:
         return Lane(state, word, remedy, rate, behind.events, fresh=fresh)
     waited = timedelta(seconds=late_by)
-    delays = [span for span in (waited or None, done.delays.p50) if span is not None]
-    return Lane(state, word, remedy, rate, behind.events, max(delays, default=None), fresh, delay_known=True)
+    delay = max([span for span in (waited or None, done.delays.p50) if span is not None], default=None)
+    late = late_by > limit
+    return Lane(state, word, remedy, rate, behind.events, delay, fresh, delay_known=True, late=late)
 
 
 def _said(
-    consumer: Consumer, sample: DatabaseSample, behind: Behind, done: Processed | None
+    consumer: Consumer,
+    sample: DatabaseSample,
+    behind: Behind,
+    done: Processed | None,
+    *,
+    kafka_away: bool,
 ) -> tuple[str, str, Remedy | None]:
     name, limit = consumer.name, consumer.sync_delay_limit
-    if pause := behind.pause:
-        itself = pause.by == ITSELF
-        return "bad" if itself else "warn", "paused itself" if itself else "paused", remedies.resume(name)
+    paused = "" if behind.pause is None else "paused itself" if behind.pause.by == ITSELF else "paused"
     if not behind.members:
-        command = f"manage.py run_consumer {name}"
-        return "bad", "not running", remedies.start(f"{name}-1", command)
+        word = f"{paused}, no instance" if paused else "not running"
+        return "bad", word, remedies.start(f"{name}-1", f"manage.py run_consumer {name}")
+    if paused:
+        return "warn" if paused == "paused" else "bad", paused, remedies.resume(name)
     stuck = behind.seconds is not None and timedelta(seconds=behind.seconds) > limit
-    if stuck and done is not None and done.per_second == 0:
+    if stuck and not kafka_away and done is not None and done.per_second == 0:
         return "bad", "standing still", remedies.see_why(name)
     parked, dead = (sample.aside or {}).get(name, (Bounded(0), Bounded(0)))
     if dead:
@@ -70,17 +79,21 @@ def _said(
         return "dead", f"{letters}, {_keys(parked)}" if parked else letters, remedies.repair(name)
     if parked:
         return "warn", _keys(parked), remedies.let_go_on(name)
-    if behind.events and AlarmCause.FALLING_BEHIND in behind.alarms:
+    if kafka_away:
+        return "warn", "waits for Kafka", None
+    # An alarm lasts for a while, and what is on its way within a second is no backlog.
+    left = (behind.events or 0) > ((done and done.per_second) or 0)
+    if left and AlarmCause.FALLING_BEHIND in behind.alarms:
         return "warn", "falling behind", remedies.see_why(name)
-    # What was late a while ago is late no more, once there is nothing left and nothing comes.
-    p50 = None if done is None or not done.per_second else done.delays.p50
-    if stuck or (p50 is not None and p50 > limit):
+    if stuck:
         return "warn", "late", remedies.see_why(name)
     if timedelta(seconds=behind.unsent) > limit:
         return "warn", "waits for the relay", None
     told = (done and done.per_second, behind.events, behind.seconds, sample.aside, sample.waiting)
     if done is None or None in told:
         return "none", "not known", None
+    if done.per_second and done.delays.p50 is not None and done.delays.p50 > limit:
+        return "ok", "caught up; the last events were late", None
     return "ok", "on time" if done.per_second else "caught up", None
 
 

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import User
 from dashboard.latest import Audience
+from dashboard.operators import may_act
 from dashboard.pipeline import Stage, pipeline
 from dashboard.sampler import Flow, sampler
 from outbox.stopping import call_when_server_stops
@@ -30,7 +31,7 @@ RETRY_MS = 1_000
 async def flow_stream(request: HttpRequest) -> HttpResponseBase:
     """The page's live figures. 401 for whoever is not signed in."""
     user = await request.auser()
-    audience = await sync_to_async(lambda: user.sees_merchant)() if isinstance(user, User) else None
+    audience, acts = await sync_to_async(_sees)(user)
     # The stream may stay open for minutes; the connection that looked the user up must not.
     await sync_to_async(connections.close_all)()
     if not isinstance(user, User):
@@ -38,7 +39,12 @@ async def flow_stream(request: HttpRequest) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
     call_when_server_stops(sampler.close)
-    return event_stream(_stream(audience))
+    return event_stream(_stream(audience, acts=acts))
+
+
+def _sees(user: object) -> tuple[Audience, bool]:
+    """Whose events, and whether there is anything that this user may do."""
+    return (user.sees_merchant, may_act(user)) if isinstance(user, User) else (None, False)
 
 
 def event_stream(messages: AsyncIterator[str]) -> StreamingHttpResponse:
@@ -49,13 +55,13 @@ def event_stream(messages: AsyncIterator[str]) -> StreamingHttpResponse:
     return response
 
 
-async def _stream(audience: Audience) -> AsyncIterator[str]:
+async def _stream(audience: Audience, *, acts: bool) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MS}\n\n"
     rows = badge = None
     try:
         async with asyncio.timeout(STREAM_LIFETIME), aclosing(sampler.watch(audience)) as flows:
             async for flow in flows:
-                yield pipeline_message(flow, audience is None)
+                yield pipeline_message(flow, audience is None, acts)
                 counted = badge_message(flow.database.value.badge if flow.database.value else None)
                 if audience is None and counted is not None and counted != badge:
                     badge = counted
@@ -68,10 +74,10 @@ async def _stream(audience: Audience) -> AsyncIterator[str]:
         return
 
 
-@lru_cache(maxsize=4)
-def pipeline_message(flow: Flow, staff: bool) -> str:
+@lru_cache(maxsize=6)
+def pipeline_message(flow: Flow, staff: bool, acts: bool) -> str:
     """The state of every stage, and its figures."""
-    picture = pipeline(flow, staff=staff)
+    picture = pipeline(flow, staff=staff, acts=acts)
     return message(
         "pipeline",
         {

@@ -43,7 +43,7 @@ def flow(request: HttpRequest) -> HttpResponse:
         except (ValueError, PaymentNotFound):
             raise Http404("There is no such payment, or it is another merchant's.") from None
     page = {
-        "pipeline": pipeline(None, staff=audience is None),
+        "pipeline": pipeline(None, staff=audience is None, acts=may_operate(user)),
         "events": latest_events([audience])[audience],
         "consumers": all_consumers(),
         "staff": audience is None,

@@ -50,13 +50,14 @@ def drawn(
     database_away: datetime | None = None,
     kafka_away: datetime | None = None,
     staff: bool = True,
+    acts: bool = True,
 ) -> Pipeline:
     flow = Flow(
         NOW,
         Reading(database, NOW, database_away, "refused by host 10.0.0.7"),
         Reading(kafka, NOW, kafka_away, "no broker at 10.0.0.8"),
     )
-    return pipeline(flow, staff=staff)
+    return pipeline(flow, staff=staff, acts=acts)
 
 
 def stage(picture: Pipeline, name: str) -> Stage:
@@ -83,7 +84,7 @@ def test_all_is_well() -> None:
 
 
 def test_before_the_first_answer_nothing_is_known() -> None:
-    picture = pipeline(None, staff=True)
+    picture = pipeline(None, staff=True, acts=True)
     figures = [each for part in (*picture.stages, *picture.lanes) for each in part.figures]
     assert figures
     assert not any(each.text.known for each in figures)
@@ -182,8 +183,58 @@ def test_a_pause_is_said_with_who_since_when_and_why() -> None:
         assert not drawn(replace(DATABASE, behind=paused), staff=False).notices
 
 
+def test_a_pause_without_an_instance_is_said_as_both() -> None:
+    for by, word in (("an operator", "paused, no instance"), (ITSELF, "paused itself, no instance")):
+        gone = lagging(orders=replace(LEVEL, members=0, pause=Pause(EARLIER, by, "")))
+        lane = stage(drawn(replace(DATABASE, behind=gone)), "orders")
+        assert (lane.state, lane.word) == ("bad", word)
+        assert lane.remedy is not None
+        assert lane.remedy.command == "manage.py run_consumer orders"
+
+
+def test_a_few_events_on_their_way_are_not_falling_behind() -> None:
+    alarmed = replace(LEVEL, events=1, alarms=frozenset({AlarmCause.FALLING_BEHIND}))
+    at_rate = {"orders": replace(WELL, per_second=11.0), "loyalty": WELL}
+    lane = stage(drawn(replace(DATABASE, behind=lagging(orders=alarmed), processed=at_rate)), "orders")
+    assert (lane.state, lane.word) == ("ok", "on time")
+    still = {"orders": Processed(), "loyalty": WELL}
+    lane = stage(drawn(replace(DATABASE, behind=lagging(orders=alarmed), processed=still)), "orders")
+    assert (lane.state, lane.word) == ("warn", "falling behind")
+
+
+def test_while_kafka_is_away_neither_the_relay_nor_a_consumer_is_blamed() -> None:
+    for behind in (
+        replace(LEVEL, unsent=18.0),
+        replace(LEVEL, events=3, seconds=18.0),
+        replace(LEVEL, events=3, alarms=frozenset({AlarmCause.FALLING_BEHIND})),
+    ):
+        still = {"orders": Processed(), "loyalty": WELL}
+        sample = replace(DATABASE, behind=lagging(orders=behind), processed=still)
+        lane = stage(drawn(sample, kafka_away=EARLIER), "orders")
+        assert (lane.state, lane.word, lane.remedy) == ("warn", "waits for Kafka", None)
+        assert stage(drawn(sample), "orders").word != "waits for Kafka"
+
+
+def test_who_may_only_look_is_offered_nothing_to_do(settings: Settings) -> None:
+    settings.DEMO_CONTROL = "/somewhere/control.sock"
+    gone, paused = replace(LEVEL, members=0), replace(LEVEL, pause=Pause(EARLIER, "anna", ""))
+    for sample in (
+        replace(DATABASE, behind=lagging(orders=gone, loyalty=paused), refused=Bounded(3)),
+        replace(DATABASE, aside={"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}),
+        replace(DATABASE, relay=RelayState(0, 8, Delays(), 0.0)),
+    ):
+        picture = drawn(sample, kafka_away=EARLIER, acts=False)
+        every = (*picture.stages, *picture.lanes)
+        assert not any(each.panel for each in every)
+        remedies = {each.name: each.remedy for each in every if each.remedy}
+        assert {remedy.text for remedy in remedies.values()} <= {"See why", "See alerts"}
+        assert not any(remedy.command or "chaos" in remedy.address for remedy in remedies.values())
+        assert "orders" in remedies or "relay" in remedies
+        assert any(each.panel for each in drawn(sample).stages)
+
+
 def test_falling_behind_and_waiting_for_the_relay_are_told_apart() -> None:
-    slower = replace(LEVEL, events=9, alarms=frozenset({AlarmCause.FALLING_BEHIND}))
+    slower = replace(LEVEL, events=90, alarms=frozenset({AlarmCause.FALLING_BEHIND}))
     unsent = replace(LEVEL, unsent=18.0)
     picture = drawn(replace(DATABASE, behind=lagging(orders=slower, loyalty=unsent)))
     assert (stage(picture, "orders").state, stage(picture, "orders").word) == ("warn", "falling behind")
@@ -205,7 +256,9 @@ def test_parts_lead_to_their_pages_and_merchants_to_their_own_alone() -> None:
 def test_what_was_late_is_late_no_more_once_nothing_is_left() -> None:
     slow = Delays(timedelta(seconds=9), timedelta(seconds=9))
     at_work = drawn(replace(DATABASE, processed={"orders": Processed(2.0, 2, slow), "loyalty": WELL}))
-    assert stage(at_work, "orders").word == "late"
+    lane = stage(at_work, "orders")
+    assert (lane.state, lane.word) == ("ok", "caught up; the last events were late")
+    assert (lane.remedy, figure(lane, "delay"), beyond(lane)) == (None, "9.0 s", False)
     done = drawn(replace(DATABASE, processed={"orders": Processed(0.0, 0, slow), "loyalty": WELL}))
     assert (stage(done, "orders").state, stage(done, "orders").word) == ("ok", "caught up")
 
@@ -298,3 +351,17 @@ def test_merchants_read_no_figure_of_others_and_no_address() -> None:
     assert not any(notice.reason for notice in picture.notices)
     picture = drawn(letters, staff=False)
     assert not any(character.isdigit() for stage in picture.lanes for character in stage.word)
+
+
+def test_merchants_see_nothing_of_what_is_set_aside() -> None:
+    letters = replace(
+        DATABASE,
+        aside={"orders": (Bounded(1), Bounded(2)), "loyalty": (Bounded(1), Bounded(0))},
+        refused=Bounded(3),
+    )
+    well, picture = drawn(staff=False), drawn(letters, staff=False)
+    assert (picture.stages, picture.lanes) == (well.stages, well.lanes)
+    gone = drawn(replace(letters, behind=lagging(orders=replace(LEVEL, members=0))), staff=False)
+    assert (stage(gone, "orders").state, stage(gone, "orders").word) == ("bad", "not running")
+    late = drawn(replace(letters, behind=lagging(orders=replace(LEVEL, events=9, seconds=18.0))), staff=False)
+    assert (stage(late, "orders").state, stage(late, "orders").word) == ("warn", "late")
