@@ -65,7 +65,6 @@ class Standing:
         return self._standing()[1]
 
     def _standing(self) -> tuple[str, str]:
-        causes = {cause for cause, _ in self.lag.alarms}
         if self.pause is not None:
             nobody = "" if self.lag.members else ", no instance"
             own = self.pause.by == ITSELF
@@ -74,9 +73,9 @@ class Standing:
             return "bad", "no instance"
         if self.waits_for_kafka:
             return "warn", "waits for Kafka"
-        if AlarmCause.FALLING_BEHIND in causes:
+        if self.falls_behind:
             return "warn", "falling behind"
-        if AlarmCause.LATE in causes or self.lag.late:
+        if self.late:
             return "warn", "late"
         if self.lag.seconds is None:
             return "none", "lag not known"
@@ -105,8 +104,9 @@ class Standing:
             )
         stands = self.pause is not None or not lag.members or self.waits_for_kafka
         for cause, since in lag.alarms:
-            # Of one that does nothing at all that says nothing new.
-            if stands and cause is AlarmCause.FALLING_BEHIND:
+            # An alarm lasts for a while; and how slow one is that does nothing at all is nothing new.
+            so_now = {AlarmCause.LATE: self.late, AlarmCause.FALLING_BEHIND: self.falls_behind and not stands}
+            if not so_now[cause]:
                 continue
             yield Why(
                 "warn", _ALARMS[cause].format(limit=formats.limit(self.consumer.sync_delay_limit)), since
@@ -136,6 +136,14 @@ class Standing:
     def late(self) -> bool:
         """Whether its oldest event waits for longer than it may."""
         return self.lag.late
+
+    @property
+    def falls_behind(self) -> bool:
+        """Whether it was slower than what comes in, and is still: more is left than it does in a second."""
+        if AlarmCause.FALLING_BEHIND not in {cause for cause, _ in self.lag.alarms}:
+            return False
+        out = 0.0 if self.lag.rates is None else self.lag.rates.out
+        return (self.lag.events or 0) > out and self.lag.catch_up_seconds is None
 
     @property
     def events(self) -> Text:
@@ -173,6 +181,8 @@ class Standing:
             return formats.UNKNOWN
         if not self.lag.events:
             return Text("done")
+        if self.pause is not None:
+            return Text("paused")
         if seconds is not None:
             return formats.delay(timedelta(seconds=seconds))
         return formats.UNKNOWN if self.lag.rates is None else Text("never")
@@ -186,6 +196,8 @@ class Standing:
             return "how much is left is not known"
         if not self.lag.events:
             return "nothing is left"
+        if self.pause is not None:
+            return "until it is resumed"
         if self.lag.rates is None:
             return "rates are not known yet"
         return "at this rate" if self.lag.catch_up_seconds is None else "until none is left"

@@ -434,6 +434,38 @@ def test_the_members_and_what_they_read_are_shown_idle_ones_as_idle(viewer: User
     assert "payments/0 host:0 995 1000 5" in page
 
 
+def test_one_that_is_paused_neither_reads_nor_catches_up(viewer: User, orders: Consumer) -> None:
+    behind(orders, 5)
+    sample(orders, 60, produced=940, processed=990)
+    ConsumerState.objects.create(name="orders", paused_at=clock.now(), paused_by="anna")
+    page = text(page_of(orders, viewer))
+    assert "host:0 paused payments/0" in page
+    assert "Catch-up paused until it is resumed" in page
+
+
+@pytest.mark.parametrize(
+    ("events", "produced", "processed", "word"),
+    [
+        (0, 940, 940, "running"),
+        # Of 11 a second one is on its way.
+        (1, 340, 339, "running"),
+        # More was done than came in.
+        (40, 940, 852, "running"),
+        (300, 700, 700, "falling behind"),
+    ],
+)
+def test_what_has_recovered_is_no_longer_said_to_be_ill(
+    orders: Consumer, events: int, produced: int, processed: int, word: str
+) -> None:
+    behind(orders, events)
+    sample(orders, 60, produced=produced, processed=processed)
+    for cause in ("late", "falling_behind"):
+        Alarm.objects.create(subject="orders", cause=cause)
+    [standing] = standings([orders])
+    assert standing.word == word
+    assert [why.text for why in standing.reasons()] == ["Slower than what comes in"] * (word != "running")
+
+
 def test_while_kafka_is_away_that_is_said_and_no_instance_is_blamed(
     viewer: User, orders: Consumer, kafka: Kafka
 ) -> None:
