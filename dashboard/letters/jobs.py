@@ -1,20 +1,29 @@
-"""Acts on many letters, as workers carry them out: how far they have come, and stopping them."""
+"""Acts on many letters, as workers carry them out: how far they have come, what failed, and stopping them."""
 
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
+from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from dashboard.formats import Bounded
+from dashboard.letters.selectors import LINE, first_line
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from outbox import clock
 from outbox.errors import NoSuchJob
+from outbox.ids import lowest_id
 from outbox.repair import jobs
+from outbox.repair.acts import Act, Result
 from outbox.repair.jobs import PERMISSIONS, JobState, RepairJob
+from outbox.repair.matching import Selection
 
 LISTED = 50
 SILENT = 15.0  # seconds without a step after which the page says that no worker is at it
+MOST_FAILED = 1_000  # letters that failed and are looked at for their causes
 
 
 @require_GET
@@ -22,7 +31,8 @@ SILENT = 15.0  # seconds without a step after which the page says that no worker
 def job_list(request: HttpRequest) -> HttpResponse:
     """The latest ones."""
     latest = RepairJob.objects.order_by("-id")[:LISTED]
-    return render(request, "dashboard/letters/jobs.html", {"jobs": latest, "listed": LISTED})
+    told = [(one, *standing(one)) for one in latest]
+    return render(request, "dashboard/letters/jobs.html", {"jobs": told, "listed": LISTED})
 
 
 @require_GET
@@ -52,6 +62,70 @@ def job_stop(request: HttpRequest, job_id: UUID) -> HttpResponse:
     return redirect("repair-job", job_id=job_id)
 
 
+def standing(job: RepairJob, *, silent: bool = False) -> tuple[str, str]:
+    """How a job stands: its mark, and in words. One is well that has left no letter as it was.
+
+    silent  whether no worker has been at it lately
+    """
+    running = job.state == JobState.RUNNING
+    if running and (job.trouble or silent):
+        return "warn", "cannot go on" if job.trouble else "waits for a worker"
+    died, left = job.results.get(Result.DIED, 0), job.results.get(Result.NOTHING, 0)
+    again = "died again" if job.act == "replay" else "passed over"
+    words = [
+        JobState(job.state).value,
+        *([f"{died:,} {again}"] if died else []),
+        *([f"{left:,} left as {'it was' if left == 1 else 'they were'}"] if left else []),
+    ]
+    if died or left:
+        return ("bad" if died == job.done and not running else "warn"), "; ".join(words)
+    return {"running": "wait", "done": "ok", "stopped": "idle"}[job.state], words[0]
+
+
+@dataclass
+class Failed:
+    """Letters that a job has left open with one cause; the sample is one of them.
+
+    address  the query of the list that has them
+    """
+
+    consumer: str
+    cause: str
+    address: str
+    sample: UUID
+    error: str
+    count: Bounded
+
+
+def failed(job: RepairJob) -> list[Failed]:
+    """What died in a job and is open still, by its cause; of the first MOST_FAILED.
+
+    They are found by what the audit log has: the same act by the same operator, since the job was asked for.
+    """
+    died = job.results.get(Result.DIED, 0)
+    acts = Act.objects.filter(act=job.act, who=job.who, via=job.via, why=job.why, result=Result.DIED)
+    acts = acts.filter(id__gte=lowest_id(job.asked_at), letter_id__isnull=False).order_by("id")
+    ids = {one for one in acts.values_list("letter_id", flat=True)[: min(died, MOST_FAILED)] if one}
+    # By now they may have another cause than they were selected by.
+    asked = replace(job.selection, cause=None, fingerprint=None, everything=True)
+    found = asked.letters().filter(id__in=ids).only("id", "consumer", "cause", "fingerprint")
+    groups: dict[tuple[str, str, str], Failed] = {}
+    for letter in found.annotate(begins=Left("error", LINE)):
+        name = (letter.consumer, letter.cause, letter.fingerprint)
+        if name not in groups:
+            address = _address(asked, consumer=name[0], cause=name[1], fingerprint=name[2])
+            groups[name] = Failed(*name[:2], address, letter.id, first_line(letter), Bounded(0))
+        groups[name].count = Bounded(groups[name].count.count + 1, died > MOST_FAILED)
+    return sorted(groups.values(), key=lambda group: -group.count.count)
+
+
+def _address(selection: Selection, **more: str) -> str:
+    """The letters' page of what is meant, narrowed."""
+    words = {name: getattr(selection, name) for name in ("type", "key")}
+    times = {name: at.isoformat() for name in ("since", "until") if (at := getattr(selection, name))}
+    return urlencode({**{name: value for name, value in words.items() if value}, **times, **more})
+
+
 def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
     try:
         found = jobs.get_job(job_id)
@@ -66,21 +140,19 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
         for name in ("consumer", "cause", "fingerprint", "type", "key")
         if (value := getattr(selection, name)) is not None
     ]
-    if selection.since is not None:
-        meant.append(("died since", f"{selection.since:%F %T} UTC"))
-    if selection.until is not None:
-        meant.append(("died before", f"{selection.until:%F %T} UTC"))
     if selection.ids is not None:
         meant = [("selected", f"{len(selection.ids):,} letters")]
-    state = {"running": "wait", "done": "ok", "stopped": "idle"}[found.state]
-    if found.trouble or silent:
-        state = "warn"
+    state, word = standing(found, silent=silent)
     return {
         "job": found,
         "running": running,
         "silent": silent,
         "meant": meant,
+        "times": [("died since", selection.since), ("died before", selection.until)],
         "state": state,
+        "word": word,
+        "failed": failed(found),
+        "died": found.results.get(Result.DIED, 0),
         "whole": max(found.total, found.done),
         "may_act": may_act(request.user, PERMISSIONS[found.act]),
     }

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from dashboard.letters.filters import Asked
 from dashboard.letters.live import Watched, letters_live, regions
 from dashboard.letters.selectors import groups_of, page_of
 from orders.models import Order
+from outbox import NonRecoverable
 from outbox.ids import new_id
 from outbox.models import DeadLetter, KeyProgress, ParkedKey, WaitingEvent
 from outbox.repair import jobs, working
@@ -29,6 +31,10 @@ from tests.integration.dashboard.conftest import browser_of
 from tests.integration.dashboard.poisoned import poison
 
 PLANTED = "<script>owned=1</script>"
+
+
+class Refused(NonRecoverable):
+    """The domain says no."""
 
 
 @pytest.fixture
@@ -332,6 +338,38 @@ def test_what_is_ticked_is_asked_about_and_done_by_workers(desk: Client, first: 
         "replayed", "replayed", "open",
     ]  # fmt: skip
     assert set(Act.objects.values_list("who", "via")) == {("operator", "dashboard")}
+
+
+def test_a_job_in_which_letters_die_again_says_so_why_and_where_they_are(
+    desk: Client, first: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = [poison(first.id) for _ in range(3)]
+    act(desk, letters[2], "discard", confirmed="yes", reason="not of the job")
+    elsewhere = poison(first.id, waits=0)
+
+    def refuse(**sold: object) -> None:
+        raise Refused("the shelf is empty")
+
+    monkeypatch.setattr("orders.services.instantiate_orders", refuse)
+    for letter in (elsewhere, elsewhere):  # by the same operator, but not by the job
+        act(desk, letter, "replay")
+    address = f"{reverse('letters-matching', args=['replay'])}?cause=MoneyError"
+    job_page = desk.post(address, confirmation(text_of(desk.get(address)))).headers["Location"]
+    assert working.work() == 2
+    page = text_of(desk.get(job_page))
+    assert 'data-state="bad"><span class="mark" aria-hidden="true"></span>done; 2 died again<' in page
+    assert '<span class="number">2</span> letters' in page
+    assert "the shelf is empty" in page
+    assert 'data-state="bad"' in text_of(desk.get(reverse("repair-jobs")))
+    (listed,) = re.findall(rf'href="{reverse("letters")}\?([^"]+)">Refused<', page)
+    found = text_of(desk.get(f"{reverse('letters')}?{unescape(listed)}"))
+    assert [str(letter.id) in found for letter in letters] == [True, True, False]
+
+    monkeypatch.undo()
+    act(desk, letters[0], "replay")
+    assert '<span class="number">1</span> letter<' in text_of(desk.get(job_page))
+    act(desk, letters[1], "replay")
+    assert "What failed has been settled since." in text_of(desk.get(job_page))
 
 
 def test_all_that_match_are_asked_about_and_done(desk: Client, first: User) -> None:
