@@ -1,7 +1,5 @@
 """Correcting a letter's data: checked, and set beside the original, before anything is done."""
 
-import difflib
-from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
@@ -11,6 +9,7 @@ from django.views.decorators.http import require_POST
 
 from dashboard.formats import Bounded
 from dashboard.letters.acting import CHANGED, carry_out, reason_of
+from dashboard.letters.difference import difference
 from dashboard.letters.letter import found, render_letter, waits
 from dashboard.operators import for_those_who_act, operator_of
 from outbox.errors import OutboxError, UnknownConsumer
@@ -19,16 +18,6 @@ from outbox.repair import letters
 from outbox.repair.acts import Report
 from outbox.repair.correcting import Violation, violations
 from outbox.shown import whole_text
-
-MOST_LINES = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of both texts, or of one: `mark` is empty, a minus or a plus."""
-
-    mark: str
-    text: str
 
 
 @require_POST
@@ -80,22 +69,6 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
         "reason": request.POST.get("reason", ""),
     }
     return render(request, "dashboard/letters/correct.html", context, status=422 if wrong else 200)
-
-
-def difference(original: str, corrected: str) -> list[Line] | None:
-    """Both texts line by line; None when they are too long to compare."""
-    before, after = original.splitlines(), corrected.splitlines()
-    if len(before) + len(after) > MOST_LINES:
-        return None
-    lines: list[Line] = []
-    # Not Differ, which looks for likeness within lines: many that are alike would take it minutes.
-    for tag, first, last, start, end in difflib.SequenceMatcher(None, before, after).get_opcodes():
-        if tag == "equal":
-            lines += [Line("", line) for line in before[first:last]]
-        else:
-            lines += [Line("-", line) for line in before[first:last]]
-            lines += [Line("+", line) for line in after[start:end]]
-    return lines
 
 
 def _compact(text: str) -> bytes:

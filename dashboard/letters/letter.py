@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from dashboard.formats import Bounded
+from dashboard.letters.difference import difference
 from dashboard.letters.selectors import parked_of, waiting_behind
 from dashboard.operators import for_those_who_look, may_act
 from outbox.errors import NoSuchLetter
@@ -67,7 +68,7 @@ def render_letter(
         "acts": acts,
         "may_act": may_act(request.user) and is_open,
         "data": payload_text(letter.payload),
-        "correction": None if letter.correction is None else payload_text(letter.correction),
+        **({} if letter.correction is None else _corrected(letter)),
         "correctable": letter.type != "",
         "editable": whole_text(letter.payload) if can_be_edited(letter.payload) else None,
         "headers": headers_text(decode_headers(letter.headers)),
@@ -78,6 +79,15 @@ def render_letter(
         "notice_state": state,
     }
     return render(request, "dashboard/letters/letter.html", context, status=status)
+
+
+def _corrected(letter: DeadLetter) -> dict[str, object]:
+    """With what it was replayed: the difference, and the whole where they are too long to compare."""
+    return {
+        "corrected": True,
+        "lines": difference(whole_text(letter.payload), whole_text(letter.correction)),
+        "correction": payload_text(letter.correction),
+    }
 
 
 def payment_of(letter: DeadLetter) -> UUID | None:

@@ -61,11 +61,12 @@ def replay(
 
     def work(batch: Rerun, taken: DeadLetter) -> tuple[Result, str]:
         outcome = batch.rerun(taken, data=data, late=late)
+        changed = "" if data is None else " with changed data"
         if outcome is Outcome.DEAD:
-            return Result.DIED, "It died again"
+            return Result.DIED, f"It died again{changed}"
         if outcome is Outcome.UNHANDLED:
             return Result.REPLAYED, "It was passed: the consumer does not handle its type"
-        return Result.REPLAYED, "It has been processed"
+        return Result.REPLAYED, f"It has been processed{changed}"
 
     return _act(
         consumer,

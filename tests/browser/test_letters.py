@@ -106,7 +106,9 @@ def test_a_poisoned_event_appears_is_corrected_and_what_waited_runs_in_order(
     assert not site.query(f"SELECT id FROM orders_order WHERE payment_id = '{payment}'")
     page.get_by_label("Reason").fill("a typing error")
     page.get_by_role("button", name="Replay with this data").click()
-    expect(page.get_by_role("status")).to_contain_text("It has been processed, and 1 that waited.")
+    expect(page.get_by_role("status")).to_contain_text(
+        "It has been processed with changed data, and 1 that waited."
+    )
     # The order arrived, and then its cancellation.
     [(status, number)] = site.query(
         "SELECT status, progress.number FROM orders_order JOIN outbox_key_progress AS progress"

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from dashboard.letters import selectors
-from dashboard.letters.correcting import difference
+from dashboard.letters.difference import difference
 from dashboard.letters.filters import Asked
 from dashboard.letters.live import Watched, letters_live, regions
 from dashboard.letters.selectors import groups_of, page_of
@@ -315,6 +315,10 @@ def test_a_correction_is_compared_and_checked_before_anything_happens(
         "c-corrected",
     )
     assert json.loads(bytes(letter.payload or b"")) == data
+    page = text_of(desk.get(reverse("letter", args=[letter.id])))
+    assert "It has been processed with changed data, and 1 that waited." in page
+    assert "<strong>replay with changed data</strong> by operator" in page
+    assert re.search(r"<del>- .*c-1.*</del>\n<ins>\+ .*c-corrected.*</ins>", page)
 
 
 def test_what_is_ticked_is_asked_about_and_done_by_workers(desk: Client, first: User) -> None:

@@ -359,7 +359,7 @@ def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User
     letter.refresh_from_db()
     assert letter.state == "open"
     told = act("correct", **given, shown=unescape(lines[0]))
-    assert "It has been processed, and 1 that waited" in told
+    assert "It has been processed with changed data, and 1 that waited" in told
     letter.refresh_from_db()
     assert (letter.state, json.loads(bytes(letter.correction or b""))) == ("replayed", right)
     done = Act.objects.get(result="replayed")
