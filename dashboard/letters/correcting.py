@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from dashboard.formats import Bounded
+from dashboard.forms import ReasonForm
 from dashboard.letters.acting import CHANGED, carry_out, reason_of
 from dashboard.letters.difference import difference
 from dashboard.letters.letter import found, render_letter, waits
@@ -16,7 +17,7 @@ from outbox.errors import OutboxError, UnknownConsumer
 from outbox.registry import get_consumer
 from outbox.repair import letters
 from outbox.repair.acts import Report
-from outbox.repair.correcting import Violation, violations
+from outbox.repair.correcting import Violation, unknown_fields, violations
 from outbox.shown import whole_text
 
 
@@ -25,19 +26,23 @@ from outbox.shown import whole_text
 def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Show the difference, and what the contract says; with `confirmed`, replay the letter with this data.
 
-    With `dry_run`, say what would come of it. Data that does not fit is never tried.
+    A reason is needed for that. With `dry_run`, say what would come of it. Data that does not fit is never
+    tried.
     """
     letter, given = found(letter_id), request.POST.get("data", "")
     if letter.state != "open" or request.POST.get("seen") != letters.mark(letter):
         return render_letter(request, letter, notice=CHANGED, status=409)
     data = _compact(given)
     try:
-        wrong = violations(letter, data, consumer=get_consumer(letter.consumer))
+        consumer = get_consumer(letter.consumer)
+        wrong = violations(letter, data, consumer=consumer)
+        unknown = unknown_fields(letter, data, consumer=consumer)
     except UnknownConsumer as error:
-        wrong = [Violation("", str(error))]
+        wrong, unknown = [Violation("", str(error))], []
     original, corrected = whole_text(letter.payload), whole_text(data)
     tried: Report | None = None
-    if not wrong and ("confirmed" in request.POST or "dry_run" in request.POST):
+    unsaid = ReasonForm(request.POST).errors if "confirmed" in request.POST else {}
+    if not wrong and not unsaid and ("confirmed" in request.POST or "dry_run" in request.POST):
         operator = operator_of(request, reason=reason_of(request))
 
         def act(*, shown: str | None = None, dry_run: bool = False) -> Report:
@@ -67,8 +72,11 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
         "tried": tried,
         "waiting": waits(letter) if letter.key is not None else Bounded(0),
         "reason": request.POST.get("reason", ""),
+        "reason_errors": unsaid.get("reason", []),
+        "unknown": unknown,
     }
-    return render(request, "dashboard/letters/correct.html", context, status=422 if wrong else 200)
+    status = 422 if wrong or unsaid else 200
+    return render(request, "dashboard/letters/correct.html", context, status=status)
 
 
 def _compact(text: str) -> bytes:

@@ -41,6 +41,20 @@ def violations(letter: DeadLetter, data: bytes, *, consumer: Consumer) -> list[V
     return []
 
 
+def unknown_fields(letter: DeadLetter, data: bytes, *, consumer: Consumer) -> list[str]:
+    """Fields of the data that the contract of the letter's event does not know, and that nobody will read."""
+    record = replace(stored_record(letter), value=data)
+    route = read_item(record, consumer=consumer, now=clock.now(using=consumer.using)).route
+    try:
+        given = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    if route is None or not isinstance(given, dict):
+        return []
+    known = {field.encode_name for field in msgspec.structs.fields(route.event)}
+    return [name for name in given if name not in known]
+
+
 def _of_fields(given: dict[str, object], contract: type[msgspec.Struct]) -> list[Violation]:
     found = []
     for field in msgspec.structs.fields(contract):

@@ -303,11 +303,18 @@ def test_a_correction_is_compared_and_checked_before_anything_happens(
     assert re.search(r"<del>- .*c-1.*</del>", page)
     assert re.search(r"<ins>\+ .*c-corrected.*</ins>", page)
     assert "Replay with this data" in page
+    assert "The contract does not know" not in page
     assert not Act.objects.exists()
+    misspelt = text_of(act(desk, letter, "correct", data=json.dumps({**data, "curency": "<b>", "b<i>": 1})))
+    said = "The contract does not know <code>curency</code>, <code>b&lt;i&gt;</code>: nobody reads them."
+    assert said in misspelt
     tried = text_of(act(desk, letter, "correct", data=right, dry_run="yes"))
     assert "Dry run, nothing was kept: It has been processed" in tried
     assert not Order.objects.exists()
-    assert act(desk, letter, "correct", data=right, confirmed="yes").status_code == 302
+    unsaid = act(desk, letter, "correct", data=right, confirmed="yes", reason=" ")
+    assert (unsaid.status_code, "This field is required" in text_of(unsaid)) == (422, True)
+    assert not Order.objects.exists()
+    assert act(desk, letter, "correct", data=right, confirmed="yes", reason="a slip").status_code == 302
     assert Order.objects.get().customer_id == "c-corrected"
     letter.refresh_from_db()
     assert (letter.state, json.loads(bytes(letter.correction or b""))["customer_id"]) == (
