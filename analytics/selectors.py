@@ -1,5 +1,6 @@
 """Reads of volumes."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -29,10 +30,14 @@ class Volume(msgspec.Struct, frozen=True):
 _LIVE = """(coalesce((SELECT generation FROM outbox_generation
         WHERE consumer = %(consumer)s AND state = 'live'), %(first_generation)s))"""
 _WHERE = f"""
-WHERE generation = {_LIVE} AND width = %(width)s AND merchant_id = %(merchant)s
+WHERE generation = {_LIVE} AND width = %(width)s AND merchant_id = asked.merchant
     AND slot_start >= %(first)s AND slot_start < %(last)s
     AND (%(currency)s::text IS NULL OR currency = %(currency)s)
     AND (%(status)s::text IS NULL OR status = %(status)s)"""
+# Each merchant's slots lie beside each other: they are read one merchant after the other, in one statement.
+_OF_EACH = """
+SELECT asked.merchant, found.* FROM unnest(%(merchants)s::uuid[]) AS asked (merchant) CROSS JOIN LATERAL ({})
+    AS found"""
 # In the order of the primary key: nothing is sorted, nothing is added up.
 _STORED = f"""
 SELECT (extract(epoch FROM slot_start - %(first)s) / %(seconds)s)::integer, currency, status,
@@ -64,6 +69,19 @@ def volumes(
     stored slots that the asked ones do not cut: a day of most zones from 24 hours, of the others from 23 and
     from the quarters of the two hours that it cuts. Raises TooManyRows beyond MOST_ROWS.
     """
+    return volumes_of_each(span=span, merchant_ids=[merchant_id], currency=currency, status=status)[
+        merchant_id
+    ]
+
+
+def volumes_of_each(
+    *,
+    span: Span,
+    merchant_ids: Collection[UUID | None],
+    currency: str | None = None,
+    status: str | None = None,
+) -> dict[UUID | None, list[Volume]]:
+    """The same for several merchants, read in one statement; MOST_ROWS is what each may have."""
     if span.slot in STORED_IN_EVERY_ZONE:
         first, last = span.edges()
         width, boundaries = span.slot, []
@@ -74,7 +92,7 @@ def volumes(
     cut = cut_hours(boundaries)
     with connection.cursor() as cursor:
         cursor.execute(
-            _statement(span, width),
+            _OF_EACH.format(_statement(span, width)),
             {
                 "boundaries": boundaries,
                 "cut": cut,
@@ -83,7 +101,7 @@ def volumes(
                 "consumer": CONSUMER,
                 "first_generation": FIRST,
                 "width": width,
-                "merchant": EVERYONE if merchant_id is None else merchant_id,
+                "merchants": [_stored_as(merchant_id) for merchant_id in merchant_ids],
                 "first": first,
                 "last": last,
                 "currency": currency,
@@ -92,19 +110,23 @@ def volumes(
             },
         )
         rows = cursor.fetchall()
-    if len(rows) > MOST_ROWS:
+    found: dict[UUID, list[Volume]] = {_stored_as(merchant_id): [] for merchant_id in merchant_ids}
+    at, start = -1, first
+    for merchant, slot, code, state, count, amount in rows:
+        if slot != at:  # rows of one slot share its beginning
+            at = slot
+            start = (boundaries[slot] if boundaries else first + slot * WIDTHS[width]).astimezone(span.zone)
+        found[merchant].append(Volume(start, code, state, count, int(amount)))
+    if any(len(each) > MOST_ROWS for each in found.values()):
         raise TooManyRows(
             f"There are more than {MOST_ROWS:,} rows, and an answer has at most so many: ask for a shorter"
             " range, longer slots, or one currency and status."
         )
-    found: list[Volume] = []
-    at, start = -1, first
-    for slot, code, state, count, amount in rows:
-        if slot != at:  # rows of one slot share its beginning
-            at = slot
-            start = (boundaries[slot] if boundaries else first + slot * WIDTHS[width]).astimezone(span.zone)
-        found.append(Volume(start, code, state, count, int(amount)))
-    return found
+    return {merchant_id: found[_stored_as(merchant_id)] for merchant_id in merchant_ids}
+
+
+def _stored_as(merchant_id: UUID | None) -> UUID:
+    return EVERYONE if merchant_id is None else merchant_id
 
 
 def _statement(span: Span, width: str) -> str:

@@ -1,6 +1,6 @@
 """Payment volumes as the page shows them: rows of a table, from which its charts are drawn too."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from analytics.models import STATUSES
-from analytics.selectors import volumes
+from analytics.selectors import volumes_of_each
 from analytics.slots import Span, stored_width, zone_named
 from contracts.analytics import SlotTotalled
 from contracts.money import minor_to_text
@@ -63,25 +63,36 @@ class Row:
 
 def rows_of(question: Question, span: Span, *, now: datetime) -> list[Row]:
     """The table's answer for these slots, the oldest first."""
-    found = volumes(
+    merchant = question.merchant_id
+    return rows_of_each(question, [merchant], span, now=now)[merchant]
+
+
+def rows_of_each(
+    question: Question, merchant_ids: Collection[UUID | None], span: Span, *, now: datetime
+) -> dict[UUID | None, list[Row]]:
+    """The same for each of these merchants instead of the question's own, read once."""
+    found = volumes_of_each(
         span=span,
-        merchant_id=question.merchant_id,
+        merchant_ids=merchant_ids,
         currency=question.currency or None,
         status=question.status or None,
     )
     slots = pairwise(span.boundaries())
     still_open = next((start for start, end in slots if start <= now < end), None)
-    return [
-        Row(
-            volume.slot_start,
-            volume.currency,
-            volume.status,
-            volume.count,
-            volume.amount_minor,
-            open=volume.slot_start == still_open,
-        )
-        for volume in found
-    ]
+    return {
+        merchant_id: [
+            Row(
+                volume.slot_start,
+                volume.currency,
+                volume.status,
+                volume.count,
+                volume.amount_minor,
+                open=volume.slot_start == still_open,
+            )
+            for volume in its
+        ]
+        for merchant_id, its in found.items()
+    }
 
 
 def rows_told(question: Question, totals: Iterable[SlotTotalled]) -> list[Row]:

@@ -1,8 +1,9 @@
 """What may have changed in the answers to some questions, read and rendered in a thread of its own."""
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from queue import SimpleQueue
 from typing import TypeVar
@@ -20,7 +21,7 @@ from dashboard.volumes import (
     Row,
     answered_by_totals,
     rows_in_page_order,
-    rows_of,
+    rows_of_each,
     rows_told,
 )
 
@@ -48,6 +49,20 @@ class Change:
 # The latest total of a slot and currency that has yet to be told. Where the table is read instead, which is
 # for all currencies at once, the slot alone counts.
 _Due = dict[tuple[datetime, str], SlotTotalled]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is to be told of a question's slots, which begin at `boundaries`, and the last two slots begun."""
+
+    boundaries: list[datetime]
+    begun: list[datetime]
+    told: _Due
+
+    @property
+    def first(self) -> datetime:
+        """The first slot that changed, or the one that is open."""
+        return min([*(start for start, _ in self.told), self.begun[-1]])
 
 
 class TableProbe:
@@ -83,43 +98,62 @@ class TableProbe:
             totals = [total for _, total in self._recent] if question in self._new else heard
             self._due.setdefault(question, {}).update(_due(question, boundaries, totals))
         self._new -= set(questions)
+        looks = {question: self._looked(question, now) for question in questions}
         with one_look():
             self.badge = alarm_badge()
-            looks = {question: self._look(question, now) for question in questions}
-        for question, (told, still_open, _) in looks.items():
-            self._open[question] = still_open
-            for key in told:
+            read = _read(looks, now)
+        changes = {question: self._change(question, look, read[question]) for question, look in looks.items()}
+        for question, look in looks.items():
+            self._open[question] = _open_rows(look, read[question])
+            for key in look.told:
                 del self._due[question][key]
-        return {question: change for question, (_, _, change) in looks.items()}
+        return changes
 
-    def _look(self, question: Question, now: datetime) -> tuple[_Due, list[Row], Change]:
-        """What is told of what is due, the rows of the open slot, and both as a change."""
+    def _looked(self, question: Question, now: datetime) -> _Look:
         boundaries = _boundaries(question, now)
         begun = [start for start in boundaries if start <= now][-2:]
         latest = sorted(self._due[question], reverse=True)[:MOST_TOLD]
-        told = {key: self._due[question][key] for key in latest}
-        # One question to the table, from the first slot that changed to the one that is open.
-        first = min([*(start for start, _ in told), begun[-1]])
-        read = rows_of(
-            question, Span(question.slot, first, now + timedelta.resolution, question.zone_info), now=now
-        )
-        still_open = [row for row in read if row.start == begun[-1]]
-        rows = [] if still_open == self._open.get(question) else still_open
-        closed = {start for start, _ in told if start != begun[-1]}
-        if answered_by_totals(question, boundaries):
+        return _Look(boundaries, begun, {key: self._due[question][key] for key in latest})
+
+    def _change(self, question: Question, look: _Look, read: list[Row]) -> Change:
+        """What is told of what is due, and the rows of the open slot where they are others than before."""
+        told, open_rows = look.told, _open_rows(look, read)
+        rows = [] if open_rows == self._open.get(question) else open_rows
+        closed = {start for start, _ in told if start != look.begun[-1]}
+        if answered_by_totals(question, look.boundaries):
             before = [row for row in read if (row.start, row.currency) in told and row.start in closed]
-            rows += _latest_of(before, rows_told(question, told.values()))
-            whole = latest
+            rows = rows + _latest_of(before, rows_told(question, told.values()))
+            whole = list(told)
         else:
-            rows += [row for row in read if row.start in closed]
+            rows = rows + [row for row in read if row.start in closed]
             whole = []
         rows = rows_in_page_order(rows)
         html = render_to_string("dashboard/parts/volume_rows.html", {"rows": rows, "slot": question.slot})
-        return told, still_open, Change(rows, begun, whole, html)
+        return Change(rows, look.begun, whole, html)
 
     def close(self) -> None:
         """Close this thread's connection."""
         connections.close_all()
+
+
+def _read(looks: Mapping[Question, _Look], now: datetime) -> dict[Question, list[Row]]:
+    """The rows of each question since its first slot, or earlier. Those that differ by merchant alone, or by
+    how far back their pages begin, are asked of the table together.
+    """
+    alike: dict[Question, list[Question]] = defaultdict(list)
+    for question in looks:
+        alike[replace(question, merchant_id=None, since=None)].append(question)
+    found = {}
+    for common, questions in alike.items():
+        first = min(looks[question].first for question in questions)
+        span = Span(common.slot, first, now + timedelta.resolution, common.zone_info)
+        rows = rows_of_each(common, {question.merchant_id for question in questions}, span, now=now)
+        found.update({question: rows[question.merchant_id] for question in questions})
+    return found
+
+
+def _open_rows(look: _Look, read: list[Row]) -> list[Row]:
+    return [row for row in read if row.start == look.begun[-1]]
 
 
 def _drained(queue: SimpleQueue[T]) -> list[T]:

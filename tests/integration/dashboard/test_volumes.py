@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -499,6 +499,26 @@ def test_each_question_is_asked_once_however_many_slots_changed(
         told_by(TableProbe(), question, *totals)
 
 
+def test_many_merchants_are_asked_for_together_and_each_is_told_its_own(
+    first: User, second: User, django_assert_max_num_queries: Any
+) -> None:
+    asked = [Question("1m", "UTC", each.id) for each in (first, second)]
+    others = [Question("1m", "UTC", uuid.uuid4()) for _ in range(40)]
+    for merchant, times in ((first, 1), (second, 2)):
+        for _ in range(times):
+            count(merchant.id, at=NOON)
+    probe = TableProbe()
+    with django_assert_max_num_queries(2 + 3):
+        changes = probe.measure(now=NOON, questions=[EVERYONES, *asked, *others])
+    assert [[row.count for row in changes[one].rows] for one in (*asked, EVERYONES)] == [[1], [2], [3]]
+    assert not any(changes[one].rows for one in others)
+    # Only one of them is told of a slot that has closed; what the others are told begins no earlier for that.
+    probe.heard.put(total(NOON - MINUTE, validated=1))
+    count(first.id, at=NOON - MINUTE)
+    changes = probe.measure(now=NOON, questions=[EVERYONES, *asked])
+    assert [[row.start for row in changes[one].rows] for one in asked] == [[NOON - MINUTE], []]
+
+
 def test_the_open_slot_is_told_when_it_has_changed(first: User) -> None:
     probe = TableProbe()
     count(first.id, at=NOON)
@@ -512,19 +532,19 @@ def test_what_could_not_be_read_is_told_next(db: None, monkeypatch: pytest.Monke
     probe, other = TableProbe(), Question("1m", "UTC", None, "EUR")
     probe.heard.put(total(NOON - MINUTE, validated=1))
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr("dashboard.volumes_changes.rows_of", failing_at(2))
+        patch.setattr("dashboard.volumes_changes.rows_of_each", failing_at(2))
         probe.measure(now=NOON, questions=[EVERYONES, other])
     changes = probe.measure(now=NOON, questions=[EVERYONES, other])
     assert [len(changes[question].rows) for question in (EVERYONES, other)] == [1, 1]
 
 
-def failing_at(number: int) -> Callable[..., list[Row]]:
+def failing_at(number: int) -> Callable[..., dict[uuid.UUID | None, list[Row]]]:
     calls = itertools.count(1)
 
-    def read(*_: Any, **__: Any) -> list[Row]:
+    def read(_: Question, merchant_ids: Iterable[uuid.UUID | None], *__: Any, **___: Any) -> Any:
         if next(calls) == number:
             raise OperationalError("away")
-        return []
+        return {merchant_id: [] for merchant_id in merchant_ids}
 
     return read
 
