@@ -31,6 +31,8 @@ class Alarm(models.Model):
 
     subject       the consumer or the topic that it is about; empty where there is only one
     said          what is wrong, in a sentence with figures, as it was seen last
+    many          how many it is about, as they were counted last; 0 where there is nothing to count
+    told_many     how many there were when the last notice was written
     since         since when it has been so, as far as that is known
     noticed_at    when it was first seen; as long as it follows from another one, when it was last seen
     seen_at       when it was last seen
@@ -43,6 +45,8 @@ class Alarm(models.Model):
     subject = models.TextField(default="", db_default="")
     severity = models.TextField(choices=Severity, default=Severity.WARNING)
     said = models.TextField(default="")
+    many = models.IntegerField(default=0, db_default=0)
+    told_many = models.IntegerField(default=0, db_default=0)
     since = models.DateTimeField(db_default=Now())
     noticed_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())

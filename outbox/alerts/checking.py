@@ -1,8 +1,8 @@
 """Keeps an alarm for all that is wrong, and writes down what people are to be told, in one transaction.
 
 An alarm is told when it has held for a while by itself (Alerts.hold): as long as it follows from another
-one, or from a pause, that one is enough. It is told again when it lasts (remind), and when it has been over
-for a while. What is wrong again before that is the same alarm: flapping is told once.
+one, or from a pause, that one is enough. It is told again when it lasts (remind) or has grown tenfold, and
+when it has been over for a while. What is wrong again before that is the same alarm: flapping is told once.
 """
 
 import logging
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import Max, Q
+from django.db.models import F, Max, Q
 
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Channel, Notice, NoticeKind, Watch
@@ -27,6 +27,8 @@ WATCH_LOCK = 3
 # Alarms that are over, and their notices, are kept for so long.
 KEEP = timedelta(days=30)
 LONGEST = 500
+# One dead letter is another matter than ten, and ten than a hundred: more is told at each of these steps.
+GROWN = 10
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +100,7 @@ def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:
         since = min(found.since or at, at)
         row = Alarm(cause=found.cause, subject=found.subject, since=since, noticed_at=at)
         logger.warning("alarm: %s", said)
-    row.said, row.severity, row.seen_at, row.ended_at = said, severity, at, None
+    row.said, row.many, row.severity, row.seen_at, row.ended_at = said, found.many, severity, at, None
     if found.follows:
         row.noticed_at = at
     row.save(using=using)
@@ -111,10 +113,11 @@ def _tell(at: datetime, options: Alerts, using: str) -> None:
     heard = alarms.present().heard(at)
     for alarm in heard.filter(told_at=None, noticed_at__lte=lasted).order_by("id"):
         _write(alarm, NoticeKind.BEGUN, at, options, using)
+    again = Q(told_many__gt=0, many__gte=F("told_many") * GROWN)
     if options.remind:
-        due = at - timedelta(seconds=options.remind)
-        for alarm in heard.filter(told_at__lte=due).order_by("id"):
-            _write(alarm, NoticeKind.LASTS, at, options, using)
+        again |= Q(told_at__lte=at - timedelta(seconds=options.remind))
+    for alarm in heard.filter(again).exclude(told_at=None).order_by("id"):
+        _write(alarm, NoticeKind.LASTS, at, options, using)
     over = alarms.filter(ended_at__lte=lasted, end_told_at=None).exclude(told_at=None)
     for alarm in over.order_by("id"):
         _write(alarm, NoticeKind.ENDED, at, options, using)
@@ -123,9 +126,11 @@ def _tell(at: datetime, options: Alerts, using: str) -> None:
 def _write(alarm: Alarm, kind: NoticeKind, at: datetime, options: Alerts, using: str) -> None:
     body = body_of(alarm, kind, at, page=options.page)
     Notice.objects.using(using).create(alarm=alarm, kind=kind, at=at, body=body)
-    field = "end_told_at" if kind == NoticeKind.ENDED else "told_at"
-    setattr(alarm, field, at)
-    alarm.save(using=using, update_fields=[field])
+    if kind == NoticeKind.ENDED:
+        alarm.end_told_at = at
+    else:
+        alarm.told_at, alarm.told_many = at, alarm.many
+    alarm.save(using=using, update_fields=["end_told_at", "told_at", "told_many"])
 
 
 def body_of(alarm: Alarm, kind: NoticeKind, at: datetime, *, page: str) -> dict[str, Any]:

@@ -43,8 +43,10 @@ TRANSACTIONS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something that is wrong. `since` is None where only this look has shown it.
+    """Something that is wrong.
 
+    since    None where only this look has shown it
+    many     how many events, keys or stretches, MANY at most; 0 where there is nothing to count
     follows  from something else that is wrong, or was meant: nobody is told of it as long as it does
     """
 
@@ -52,6 +54,7 @@ class Found:
     said: str
     subject: str = ""
     since: datetime | None = None
+    many: int = 0
     follows: bool = False
 
     @property
@@ -113,7 +116,7 @@ def _refused(using: str) -> Iterator[Found]:
         held.setdefault(row["topic"], []).append(row["refused_at"])
     for topic, moments in sorted(held.items()):
         said = f"{_count(len(moments), 'event')} of {topic} are held: Kafka refused them, or one before them."
-        yield Found(Cause.REFUSED, said, topic, min(moments))
+        yield Found(Cause.REFUSED, said, topic, min(moments), len(moments))
 
 
 def _partitions(using: str) -> Iterator[Found]:
@@ -156,10 +159,10 @@ def _consumers(
         if dead:
             waits = "its key waits" if dead == 1 else "their keys wait"
             said = f"{name} could not process {_count(dead, 'event')}; {waits}."
-            yield Found(Cause.DEAD_LETTERS, said, name, died_at)
+            yield Found(Cause.DEAD_LETTERS, said, name, died_at, dead)
         if gaps:
             said = f"{_count(gaps, 'key')} of {name} wait for an event that does not come."
-            yield Found(Cause.GAPS, said, name, parked_at)
+            yield Found(Cause.GAPS, said, name, parked_at, gaps)
     yield from _lost(names, at, using)
 
 
@@ -235,7 +238,7 @@ def _lost(names: list[str], at: datetime, using: str) -> Iterator[Found]:
     for row in lost.values("consumer_group").annotate(many=Count("id"), first=Min("noticed_at")):
         name = row["consumer_group"]
         said = f"Kafka deleted {_count(row['many'], 'stretch')} of records before {name} had read them."
-        yield Found(Cause.LOST, said, name, row["first"])
+        yield Found(Cause.LOST, said, name, row["first"], row["many"])
 
 
 _PAUSED = """

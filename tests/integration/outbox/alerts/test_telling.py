@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
@@ -12,7 +13,7 @@ from outbox import clock, registry
 from outbox.alerts.alarms import Alarm, Notice
 from outbox.alerts.silencing import silence
 from outbox.errors import NoSuchAlarm, NothingSaid, RepairRefused
-from outbox.models import RelayMember
+from outbox.models import Refusal, RelayMember
 from outbox.repair.acts import Act, Operator
 from outbox.sampling import sample_when_due
 from tests.database_clock import DatabaseClock
@@ -105,6 +106,27 @@ def test_what_lasts_is_told_again_after_hours(world: World) -> None:
     assert world.after(hours=0.2) == ["begun", "lasts"]
     assert world.after(hours=3.9) == ["begun", "lasts"]
     assert world.after(hours=0.2) == ["begun", "lasts", "lasts"]
+
+
+def test_what_has_grown_tenfold_is_told_again_without_waiting_for_hours(world: World) -> None:
+    def held(number: int) -> list[str]:
+        """Kafka has refused so many; what was told of that."""
+        Refusal.objects.all().delete()
+        Refusal.objects.bulk_create(
+            Refusal(event_id=uuid4(), position=one, topic="t", key="k", cause="c", refused_at=clock.now())
+            for one in range(number)
+        )
+        world.after(seconds=31)
+        told = Notice.objects.filter(alarm__cause="refused").order_by("id")
+        return [f"{one.kind}: {one.body['text']}".partition(" of t")[0] for one in told]
+
+    assert held(2) == []
+    told = ["begun: 2 events"]
+    assert held(2) == held(19) == told
+    told += ["lasts: Still: 20 events"]
+    assert held(20) == held(20) == held(3) == held(199) == told
+    told += ["lasts: Still: 200 events"]
+    assert held(200) == told
 
 
 def test_who_looks_at_once_makes_one_alarm_and_one_notice(world: World) -> None:
