@@ -198,8 +198,13 @@ def test_topics_stay_known_while_kafka_is_away(site: Site, open_page: OpenPage) 
     records = figure(page, "payments", "Records kept")
     expect(records).to_have_text(re.compile("[1-9]"))
     known = records.inner_text()
+    consumers = open_page("staff", "/consumers/")
+    live(consumers)
     site.stack.kafka.kill()
     try:
+        expect(consumers.locator("#kafka")).to_contain_text("Kafka does not answer", timeout=LONG)
+        expect(state(consumers, "orders")).to_have_text("waits for Kafka")
+        expect(consumers.locator("#why-orders")).not_to_contain_text("started again")
         expect(page.locator("#kafka")).to_contain_text("Kafka does not answer", timeout=LONG)
         expect(page.locator("#kafka")).to_contain_text(re.compile(r"Away since \d\d:\d\d:\d\d"))
         expect(state(page, "payments")).to_have_text("no answer from Kafka")
@@ -212,6 +217,7 @@ def test_topics_stay_known_while_kafka_is_away(site: Site, open_page: OpenPage) 
     finally:
         site.stack.kafka.start()
     expect(page.locator("#kafka")).to_be_empty(timeout=LONGER)
+    expect(consumers.locator("#kafka")).to_be_empty(timeout=LONGER)
     expect(state(page, "payments")).to_have_text("as declared")
 
 
