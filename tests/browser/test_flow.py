@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.axe import findings
 from tests.browser.conftest import OpenPage
 from tests.browser.site import Site
 from tests.engine import until
@@ -252,13 +253,19 @@ def test_a_stopped_consumer_is_shown_as_such_and_catches_up(site: Site, open_pag
 
 
 def test_a_server_that_goes_away_is_shown_and_found_again(site: Site, open_page: OpenPage) -> None:
-    page = open_page("staff", expected=("ERR_", "Failed to load"))
+    page, consumers = (
+        open_page("staff", at, expected=("ERR_", "Failed to load")) for at in ("/", "/consumers/")
+    )
     live(page)
+    live(consumers)
     site.end("web")
     try:
         expect(page.locator("#live")).to_have_text("no live figures", timeout=LONG)
         assert re.search(r"The figures are from \d\d:\d\d:\d\d", notice(page))
         expect(page.locator(".pipeline")).to_have_attribute("data-stale", "true")
+        expect(consumers.locator("#figures-orders")).to_have_attribute("data-stale", "true")
+        # What is old is muted, and can be read all the same.
+        assert [*findings(page), *findings(consumers)] == []
         # The open stream did not hold the server back until its patience ended.
         assert "Shutting down" in site.log()
         assert "timeout graceful shutdown exceeded" not in site.log()
