@@ -74,6 +74,11 @@ def poison_event(*, merchant_id: UUID) -> Poisoned:
     return Poisoned(payment.id, event_id)
 
 
+def is_poisoned(payment_id: UUID) -> bool:
+    """Whether this is a payment that poison_event() has made."""
+    return Payment.objects.filter(id=payment_id, customer_id=CUSTOMER).exists()
+
+
 def what_is_wrong() -> str:
     """The fault in a sentence."""
     total = sum(line.quantity * line.unit_price_minor for line in LINES)

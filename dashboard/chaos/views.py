@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from http import HTTPStatus
 from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -72,21 +73,30 @@ def act(request: HttpRequest) -> HttpResponse:
 @require_POST
 @for_those_who_act()
 def poison_one(request: HttpRequest) -> HttpResponse:
-    """Poison an event of the first merchant's, and go on to `next`."""
+    """Poison an event of the first merchant's, and go on to `next`; else to the panel, which says of what."""
     merchant = merchants().first()
     if merchant is None:
         notice = "There is no merchant for whom a payment could be made."
         return _panel(request, notice=notice, status=HTTPStatus.CONFLICT)
-    poison.poison_event(merchant_id=merchant.id)
+    poisoned = poison.poison_event(merchant_id=merchant.id)
     logger.warning("%s poisoned an event", request.user.get_username())
-    return redirect(onward(request))
+    return redirect(onward(request, otherwise=f"{reverse('chaos')}?poisoned={poisoned.payment_id}"))
 
 
-def onward(request: HttpRequest) -> str:
+def onward(request: HttpRequest, *, otherwise: str = "") -> str:
     """Where a form wants to go on to, if that is here; else the panel."""
     address = request.POST.get("next", "")
     here = url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()})
-    return address if here else reverse("chaos")
+    return address if here else otherwise or reverse("chaos")
+
+
+def _poisoned(request: HttpRequest) -> UUID | None:
+    """The payment that the address says was poisoned, if it was."""
+    try:
+        payment_id = UUID(request.GET.get("poisoned", ""))
+    except ValueError:
+        return None
+    return payment_id if poison.is_poisoned(payment_id) else None
 
 
 def _panel(request: HttpRequest, *, notice: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
@@ -94,6 +104,7 @@ def _panel(request: HttpRequest, *, notice: str = "", status: int = HTTPStatus.O
         "parts_html": _parts_html(acting=may_act(request.user)),
         "may_act": may_act(request.user),
         "notice": notice,
+        "poisoned": _poisoned(request),
         "fault": poison.what_is_wrong(),
         "consumer": poison.CONSUMER,
     }

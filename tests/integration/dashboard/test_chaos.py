@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, Permission
@@ -97,8 +98,20 @@ def test_a_form_leads_nowhere_else(
     client = browser_of(operator)
     for address, leads in (("https://elsewhere.example/", "/chaos/"), ("/?tour=2", "/?tour=2")):
         answer = client.post(reverse("chaos-poison"), {"next": address})
-        assert answer.headers["Location"] == leads
+        assert answer.headers["Location"].partition("?poisoned=")[0] == leads
     assert caplog.messages.count("operator poisoned an event") == 2
+
+
+def test_what_was_poisoned_is_said_and_led_to(demo: None, operator: User, first: User, pay: Pay) -> None:
+    client = browser_of(operator)
+    panel = client.post(reverse("chaos-poison")).headers["Location"]
+    payment = Payment.objects.get()
+    page = client.get(panel).content.decode()
+    assert f'href="{reverse("payment", args=[payment.id])}"' in page
+    assert f'href="{reverse("letters")}?consumer=orders&amp;key={payment.id}"' in page
+    pay(first)
+    for other in (Payment.objects.exclude(id=payment.id).get().id, uuid4(), "\x00"):
+        assert "Poisoned:" not in client.get(reverse("chaos"), {"poisoned": str(other)}).content.decode()
 
 
 def test_without_a_merchant_nothing_can_be_poisoned(demo: None, operator: User) -> None:
