@@ -99,6 +99,11 @@ def _write_down(operator: Operator, act: str, result: Steered, consumer: Consume
     write_down_steering(operator, act, result, detail, consumer=consumer.name, using=consumer.using)
 
 
+def _span(span: timedelta) -> str:
+    seconds = span.total_seconds()
+    return f"{seconds / 60:g} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds:g} s"
+
+
 def pause_of(consumer: Consumer) -> Pause | None:
     """The pause that a consumer is in; None when it runs."""
     state = ConsumerState.objects.using(consumer.using).filter(name=consumer.name).first()
@@ -154,7 +159,7 @@ class Gate:
         if max(failed, in_a_row) < keys:
             return False
         how = (
-            f"{failed} keys failed within {within}"
+            f"{failed} keys failed within {_span(within)}"
             if failed >= keys
             else f"{in_a_row} events failed in a row"
         )

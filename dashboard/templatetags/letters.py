@@ -1,18 +1,34 @@
 """What the templates of the dead letters' pages need beside `dashboard`."""
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django import template
+from django.urls import reverse
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from dashboard.formats import UNKNOWN, Bounded
 from dashboard.letters import selectors
 from dashboard.letters.filters import Asked
 
+_OF_ONE = re.compile(r"(?<= with one fingerprint, )[0-9a-f]{1,64}(?=:)")
+
 register = template.Library()
 register.filter("first_line", selectors.first_line)
+
+
+@register.filter
+def led_to_letters(text: str) -> SafeString:
+    """Text in which the fingerprint of what made a consumer pause itself leads to its dead letters."""
+    said = _OF_ONE.search(text)
+    if said is None:
+        return conditional_escape(text)
+    address = f"{reverse('letters')}?{urlencode({'fingerprint': said[0]})}"
+    link = '{}<a class="in-text" href="{}">{}</a>{}'
+    return format_html(link, text[: said.start()], address, said[0], text[said.end() :])
 
 
 @register.filter

@@ -209,12 +209,16 @@ def test_a_pause_says_what_it_means_and_is_written_down_once(operator: User, ord
 
 def test_a_resume_says_what_waits_and_is_written_down_once(operator: User, orders: Consumer) -> None:
     behind(orders, 1, waits=90)
-    reason = "21 keys failed within 0:01:00 with one fingerprint, 0a1b: KeyError: <b>"
+    reason = "21 keys failed within 1 min with one fingerprint, 0a1b: KeyError: <b>"
     ConsumerState.objects.create(name="orders", paused_at=clock.now(), paused_by=ITSELF, reason=reason)
     client, path = browser_of(operator), reverse("consumer-command", args=["orders", "resume"])
-    asked = text(client.get(path).content.decode())
+    led = f'<a class="in-text" href="{reverse("letters")}?fingerprint=0a1b">0a1b</a>: KeyError: &lt;b&gt;'
+    asked = client.get(path).content.decode()
+    assert led in asked
+    assert led in page_of(orders, operator)
+    asked = text(asked)
     assert "1 event that wait will be processed, the oldest 90 s late." in asked
-    assert f"It paused itself: {reason}" in asked
+    assert "It paused itself: 21 keys failed within 1 min with one fingerprint, 0a1b" in asked
     assert "paused by itself" in text(page_of(orders, operator))
     given = {"reason": "mended", "shown": shown(operator, path)}
     for _ in range(2):
