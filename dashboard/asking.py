@@ -3,6 +3,7 @@
 So one slow question costs the others a tenth of their time at most, and is itself known to be not known.
 """
 
+import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,29 @@ def one_look(*, using: str = DEFAULT_DB_ALIAS, snapshot: bool = False) -> Iterat
                 sql.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             sql.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
         yield
+
+
+class Shared(Generic[T]):
+    """An answer for all who ask for it again and again: read by one of them at a time, and once a second."""
+
+    def __init__(self, read: Callable[[], T], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._told: tuple[T, float] | None = None
+
+    def answer(self) -> T:
+        """That of this second. Raises what goes wrong when it is read, and keeps nothing then."""
+        with self._lock:
+            if self._told is None or self._clock() - self._told[1] >= INTERVAL:
+                self._told = None
+                self._told = self._read(), self._clock()
+            return self._told[0]
+
+    def forget(self) -> None:
+        """Read anew when asked next."""
+        with self._lock:
+            self._told = None
 
 
 class Patience(Generic[Q]):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from contracts.payments import PaymentValidated
 from dashboard import formats
+from dashboard.asking import Shared
 from dashboard.chaos.poison import CONSUMER as POISONED
 from dashboard.chaos.poison import is_poisoned, what_is_corrected
 from dashboard.tour.place import Place
@@ -18,6 +19,8 @@ from outbox.selectors import PENDING, Reception, Trace, traces
 STOPPED = "loyalty"
 # How many dead letters are looked at for the poisoned one.
 LOOKED_AT = 50
+# Those that it does not keep from being on time.
+OTHERS = ("orders", "analytics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +79,17 @@ def _stopped(place: Place) -> list[Goal]:
 
 
 def _late(place: Place) -> list[Goal]:
-    lag = _lag()
+    lag, *others_lags = shared_lags.answer()
     seconds = formats.delay(None if lag.seconds is None else timedelta(seconds=lag.seconds))
     told = f"{seconds}, limit {formats.limit(lag.consumer.sync_delay_limit)}"
-    others = [
-        other.consumer.name
-        for other in lags([get_consumer("orders"), get_consumer("analytics")], using=lag.consumer.using)
-        if other.seconds is not None and not other.late
-    ]
+    others = [other.consumer.name for other in others_lags if other.seconds is not None and not other.late]
     return [
         Goal(
             f"{STOPPED} is later than its limit",
             lag.late,
             told,
         ),
-        Goal("The others are on time", len(others) == 2, _listed(others)),
+        Goal("The others are on time", len(others) == len(OTHERS), _listed(others)),
     ]
 
 
@@ -138,9 +137,17 @@ def _received(trace: Trace | None) -> list[Reception]:
 
 
 def _lag() -> Lag:
-    consumer = get_consumer(STOPPED)
-    [lag] = lags([consumer], using=consumer.using)
-    return lag
+    return shared_lags.answer()[0]
+
+
+def _lags() -> list[Lag]:
+    """That of the service which is stopped first, and those of the others."""
+    consumers = [get_consumer(name) for name in (STOPPED, *OTHERS)]
+    return lags(consumers, using=consumers[0].using)
+
+
+# Every tour asks every other second.
+shared_lags = Shared(_lags)
 
 
 def _left(lag: Lag) -> str:

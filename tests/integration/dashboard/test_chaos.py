@@ -1,5 +1,6 @@
 """The chaos panel and the tour: where they are, who may do what, and what a poisoned event becomes."""
 
+import itertools
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -7,7 +8,9 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import Settings
 
@@ -15,10 +18,12 @@ from accounts.models import User
 from contracts.payments import PaymentValidated
 from dashboard.chaos import poison
 from dashboard.tour.place import Place
+from dashboard.tour.progress import STOPPED, shared_lags
 from loyalty.models import LedgerEntry
 from orders.models import Order
 from outbox import NonRecoverable, clock
 from outbox.models import DeadLetter, LetterState, OutboxEvent, WaitingEvent
+from outbox.positions import Member
 from outbox.processor import Processor
 from outbox.registry import get_consumer
 from outbox.repair.acts import Act, Via
@@ -252,6 +257,23 @@ def test_a_step_is_told_anew_only_when_something_has_changed(operator: User, fir
     changed = client.get(reverse("tour-now"), query | {"told": mark, "payment": str(event.key)})
     assert changed.status_code == 200
     assert 'data-state="ok"' in changed.content.decode()
+
+
+def test_lags_are_read_once_a_second_however_many_take_the_tour(operator: User, viewer: User) -> None:
+    Member.objects.create(consumer=STOPPED, name="host:7", partitions=[])
+    seconds = itertools.count(0.0, 0.4)
+    shared_lags.forget()
+    with pytest.MonkeyPatch.context() as patch, CaptureQueriesContext(connection) as captured:
+        patch.setattr(shared_lags, "_clock", lambda: next(seconds))
+        pages = [
+            browser_of(user).get(reverse("tour-now"), {"tour": step}).content.decode()
+            for user in (operator, viewer)
+            for step in ("3", "4")
+        ]
+    shared_lags.forget()
+    # The first read is of the first moment, and the next of a second later.
+    assert sum('FROM "outbox_consumer_position"' in query["sql"] for query in captured.captured_queries) == 2
+    assert all(STOPPED in page for page in pages)
 
 
 def test_paying_in_the_tour_follows_the_payment(demo: None, operator: User, first: User) -> None:
