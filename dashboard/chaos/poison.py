@@ -97,7 +97,7 @@ def what_is_corrected() -> str:
     return f"the price of {last.sku} corrected from {before} to {after} {CURRENCY}"
 
 
-def is_poisoned(letter: DeadLetter) -> bool:
+def was_poisoned(letter: DeadLetter) -> bool:
     """Whether it is an event of poison_event()'s, and no other that orders has refused."""
     try:
         told = json.loads(bytes(letter.payload or b""))

@@ -7,7 +7,7 @@ from contracts.payments import PaymentValidated
 from dashboard import formats
 from dashboard.asking import Shared
 from dashboard.chaos.poison import CONSUMER as POISONED
-from dashboard.chaos.poison import is_poisoned, what_is_corrected
+from dashboard.chaos.poison import was_poisoned, what_is_corrected
 from dashboard.tour.place import Place
 from outbox.lag import Lag, lags
 from outbox.models import DeadLetter, LetterState, OutboxEvent
@@ -42,7 +42,7 @@ def letter_of(place: Place) -> DeadLetter | None:
     letters = DeadLetter.objects.filter(
         consumer=POISONED, type=PaymentValidated.type, died_at__gte=place.since
     )
-    return next(filter(is_poisoned, letters.order_by("-died_at")[:LOOKED_AT]), None)
+    return next(filter(was_poisoned, letters.order_by("-died_at")[:LOOKED_AT]), None)
 
 
 def _paid(place: Place) -> list[Goal]:
