@@ -112,7 +112,13 @@ class LettersFilter(AddressForm):
 
     times = ("since", "until")
 
-    state = forms.ChoiceField(required=False, choices=[("", "open"), *LetterState.choices[1:]])
+    state = forms.ChoiceField(
+        required=False,
+        choices=[
+            ("", "open"),
+            *((one.value, one.value) for one in LetterState if one is not LetterState.OPEN),
+        ],
+    )
     consumer = forms.ChoiceField(required=False)
     cause = forms.CharField(required=False, max_length=200, strip=False)
     type = forms.CharField(required=False, max_length=1_024, strip=False)

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -47,8 +47,10 @@ def selected(request: HttpRequest) -> HttpResponse:
         ids = tuple(UUID(value) for value in request.POST.getlist("letter")[:MOST_SELECTED])
     except ValueError:
         raise Http404("There is no such dead letter.") from None
-    hidden = [("act", act), *(("letter", str(letter_id)) for letter_id in ids)]
-    back = reverse("letters")
+    filters = request.POST.get("filters", "")
+    hidden = [("act", act), ("filters", filters), *(("letter", str(letter_id)) for letter_id in ids)]
+    form = LettersFilter(QueryDict(filters), zone=zone_of(request))
+    back = f"{reverse('letters')}{form.asked.address()}" if form.is_valid() else reverse("letters")
     return _ask(request, act, Selection(ids=ids), hidden=hidden, back=back, ticked=len(ids))
 
 

@@ -331,7 +331,11 @@ def test_a_correction_is_compared_and_checked_before_anything_happens(
 def test_what_is_ticked_is_asked_about_and_done_by_workers(desk: Client, first: User) -> None:
     letters = [poison(first.id) for _ in range(3)]
     ticked = {"act": "replay", "letter": [str(letter.id) for letter in letters[:2]]}
+    page = text_of(desk.get(f"{reverse('letters')}?consumer=orders"))
+    assert re.findall(r"<option[^>]*>(\w+)</option>", page)[:3] == ["open", "replayed", "discarded"]
+    ticked["filters"] = re.findall(r'name="filters" value="([^"]*)"', page)[0]
     asked = text_of(desk.post(reverse("letters-selected"), ticked))
+    assert f'href="{reverse("letters")}?consumer=orders"' in asked
     assert "Replays 2 events of 2 keys; 2 waiting events will then run" in asked
     assert not RepairJob.objects.exists()
     confirmed = {**ticked, **confirmation(asked)}
@@ -431,8 +435,13 @@ def test_a_stale_selection_says_what_others_have_dealt_with(desk: Client, first:
     answer = desk.post(reverse("letters-selected"), {**ticked, **confirmation(asked), "reason": "r"})
     assert answer.status_code == 409
     assert "others have dealt with it" in text_of(answer)
-    none = desk.post(reverse("letters-selected"), {"act": "discard"})
-    assert "No letter was selected" in text_of(none)
+    for filters, back in (
+        ("consumer=orders&cause=MoneyError", "?consumer=orders&amp;cause=MoneyError"),
+        ("state=eaten", ""),
+    ):
+        none = desk.post(reverse("letters-selected"), {"act": "discard", "filters": filters})
+        assert "No letter was selected" in text_of(none)
+        assert f'href="{reverse("letters")}{back}"' in text_of(none)
     assert not RepairJob.objects.exists()
 
 

@@ -1,5 +1,5 @@
-// Rows that are ticked stay ticked while their table is refreshed, and are counted. Without script the boxes
-// and the buttons work as they are.
+// Rows that are ticked stay ticked while their table is refreshed, and are counted; what acts on them waits for
+// one. Without script the boxes and the buttons work as they are.
 for (const form of document.querySelectorAll("[data-selection]")) {
   const chosen = new Set();
   const said = form.querySelector("[data-selected]");
@@ -11,6 +11,7 @@ for (const form of document.querySelectorAll("[data-selection]")) {
     for (const value of chosen) if (!there.has(value)) chosen.delete(value);
     for (const box of boxes()) box.checked = chosen.has(box.value);
     if (said) said.textContent = chosen.size ? `${chosen.size} selected` : "";
+    for (const button of form.querySelectorAll("[data-for-selected]")) button.disabled = chosen.size === 0;
     if (all) {
       all.hidden = there.size === 0;
       all.checked = there.size > 0 && chosen.size === there.size;
