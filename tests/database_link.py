@@ -54,6 +54,8 @@ class DatabaseLink:
 
     def __init__(self, url: str, *, cut: Callable[[Statement], Cut | None] = lambda _: None) -> None:
         self._cut = cut
+        # Statements that were executed, also those prepared before, of which `cut` is not asked again.
+        self.executed = 0
         self._urls = {"": url}
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -85,11 +87,15 @@ class DatabaseLink:
         for way in ways:
             way.end()
 
+    def _note(self) -> None:
+        with self._lock:
+            self.executed += 1
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                way = _Way(client, self._url_of, self._cut)
+                way = _Way(client, self._url_of, self._cut, self._note)
                 with self._lock:
                     self._ways.append(way)
                 way.start()
@@ -103,7 +109,9 @@ class _Way:
         client: socket.socket,
         url_of: Callable[[str], str],
         cut: Callable[[Statement], Cut | None],
+        note: Callable[[], None],
     ) -> None:
+        self._note = note
         self._url_of, self._cut = url_of, cut
         self._url = ""
         self._client = client
@@ -154,6 +162,8 @@ class _Way:
         back = self._in_thread(self._back)
         while True:
             kind, body = _message(self._client)
+            if kind in {b"Q", b"E"}:
+                self._note()
             if kind in _STATEMENTS and self._last is None:
                 self._last = self._cut(Statement(self._session, _STATEMENTS[kind](body), self._idle))
                 if self._last is Cut.BEFORE:
