@@ -140,7 +140,10 @@ def test_what_is_ticked_stays_ticked_and_is_discarded_with_a_reason(
     poison(site, payments=2)
     page = open_page("staff", "/dead-letters/?consumer=loyalty")
     expect(page.locator("#letter-rows tr")).to_have_count(2)
+    for name in ("Replay selected", "Discard selected"):
+        expect(page.get_by_role("button", name=name)).to_be_disabled()
     page.locator("#letter-rows input").last.check()
+    expect(page.get_by_role("button", name="Replay selected")).to_be_enabled()
     kept = page.locator("#letter-rows input").last.get_attribute("value")
     page.get_by_role("heading", name="Causes").click()  # the box is let go of: rows may be refreshed
     poison(site, payments=1)
@@ -297,6 +300,21 @@ def test_a_parked_key_is_released_without_what_is_missing(site: Site, open_page:
     page.get_by_label("Reason").fill("lost as well")
     page.get_by_role("button", name="Release").click()
     expect(page.get_by_role("status")).to_contain_text("It is released without number 2")
+
+
+def test_on_a_phone_cause_and_error_are_seen_first(site: Site, open_page: OpenPage) -> None:
+    poison(site, payments=1, refunds=False)
+    page = open_page("staff", "/dead-letters/", width=360)
+    filters = page.get_by_role("search").bounding_box()
+    assert filters is not None
+    assert filters["height"] < 300
+    expect(page.locator("#letter-rows tr")).to_have_count(3)
+    edges = """["a", ".error"].map((one) => {
+        const { left, right } = document.querySelector(`#letter-rows ${one}`).getBoundingClientRect();
+        return [left, right];
+    })"""
+    (_, cause_ends), (error_begins, _) = page.evaluate(edges)
+    assert cause_ends < error_begins < 260
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
