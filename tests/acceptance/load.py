@@ -34,8 +34,8 @@ THREADS = 3
 CUSTOMERS = 5
 # Seconds between two payments of a thread: the load is not to take the processor from what is tested.
 PAUSE = 0.06
-# An order is cancelled so many payments of its thread later: most exist by then.
-LATER = 20
+# An order is cancelled so many payments of its thread later, or as soon as it exists: services may be behind.
+LATER, KEPT = 20, 400
 
 
 def pay(number: int) -> UUID:
@@ -54,15 +54,20 @@ def refund(payment_id: UUID) -> None:
         refund_payment(payment_id=payment_id, merchant_id=MERCHANT, reason="sorry", at=timezone.now())
 
 
-def cancel(payment_id: UUID) -> None:
-    order = Order.objects.filter(payment_id=payment_id).first()
-    if order is not None:
+def cancel_one(paid: deque[UUID]) -> UUID | None:
+    """Cancel the order of the oldest payment that has one, and take it from these."""
+    orders = {order.payment_id: order for order in Order.objects.filter(payment_id__in=paid)}
+    payment_id = next((one for one in paid if one in orders), None)
+    if payment_id is not None:
+        paid.remove(payment_id)
         with suppress(OrderError):  # its payment was refunded meanwhile
-            cancel_order(order_id=order.id, merchant_id=MERCHANT, reason="sorry", at=timezone.now())
+            order_id = orders[payment_id].id
+            cancel_order(order_id=order_id, merchant_id=MERCHANT, reason="sorry", at=timezone.now())
+    return payment_id
 
 
 def work(stop: threading.Event, seed: int) -> None:
-    paid: deque[UUID] = deque(maxlen=LATER)
+    paid: deque[UUID] = deque(maxlen=KEPT)
     for turn in itertools.count():
         if stop.wait(PAUSE):
             return
@@ -70,10 +75,10 @@ def work(stop: threading.Event, seed: int) -> None:
             payment_id = pay(seed + turn * THREADS)
             if turn % 6 == 0:
                 refund(payment_id)
-            if turn % 6 in {1, 2} and len(paid) == LATER:
-                cancel(paid[0])
-            if turn % 6 == 2 and len(paid) == LATER:
-                refund(paid[0])
+            if turn % 6 in {1, 2} and len(paid) >= LATER:
+                cancelled = cancel_one(paid)
+                if turn % 6 == 2 and cancelled is not None:
+                    refund(cancelled)
             paid.append(payment_id)
         except Error:
             connections.close_all()

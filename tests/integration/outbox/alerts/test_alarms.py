@@ -157,7 +157,8 @@ def test_what_follows_from_another_fault_is_told_of_nobody(listener: Listener, s
     settings.OUTBOX = {**settings.OUTBOX, "ALERTS": {"HOLD": 10}}
     config.cache_clear()
     name = listener.consumer.name
-    PartitionEnd.objects.create(topic=listener.topic.name, partition=0, next_offset=100)
+    for partition, end in enumerate((100, 0)):
+        PartitionEnd.objects.create(topic=listener.topic.name, partition=partition, next_offset=end)
     Position.objects.create(
         consumer=name, topic=listener.topic.name, partition=0, reached=0, clear_until=ago(minutes=2)
     )

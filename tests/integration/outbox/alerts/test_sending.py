@@ -297,7 +297,7 @@ def test_a_new_channel_is_told_once_what_is_still_wrong_and_others_are_not_told_
     ids = changes(1)
     assert send_notices() == 2
     assert receiver.ids == ids
-    assert mail.outbox[-1].subject == "[critical] Over: No relay runs"
+    assert mail.outbox[-1].subject == "Over: No relay runs"
 
 
 def test_a_new_channel_hears_nothing_of_what_is_silenced(configure: Configure) -> None:
