@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from analytics.slots import SLOTS_BY_DEFAULT, WIDTHS, Span
 from contracts.analytics import SlotTotalled
 from dashboard.alerts.count import alarm_badge
-from dashboard.asking import one_look
+from dashboard.asking import Patience, TooSlow, one_look
 from dashboard.volumes import (
     MOST_SLOTS,
     Question,
@@ -77,6 +77,7 @@ class TableProbe:
         self.heard: SimpleQueue[SlotTotalled] = SimpleQueue()
         self.came: SimpleQueue[Question] = SimpleQueue()
         self.badge: str | None = None
+        self._patience = Patience[str]()
         self._recent: list[tuple[datetime, SlotTotalled]] = []
         self._new: set[Question] = set()
         self._due: dict[Question, _Due] = {}
@@ -100,13 +101,15 @@ class TableProbe:
         self._new -= set(questions)
         looks = {question: self._looked(question, now) for question in questions}
         with one_look():
-            self.badge = alarm_badge()
             read = _read(looks, now)
         changes = {question: self._change(question, look, read[question]) for question, look in looks.items()}
         for question, look in looks.items():
             self._open[question] = _open_rows(look, read[question])
             for key in look.told:
                 del self._due[question][key]
+        if any(question.merchant_id is None for question in questions):
+            badge = self._patience.ask("how many alarms there are", alarm_badge)
+            self.badge = None if isinstance(badge, TooSlow) else badge
         return changes
 
     def _looked(self, question: Question, now: datetime) -> _Look:

@@ -69,7 +69,7 @@ def resume(
         pause = pause_of(consumer)
         if pause is None:
             return False
-        if shown not in (None, mark(pause)):
+        if shown is not None and shown != mark(pause):
             raise NotAsShown(
                 f"By now it is paused by {pause.by}, since {pause.at:%F %T} UTC:"
                 f" {pause.reason or 'no reason was given'}. That is not what was shown: nothing was done."

@@ -101,7 +101,7 @@ def _held_with(event_id: UUID, *, shown: str | None, using: str) -> QuerySet[Ref
     one = held.select_for_update().filter(event_id=event_id).first()
     if one is None:
         raise NotRefused(f"Event {event_id} is not held: nothing was refused.")
-    if shown not in (None, mark(one)):
+    if shown is not None and shown != mark(one):
         raise NotAsShown(f"{_now(one)}. That is not what was shown: nothing was done.")
     return held.filter(event_id=event_id) if one.key is None else held.filter(topic=one.topic, key=one.key)
 

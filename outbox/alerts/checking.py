@@ -16,7 +16,7 @@ from django.db.models import F, Max, Q
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Channel, Notice, NoticeKind, Watch
 from outbox.alerts.causes import Cause
-from outbox.alerts.checks import Found, look
+from outbox.alerts.checks import MANY, Found, look
 from outbox.alerts.options import Alerts, alert_options
 from outbox.ids import new_id
 from outbox.lag import Lag
@@ -45,21 +45,25 @@ def check(
     options, at = alert_options(), clock.now(using=using)
     kafka_is_away = any(one.cause == Cause.KAFKA_AWAY for one in found_before)
     seen = look(lags, at=at, options=options, using=using, kafka_is_away=kafka_is_away)
-    wrong = [*found_before, *seen]
+    # There is one Kafka, of which people are told once.
+    wrong = [*(found_before if using == DEFAULT_DB_ALIAS else ()), *seen]
     found = {(one.cause.value, one.subject): one for one in wrong}
     rows = Alarm.objects.using(using).filter(
         Q(ended_at=None) | Q(ended_at__gt=at - timedelta(seconds=options.hold))
     )
     # Of one that flapped the last row goes on.
     known = {(row.cause, row.subject): row for row in rows.order_by("id")}
+    following = set[int]()
     for name, one in found.items():
-        _note(known.get(name), one, at, using)
+        row = _note(known.get(name), one, at, using)
+        if one.follows:
+            following.add(row.id)
     for name, row in known.items():
         if name not in found and row.ended_at is None:
             row.ended_at = at
             row.save(using=using, update_fields=["ended_at"])
             logger.info("alarm over: %s", row)
-    _tell(at, options, using)
+    _tell(at, options, following, using)
     Alarm.objects.using(using).filter(ended_at__lt=at - KEEP).delete()
     Watch.objects.using(using).update_or_create(id=1, defaults={"checked_at": at})
 
@@ -94,7 +98,7 @@ def begin_channel(name: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
             notices.create(alarm=alarm, kind=NoticeKind.BEGUN, at=at, body=body, channel=name)
 
 
-def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:
+def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> Alarm:
     said, severity = found.said[:LONGEST], found.severity
     if row is None:
         since = min(found.since or at, at)
@@ -104,16 +108,18 @@ def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> None:
     if found.follows:
         row.noticed_at = at
     row.save(using=using)
+    return row
 
 
-def _tell(at: datetime, options: Alerts, using: str) -> None:
-    """Write a notice for each change that has lasted."""
+def _tell(at: datetime, options: Alerts, following: set[int], using: str) -> None:
+    """Write a notice for each change that has lasted; of those that follow from others none."""
     lasted = at - timedelta(seconds=options.hold)
     alarms = Alarm.objects.using(using)
-    heard = alarms.present().heard(at)
+    heard = alarms.present().heard(at).exclude(id__in=following)
     for alarm in heard.filter(told_at=None, noticed_at__lte=lasted).order_by("id"):
         _write(alarm, NoticeKind.BEGUN, at, options, using)
-    again = Q(told_many__gt=0, many__gte=F("told_many") * GROWN)
+    # More than MANY is not counted: then that it is so many is told.
+    again = Q(told_many__gt=0, told_many__lt=MANY) & (Q(many__gte=F("told_many") * GROWN) | Q(many__gte=MANY))
     if options.remind:
         again |= Q(told_at__lte=at - timedelta(seconds=options.remind))
     for alarm in heard.filter(again).exclude(told_at=None).order_by("id"):

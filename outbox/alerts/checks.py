@@ -68,12 +68,14 @@ def look(
 ) -> Iterator[Found]:
     """All that is wrong in this database, and with the consumers whose lags these are."""
     yield from _tasks(at, using)
-    yield from _relays(at, options, using, kafka_is_away=kafka_is_away)
+    relays = list(_relays(at, options, using, kafka_is_away=kafka_is_away))
+    yield from relays
     yield from _refused(using)
     yield from _partitions(using)
     yield from _wraparound(using)
     if lags:
-        yield from _consumers(lags, at, options, using, kafka_is_away=kafka_is_away)
+        because = "Kafka does not answer" if kafka_is_away else ""
+        yield from _consumers(lags, at, options, using, because=because, unsent=bool(relays))
 
 
 def ask_kafka(*, using: str) -> Iterator[Found]:
@@ -81,8 +83,6 @@ def ask_kafka(*, using: str) -> Iterator[Found]:
 
     It may take KAFKA_TIMEOUT seconds to say: not to be asked in a transaction.
     """
-    if using != DEFAULT_DB_ALIAS:
-        return
     try:
         Cluster(config().kafka, timeout=KAFKA_TIMEOUT).partition_counts()
     except BrokerError as error:
@@ -144,14 +144,16 @@ def _wraparound(using: str) -> Iterator[Found]:
 
 
 def _consumers(
-    lags: Collection[Lag], at: datetime, options: Alerts, using: str, *, kafka_is_away: bool
+    lags: Collection[Lag], at: datetime, options: Alerts, using: str, *, because: str, unsent: bool
 ) -> Iterator[Found]:
+    """`because` is said of all that are late; `unsent`, that an alarm tells of what waits in the outbox."""
     names = [lag.consumer.name for lag in lags]
     pauses = dict[str, tuple[datetime, str, str]]()
     for name, *pause in _ask(using, _PAUSED, [names]):
         pauses[name] = (pause[0], pause[1], pause[2])
     for lag in lags:
-        yield from _one(lag, pauses.get(lag.consumer.name), at, options, kafka_is_away=kafka_is_away)
+        waits_there = "what is late waits in the outbox" if unsent and _is_unsent(lag) else ""
+        yield from _one(lag, pauses.get(lag.consumer.name), at, options, because=because or waits_there)
     before = at - timedelta(seconds=config().gap_alarm)
     for name, dead, died_at, gaps, parked_at in _ask(
         using, _ASIDE, {"names": names, "before": before, "limit": MANY}
@@ -172,16 +174,13 @@ def _one(
     at: datetime,
     options: Alerts,
     *,
-    kafka_is_away: bool,
+    because: str,
 ) -> Iterator[Found]:
     name = lag.consumer.name
-    because = ""
     if not lag.members:
         because = "no instance of it runs"
     elif pause is not None:
         because = "it is paused"
-    elif kafka_is_away:
-        because = "Kafka does not answer"
     for cause, why in ((Cause.LATE, _late(lag)), (Cause.FALLING_BEHIND, _falls_behind(lag))):
         if why:
             said = f"{name} {why}: {because}." if because else f"{name} {why}."
@@ -196,6 +195,12 @@ def _one(
         yield Found(Cause.PAUSED_ITSELF, f"{name} has paused itself{because}", name, since)
     elif (at - since).total_seconds() > options.paused:
         yield Found(Cause.PAUSED, f"{name} is paused by {by} since {_age(at - since)}{because}", name, since)
+
+
+def _is_unsent(lag: Lag) -> bool:
+    """Whether it is late by what no relay has sent, and by nothing else."""
+    limit = lag.sync_delay_limit
+    return lag.unpublished > limit >= max((part.seconds or 0.0 for part in lag.partitions), default=0.0)
 
 
 def _late(lag: Lag) -> str:

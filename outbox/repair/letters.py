@@ -168,7 +168,7 @@ def _act(
 
     def transaction(batch: Rerun) -> Report:
         taken, parked = _take(batch, letter, key)
-        if shown not in (None, mark(taken)):
+        if shown is not None and shown != mark(taken):
             raise NotAsShown("Somebody has acted on this letter since it was shown: nothing was done.")
         is_open = taken.state == LetterState.OPEN
         if is_open:

@@ -180,6 +180,26 @@ def test_what_follows_from_another_fault_is_told_of_nobody(listener: Listener, s
             assert ("late" in told_of(name)) is told
 
 
+def test_what_waits_for_a_relay_is_told_of_once(listener: Listener, settings: Settings) -> None:
+    """Whoever hears that no relay runs need not hear of each consumer that it gets nothing."""
+    settings.OUTBOX = {**settings.OUTBOX, "ALERTS": {"HOLD": 0}}
+    config.cache_clear()
+    name = listener.consumer.name
+    for partition in range(2):
+        PartitionEnd.objects.create(topic=listener.topic.name, partition=partition, next_offset=0)
+        Position.objects.create(
+            consumer=name, topic=listener.topic.name, partition=partition, reached=0, clear_until=Now()
+        )
+    with transaction.atomic():
+        publish(listener.event(about="a"), at=ago(seconds=40))
+    runs(listener)
+    assert look()["late", name].said.endswith(": what is late waits in the outbox.")
+    runs(listener)
+    look()
+    assert told_of("") == {"no_relay"}
+    assert "late" not in told_of(name)
+
+
 def runs(listener: Listener) -> None:
     """As an instance says of itself."""
     Member.objects.all().delete()

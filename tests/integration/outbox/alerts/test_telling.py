@@ -127,6 +127,9 @@ def test_what_has_grown_tenfold_is_told_again_without_waiting_for_hours(world: W
     assert held(20) == held(20) == held(3) == held(199) == told
     told += ["lasts: Still: 200 events"]
     assert held(200) == told
+    # More are not counted: that there are so many is told, once.
+    assert len(held(1_100)) == len(told) + 1
+    assert len(held(1_300)) == len(told) + 1
 
 
 def test_who_looks_at_once_makes_one_alarm_and_one_notice(world: World) -> None:
