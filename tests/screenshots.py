@@ -75,6 +75,15 @@ def freeze_loyalty(page: Page, demo: Demo) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+def poison_an_event(page: Page, demo: Demo) -> None:
+    """One that orders refuses, with what waits behind it."""
+    address = page.url
+    page.goto("/chaos/")
+    page.get_by_role("button", name="Poison an event").click()
+    page.goto(address)
+    expect(page.locator("#letter-rows tr").first).to_be_visible(timeout=60_000)
+
+
 SHOTS = [
     Shot("flow", "/", follow_a_payment, dark=True),
     Shot("payment", "/payments/?status=validated", first_of("#payments")),
@@ -82,7 +91,7 @@ SHOTS = [
     Shot("volumes", "/volumes/?slot=1m"),
     Shot("events", "/events/"),
     Shot("consumers", "/consumers/"),
-    Shot("dead-letters", "/dead-letters/"),
+    Shot("dead-letters", "/dead-letters/", poison_an_event),
     Shot("topics", "/topics/"),
     Shot("alerts", "/alerts/", freeze_loyalty),
 ]
@@ -130,6 +139,7 @@ def take(shot: Shot, page: Page, demo: Demo, *, theme: str) -> int:
     if page.locator("#live").count():
         expect(page.locator("#live")).to_have_text("live", timeout=30_000)
     shot.prepare(page, demo)
+    page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(1_500)  # figures come once a second
     taken = page.context.new_cdp_session(page).send(
         "Page.captureScreenshot", {"format": "webp", "quality": QUALITY}

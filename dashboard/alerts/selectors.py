@@ -13,6 +13,7 @@ from outbox.alerts.causes import Cause, Severity
 from outbox.alerts.checking import checked_at
 from outbox.alerts.options import alert_options
 from outbox.alerts.sending import ways
+from outbox.registry import all_consumers
 
 ENDED = 50
 # Nobody has looked for so long: then nobody does.
@@ -23,12 +24,15 @@ WAITING = 1_000
 _PAGES = {
     Cause.NO_RELAY: ("flow", "Flow"),
     Cause.BACKLOG: ("flow", "Flow"),
-    Cause.NO_INSTANCE: ("consumers", "Consumers"),
-    Cause.LATE: ("consumers", "Consumers"),
-    Cause.FALLING_BEHIND: ("consumers", "Consumers"),
-    Cause.PAUSED_ITSELF: ("consumers", "Consumers"),
-    Cause.PAUSED: ("consumers", "Consumers"),
+    Cause.KAFKA_AWAY: ("topics", "Topics"),
     Cause.LOST: ("topics", "Topics"),
+}
+_OF_A_CONSUMER = {
+    Cause.NO_INSTANCE,
+    Cause.LATE,
+    Cause.FALLING_BEHIND,
+    Cause.PAUSED_ITSELF,
+    Cause.PAUSED,
 }
 
 
@@ -94,6 +98,10 @@ def _place_of(alarm: Alarm) -> tuple[str, str]:
             return remedies.letters_of(alarm.subject), "Dead letters"
         case Cause.GAPS:
             return remedies.parked_of(alarm.subject), "Parked keys"
+    if alarm.cause in _OF_A_CONSUMER:
+        if any(consumer.name == alarm.subject for consumer in all_consumers()):
+            return remedies.address_of(alarm.subject), alarm.subject.capitalize()
+        return reverse("consumers"), "Consumers"
     if alarm.cause not in Cause.values or (place := _PAGES.get(Cause(alarm.cause))) is None:
         return "", ""
     return reverse(place[0]), place[1]

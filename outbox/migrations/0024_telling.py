@@ -4,6 +4,7 @@ from django.db import migrations, models
 from django.db.models.functions import Now
 
 COLUMNS = """
+SET LOCAL lock_timeout = '5s';
 ALTER TABLE outbox_alarm_notice ADD COLUMN channel text NOT NULL DEFAULT '';
 ALTER TABLE outbox_alarm
     ADD COLUMN many integer NOT NULL DEFAULT 0, ADD COLUMN told_many integer NOT NULL DEFAULT 0;
@@ -11,6 +12,7 @@ ALTER TABLE outbox_alarm_watch ADD COLUMN begun_at timestamptz NOT NULL DEFAULT 
 INSERT INTO outbox_alarm_watch DEFAULT VALUES ON CONFLICT DO NOTHING;
 """
 NO_COLUMNS = """
+SET LOCAL lock_timeout = '5s';
 ALTER TABLE outbox_alarm_watch DROP COLUMN begun_at;
 ALTER TABLE outbox_alarm DROP COLUMN many, DROP COLUMN told_many;
 DELETE FROM outbox_alarm_notice WHERE channel <> '';

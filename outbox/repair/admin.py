@@ -324,7 +324,9 @@ class ParkedKeyAdmin(Operated[ParkedKeyListing], EventRows[ParkedKeyListing]):
             ],
             not_without_it,
             needs_reason=True,
-            shown=Shown(lambda rows: {row.id: mark(held[row.id].missing) for row in rows}, _release),
+            shown=Shown(
+                lambda rows: {row.id: mark(known.get(row.id, NOTHING).missing) for row in rows}, _release
+            ),
         )
         return self.ask_and_act(request, queryset, asked)
 

@@ -105,6 +105,18 @@ def test_the_page_that_an_alarm_leads_to_shows_what_is_wrong(viewer: User) -> No
         assert all(other not in led_to for other in shown.values() if other != address), link
 
 
+def test_an_alarm_of_a_consumer_leads_to_its_page(viewer: User) -> None:
+    watched()
+    leads = {
+        raised(cause="late", subject="orders"): "/consumers/orders/",
+        raised(cause="no_instance", subject="undeclared"): "/consumers/",
+        raised(cause="kafka_away", subject=""): "/topics/",
+    }
+    page = browser_of(viewer).get(ADDRESS).content.decode()
+    for alarm, address in leads.items():
+        assert f'id="page-{alarm.id}" href="{address}"' in page
+
+
 def test_what_ended_lately_is_listed_the_last_first(viewer: User) -> None:
     watched()
     now = clock.now()
