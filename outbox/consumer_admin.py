@@ -11,13 +11,11 @@ from unfold.views import ChangeList
 
 from outbox.clock import moment_of
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
-from outbox.generations import generations_of
 from outbox.keyset import KeysetChangeList
-from outbox.models import GenerationState
 from outbox.operated import Asked, Given, Operated, Shown, not_without_it
 from outbox.pausing import mark, pause, pause_of, resume
 from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
-from outbox.rebuild_requests import give_up, request_rebuild
+from outbox.rebuild_requests import give_up, half_built, request_rebuild
 from outbox.registry import all_consumers, get_consumer
 from outbox.repair.acts import Operator
 from outbox.seeking import MOST_SKIPPED, PREVIEW_SECONDS, moment_to_seek, preview_within, seek
@@ -165,9 +163,8 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
 
 
 def _half_built(name: str) -> str:
-    found = generations_of(get_consumer(name))
-    built = [f"generation {number}" for number, state in found if state == GenerationState.BUILDING]
-    return ", ".join(built) or "nothing"
+    half = half_built(get_consumer(name))
+    return "nothing" if half is None else f"generation {half.generation}"
 
 
 def _give_up(state: Any, operator: Operator) -> str:

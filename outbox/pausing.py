@@ -66,13 +66,13 @@ def resume(
     operator = Operator(by, reason, via)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
         sql.execute("SELECT FROM outbox_consumer WHERE name = %s FOR UPDATE", [consumer.name])
-        pause = pause_of(consumer)
-        if pause is None:
+        present = pause_of(consumer)
+        if present is None:
             return False
-        if shown is not None and shown != mark(pause):
+        if shown is not None and shown != mark(present):
             raise NotAsShown(
-                f"By now it is paused by {pause.by}, since {pause.at:%F %T} UTC:"
-                f" {pause.reason or 'no reason was given'}. That is not what was shown: nothing was done."
+                f"By now it is paused by {present.by}, since {present.at:%F %T} UTC:"
+                f" {present.reason or 'no reason was given'}. That is not what was shown: nothing was done."
             )
         sql.execute(
             "UPDATE outbox_consumer SET paused_at = NULL, paused_by = '', reason = '',"

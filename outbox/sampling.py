@@ -50,7 +50,7 @@ def sample_when_due(*, using: str = DEFAULT_DB_ALIAS) -> bool:
     names = [consumer.name for consumer in consumers]
     if _is_done(names, at, using):
         return False
-    away = list(ask_kafka(using=using))
+    away = list(ask_kafka())
     with transaction.atomic(using=using):
         with connections[using].cursor() as sql:
             sql.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, WATCH_LOCK])

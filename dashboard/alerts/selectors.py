@@ -1,6 +1,6 @@
 """What the page shows of the alarms: those of now, those that ended lately, and who is told."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,21 +19,6 @@ ENDED = 50
 # Nobody has looked for so long: then nobody does.
 UNWATCHED = timedelta(seconds=60)
 WAITING = 1_000
-
-# Where an operator goes from an alarm, and what is there.
-_PAGES = {
-    Cause.NO_RELAY: ("flow", "Flow"),
-    Cause.BACKLOG: ("flow", "Flow"),
-    Cause.KAFKA_AWAY: ("topics", "Topics"),
-    Cause.LOST: ("topics", "Topics"),
-}
-_OF_A_CONSUMER = {
-    Cause.NO_INSTANCE,
-    Cause.LATE,
-    Cause.FALLING_BEHIND,
-    Cause.PAUSED_ITSELF,
-    Cause.PAUSED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +71,35 @@ def picture() -> Picture:
 
 def _shown(alarm: Alarm, now: datetime) -> Shown:
     silenced = alarm.silenced_until is not None and alarm.silenced_until > now
-    return Shown(alarm, *_place_of(alarm), silenced)
+    address, title = _PLACES.get(alarm.cause, _nowhere)(alarm.subject)
+    return Shown(alarm, address, title, silenced)
 
 
-def _place_of(alarm: Alarm) -> tuple[str, str]:
-    """Address and title of the page that shows what the alarm is about; empty where there is none."""
-    match alarm.cause:
-        case Cause.REFUSED:
-            return remedies.refused_events(), "Refused events"
-        case Cause.DEAD_LETTERS:
-            return remedies.letters_of(alarm.subject), "Dead letters"
-        case Cause.GAPS:
-            return remedies.parked_of(alarm.subject), "Parked keys"
-    if alarm.cause in _OF_A_CONSUMER:
-        if any(consumer.name == alarm.subject for consumer in all_consumers()):
-            return remedies.address_of(alarm.subject), alarm.subject.capitalize()
-        return reverse("consumers"), "Consumers"
-    if alarm.cause not in Cause.values or (place := _PAGES.get(Cause(alarm.cause))) is None:
-        return "", ""
-    return reverse(place[0]), place[1]
+def _nowhere(_: str) -> tuple[str, str]:
+    return "", ""
+
+
+def _consumer(name: str) -> tuple[str, str]:
+    if any(consumer.name == name for consumer in all_consumers()):
+        return remedies.address_of(name), name.capitalize()
+    return reverse("consumers"), "Consumers"
+
+
+# Where an operator goes from an alarm about a subject: the address, and what is there.
+_PLACES: dict[str, Callable[[str], tuple[str, str]]] = {
+    Cause.NO_RELAY: lambda _: (reverse("flow"), "Flow"),
+    Cause.BACKLOG: lambda _: (reverse("flow"), "Flow"),
+    Cause.KAFKA_AWAY: lambda _: (reverse("topics"), "Topics"),
+    Cause.LOST: lambda _: (reverse("topics"), "Topics"),
+    Cause.REFUSED: lambda _: (remedies.refused_events(), "Refused events"),
+    Cause.DEAD_LETTERS: lambda consumer: (remedies.letters_of(consumer), "Dead letters"),
+    Cause.GAPS: lambda consumer: (remedies.parked_of(consumer), "Parked keys"),
+    Cause.NO_INSTANCE: _consumer,
+    Cause.LATE: _consumer,
+    Cause.FALLING_BEHIND: _consumer,
+    Cause.PAUSED_ITSELF: _consumer,
+    Cause.PAUSED: _consumer,
+}
 
 
 def _told() -> Iterator[Told]:

@@ -78,7 +78,7 @@ def look(
         yield from _consumers(lags, at, options, using, because=because, unsent=bool(relays))
 
 
-def ask_kafka(*, using: str) -> Iterator[Found]:
+def ask_kafka() -> Iterator[Found]:
     """Whether Kafka is away, which nobody else would notice while there is nothing to send and to read.
 
     It may take KAFKA_TIMEOUT seconds to say: not to be asked in a transaction.

@@ -45,7 +45,7 @@ class RepairJobAdmin(Operated[RepairJob]):
     def stop(self, request: HttpRequest, queryset: QuerySet[RepairJob]) -> HttpResponse | None:
         """Have these do nothing more. Whoever may begin one of its kind may stop it."""
 
-        def stop(job: RepairJob, operator: Operator) -> str:
+        def stop_one(job: RepairJob, operator: Operator) -> str:
             if not self.may(request, PERMISSIONS[job.act]):
                 raise RepairRefused(f"To stop it takes the permission {PERMISSIONS[job.act]}.")
             return f"it is {jobs.stop(job_id=job.id, operator=operator).state}."
@@ -55,7 +55,7 @@ class RepairJobAdmin(Operated[RepairJob]):
             "Stop jobs",
             "What they have done stays done; the letters that they have not come to stay open.",
             [["Job", "Letters"]] + [[str(job), self.progress(job)] for job in queryset],
-            stop,
+            stop_one,
         )
         return self.ask_and_act(request, queryset, asked)
 

@@ -457,6 +457,16 @@ def test_a_job_is_stopped_and_says_by_whom(desk: Client, first: User) -> None:
     assert DeadLetter.objects.get().state == "open"
 
 
+def dead(began: datetime, minutes: int, **given: Any) -> None:
+    """A letter that died so many minutes after the beginning."""
+    columns: dict[str, Any] = {
+        "consumer": "orders", "generation": 1, "event_id": new_id(began), "topic": "payments", "partition": 0,
+        "offset": 0, "headers": [], "type": "t", "traceback": "", "attempts": 1,
+        "died_at": began + timedelta(minutes=minutes),
+    }  # fmt: skip
+    DeadLetter.objects.create(**columns | given)
+
+
 def test_an_older_cause_does_not_vanish_behind_newer_letters(
     desk: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,12 +475,9 @@ def test_an_older_cause_does_not_vanish_behind_newer_letters(
     began = datetime.now(UTC) - timedelta(hours=1)
 
     def die(cause: str, minutes: int, state: str = "open") -> None:
-        DeadLetter.objects.create(
-            consumer="orders", generation=1, event_id=new_id(began), topic="payments", partition=0, offset=0,
-            headers=[], type="t", cause=cause, error=cause, traceback="", fingerprint=f"f-{cause}",
-            attempts=1, died_at=began + timedelta(minutes=minutes), state=state,
-            settled_at=None if state == "open" else began + timedelta(minutes=59),
-        )  # fmt: skip
+        settled_at = None if state == "open" else began + timedelta(minutes=59)
+        named = {"cause": cause, "error": cause, "fingerprint": f"f-{cause}"}
+        dead(began, minutes, **named, state=state, settled_at=settled_at)
 
     for minutes in range(2):
         die("Older", minutes)
@@ -501,11 +508,8 @@ def test_an_older_group_does_not_vanish_behind_others_of_its_fingerprint_nor_by_
     began = datetime.now(UTC) - timedelta(hours=1)
 
     def die(consumer: str, minutes: int, fingerprint: str = "same", kind: str = "t") -> None:
-        DeadLetter.objects.create(
-            consumer=consumer, generation=1, event_id=new_id(began), topic="payments", partition=0, offset=0,
-            headers=[], type=kind, cause="KeyError", error="e", traceback="", fingerprint=fingerprint,
-            attempts=1, died_at=began + timedelta(minutes=minutes),
-        )  # fmt: skip
+        named = {"cause": "KeyError", "error": "e", "fingerprint": fingerprint}
+        dead(began, minutes, **named, consumer=consumer, type=kind)
 
     die("loyalty", 1)
     for number in range(5):
