@@ -47,7 +47,10 @@ class Cost:
         return self._link.executed
 
     def connections(self) -> int:
-        question = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        # An autovacuum comes and goes as it likes.
+        question = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+        )
         [(number,)] = self._session.execute(question, [self._name]).fetchall()
         return int(number)
 

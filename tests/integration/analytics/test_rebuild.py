@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 
 from analytics.handlers import consumer
 from analytics.models import EVERYONE, PublishedTotal, Slot
@@ -125,7 +126,9 @@ def test_after_a_rebuild_only_totals_that_differ_are_published() -> None:
     first = set(OutboxEvent.objects.filter(type=SlotTotalled.type).values_list("id", flat=True))
     broken = Slot.objects.of(None).filter(width="1d").order_by("slot_start", "currency").first()
     assert broken is not None
-    Slot.objects.of(None).filter(width="1d", slot_start=broken.slot_start).update(count=1, dirty=True)
+    Slot.objects.of(None).filter(width="1d", slot_start=broken.slot_start).update(
+        count=F("count") + 1, dirty=True
+    )
     Slot.objects.create(
         generation=2,
         width="1h",
