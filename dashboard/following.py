@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from django.http import Http404, HttpRequest
+
 from contracts.payments import PaymentRequested, PaymentValidated
 from dashboard.receptions import state_of, word_of
 from loyalty.errors import AccountNotFound
@@ -13,7 +15,9 @@ from orders.selectors import orders_seen_by
 from outbox.ids import time_of
 from outbox.registry import subscribers
 from outbox.selectors import PENDING, Reception, Trace, events_seen_by, traces
+from payments.errors import PaymentNotFound
 from payments.models import Payment
+from payments.selectors import get_payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,17 @@ class Following:
         times = [step.at for step in self.steps if step.at]
         start = self.payment.validated_at
         return max(times) - start if self.over and start and times else None
+
+
+def followed_by(request: HttpRequest, *, merchant_id: UUID | None) -> Following | None:
+    """The payment that the address names with `payment`, if it names one. Raises Http404."""
+    payment_id = request.GET.get("payment", "")
+    if not payment_id:
+        return None
+    try:
+        return follow(get_payment(payment_id=UUID(payment_id), merchant_id=merchant_id))
+    except (ValueError, PaymentNotFound):
+        raise Http404("There is no such payment, or it is another merchant's.") from None
 
 
 def follow(payment: Payment) -> Following:

@@ -1,6 +1,6 @@
 """One look at the database and one at Kafka: what the sampler takes once a second, whoever watches."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -12,7 +12,7 @@ from dashboard.alerts.count import alarm_badge
 from dashboard.asking import Patience, TooSlow, one_look
 from dashboard.behind import Behind, all_behind
 from dashboard.formats import Bounded
-from dashboard.latest import Audience, event_rows, latest_events
+from dashboard.latest import event_rows, latest_events
 from outbox.config import config
 from outbox.kafka import BrokerError, Cluster
 
@@ -26,7 +26,7 @@ class DatabaseSample:
     """What the tables said at one moment; None for what they did not say in time: `slow` names it in words.
 
     behind  by consumer; without what waits for a relay where that is not known
-    events  as rows of a table, by audience
+    events  the latest, as rows of a table: rendered with the look, and not in the loop that serves everyone
     badge   how many alarms there are, as the navigation shows it
     slow    since when each is not known
     """
@@ -40,7 +40,7 @@ class DatabaseSample:
     processed: Mapping[str, selectors.Processed] | None
     aside: Mapping[str, tuple[Bounded, Bounded]] | None
     behind: Mapping[str, Behind] | None
-    events: Mapping[Audience, str]
+    events: str | None = None
     badge: str | None = None
     slow: Mapping[str, datetime] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ class DatabaseProbe:
         self._using = using
         self._patience = Patience[str]()
 
-    def measure(self, *, now: datetime, since: datetime, audiences: Collection[Audience]) -> DatabaseSample:
+    def measure(self, *, now: datetime, since: datetime) -> DatabaseSample:
         """All figures from one snapshot. Raises OperationalError when the database is away."""
         using, slow = self._using, dict[str, datetime]()
 
@@ -100,7 +100,7 @@ class DatabaseProbe:
                 behind=asked(
                     "how far consumers are behind", lambda: all_behind(now=now, unsent=unsent, using=using)
                 ),
-                events=asked("the latest events", lambda: _event_rows(audiences)) or {},
+                events=asked("the latest events", lambda: event_rows(latest_events())),
                 badge=asked("how many alarms there are", alarm_badge),
                 slow=slow,
             )
@@ -151,8 +151,3 @@ class KafkaProbe:
         """Let go of the client."""
         self._cluster = None
         self._ends.clear()
-
-
-def _event_rows(audiences: Collection[Audience]) -> dict[Audience, str]:
-    """Rendered with the look, and not in the loop that serves everyone."""
-    return {audience: event_rows(latest) for audience, latest in latest_events(audiences).items()}

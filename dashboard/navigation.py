@@ -24,7 +24,8 @@ class Page:
     badge: str | None = None
 
 
-_EVERYONES = (("Flow", "flow"), ("Payments", "payments"), ("Volumes", "volumes"))
+_FLOW = (("Flow", "flow"),)
+_EVERYONES = (("Payments", "payments"), ("Volumes", "volumes"))
 _OPERATORS = (
     ("Events", "events"),
     ("Consumers", "consumers"),
@@ -39,7 +40,7 @@ def pages_for(request: HttpRequest) -> Iterator[Page]:
     user = request.user
     if not user.is_authenticated:
         return
-    for title, name in _EVERYONES + (_OPERATORS if may_look(user) else ()):
+    for title, name in (_FLOW + _EVERYONES + _OPERATORS) if may_look(user) else _EVERYONES:
         address = reverse(name)
         within = request.path.startswith(address) and name != "flow"
         badge = alarm_badge() if name == "alerts" else None

@@ -20,40 +20,35 @@ class Notice:
     reason: str = ""
 
 
-def kafka_notice(kafka: Reading[Any], consequence: str, *, staff: bool = True) -> Iterator[Notice]:
+def kafka_notice(kafka: Reading[Any], consequence: str) -> Iterator[Notice]:
     """That Kafka does not answer, and what that means for what is shown; nothing while it does."""
     if kafka.away_since:
         text = f"Kafka does not answer. {consequence} Away since"
-        yield Notice("bad", text, kafka.away_since, kafka.reason if staff else "")
+        yield Notice("bad", text, kafka.away_since, kafka.reason)
 
 
-def notices_of(
-    database: Reading[DatabaseSample], kafka: Reading[KafkaSample], *, staff: bool
-) -> Iterator[Notice]:
-    """The gravest first. Only staff read reasons, which may name hosts."""
+def notices_of(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Iterator[Notice]:
+    """The gravest first."""
     if database.away_since:
         yield Notice(
             "bad",
             "The database does not answer. Nothing can be written or processed until it does, and nothing is "
             "lost. The figures are the last it gave. Away since",
             database.away_since,
-            database.reason if staff else "",
+            database.reason,
         )
     yield from kafka_notice(
         kafka,
         "Payments go on: their events wait in the outbox and are sent when it is back. The figures of its "
         "topics are the last it gave.",
-        staff=staff,
     )
     sample = None if database.away_since else database.value
     if sample and sample.relay and not sample.relay.leased:
         yield Notice(
             "bad",
-            "No relay is running, so nothing leaves the outbox. Start one: manage.py run_relay"
-            if staff
-            else "Events are not being sent on at the moment; they wait in the outbox.",
+            "No relay is running, so nothing leaves the outbox. Start one: manage.py run_relay",
         )
-    if staff and sample and sample.behind:
+    if sample and sample.behind:
         paused = {name: one.pause for name, one in sample.behind.items() if one.pause}
         for name, pause in sorted(paused.items()):
             itself = pause.by == ITSELF

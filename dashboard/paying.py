@@ -18,6 +18,7 @@ from contracts.money import Money
 from dashboard.commands import may_act
 from dashboard.following import follow
 from dashboard.forms import PaymentForm
+from dashboard.operators import may_look
 from dashboard.payment_list import payment_list
 from dashboard.tour.place import place_in
 from dashboard.views import signed_in
@@ -51,10 +52,12 @@ def pay(request: HttpRequest) -> HttpResponse:
         return _elsewhere(request, reverse("payment", args=[payment.id]))
     place = place_in(request.POST, now=clock.now())
     place = place and place.with_payment(payment.id)
-    address = place.address if place else f"{reverse('flow')}?payment={payment.id}"
+    looks = may_look(user)
+    home = reverse("flow" if looks else "payments")
+    address = place.address if place else f"{home}?payment={payment.id}"
     if "HX-Request" not in request.headers:
         return redirect(address)
-    page = {"form": form, "may_pay": True, "following": follow(payment), "place": place}
+    page = {"form": form, "may_pay": True, "following": follow(payment), "place": place, "looks": looks}
     response = render(request, "dashboard/parts/pay.html", page)
     response["HX-Push-Url"] = address
     return response
@@ -127,8 +130,10 @@ def make_payment(
 @require_GET
 def following(request: HttpRequest, payment_id: UUID) -> HttpResponse:
     """The payment's steps as they stand now; asked again and again until nothing is left to wait for."""
+    user = signed_in(request)
     try:
-        payment = get_payment(payment_id=payment_id, merchant_id=signed_in(request).sees_merchant)
+        payment = get_payment(payment_id=payment_id, merchant_id=user.sees_merchant)
     except PaymentNotFound as error:
         raise Http404(str(error)) from error
-    return render(request, "dashboard/parts/following.html", {"following": follow(payment)})
+    page = {"following": follow(payment), "looks": may_look(user)}
+    return render(request, "dashboard/parts/following.html", page)

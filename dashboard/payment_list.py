@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import User
 from contracts.money import CODES
 from dashboard.commands import may_act
+from dashboard.following import followed_by
 from dashboard.forms import PaymentForm, merchant_field
 from dashboard.views import signed_in
 from payments.models import Payment, Status
@@ -74,6 +75,8 @@ def payment_list(request: HttpRequest) -> HttpResponse:
         "sees_all": sees_all,
         "may_pay": may_act(user),
         "form": PaymentForm(user=user),
+        "following": followed_by(request, merchant_id=user.sees_merchant),
+        "looks": sees_all,
     }
     return render(request, "dashboard/payments.html", context, status=200 if asked.is_valid() else 400)
 

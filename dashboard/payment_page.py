@@ -108,6 +108,7 @@ def _page(
         # Until then others, and the clock, may change what the page shows.
         "final": payment.status in (Status.REJECTED, Status.REFUNDED),
         "seldom": SELDOM,
+        "looks": sees_all,
         "acts": acts,
         "may_act": may_act(user),
         "offers": [_offer(command, order, forms or {}) for command in offered(timeline)] if acts else [],

@@ -1,7 +1,4 @@
-"""A Flow in words: each stage's state, figures and what to say when a part is away.
-
-Merchants see how the system is and how late, but no figure that counts other merchants' events.
-"""
+"""A Flow in words: each stage's state, figures and what to say when a part is away."""
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -10,7 +7,7 @@ from typing import TypeVar
 from django.urls import reverse
 
 from dashboard import formats, remedies
-from dashboard.formats import Bounded, Text
+from dashboard.formats import Text
 from dashboard.measure import DatabaseSample, KafkaSample
 from dashboard.notices import Notice, notices_of
 from dashboard.remedies import Remedy
@@ -27,12 +24,11 @@ RELAY_LIMIT = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One labelled figure of a stage; `private` ones are for staff. `limit` is what it should stay below."""
+    """One labelled figure of a stage. `limit` is what it should stay below."""
 
     key: str
     label: str
     text: Text
-    private: bool = True
     limit: timedelta | None = None
     beyond: bool = False
 
@@ -41,7 +37,7 @@ class Figure:
 class Stage:
     """A part of the pipeline.
 
-    address  the page of this part; empty where there is none for the viewer
+    address  the page of this part
     panel    where it is broken on purpose, in a demo
     remedy   what to do about it; None when it is well
     moved    events it has passed on since the last flow
@@ -70,13 +66,9 @@ class Pipeline:
     notices: tuple[Notice, ...] = field(default=())
 
 
-def pipeline(flow: Flow | None, *, staff: bool, acts: bool) -> Pipeline:
-    """What to draw, for merchants or staff, and whether they may act; before the first flow every figure is
-    unknown.
-    """
+def pipeline(flow: Flow | None, *, acts: bool) -> Pipeline:
+    """What to draw, for those who may act or only look; before the first flow every figure is unknown."""
     database: Reading[DatabaseSample] = flow.database if flow else Reading()
-    if not staff and database.value is not None:
-        database = replace(database, value=_without_aside(database.value))
     kafka: Reading[KafkaSample] = flow.kafka if flow else Reading()
     lanes = tuple(_lane(consumer, database, kafka) for consumer in all_consumers())
     stages: tuple[Stage, ...] = (
@@ -85,20 +77,9 @@ def pipeline(flow: Flow | None, *, staff: bool, acts: bool) -> Pipeline:
         _relay(database, kafka),
         _kafka(kafka, read=max((lane.moved for lane in lanes), default=0)),
     )
-    if not staff:
-        stages, lanes = tuple(map(_for_merchants, stages)), tuple(map(_for_merchants, lanes))
-    elif not acts:
+    if not acts:
         stages, lanes = tuple(map(_for_those_who_look, stages)), tuple(map(_for_those_who_look, lanes))
-    return Pipeline(stages, lanes, tuple(notices_of(database, kafka, staff=staff)))
-
-
-def _without_aside(sample: DatabaseSample) -> DatabaseSample:
-    """What is set aside may be other merchants' events: to them a part that has some is as it is without."""
-    return replace(
-        sample,
-        aside=None if sample.aside is None else {},
-        refused=None if sample.refused is None else Bounded(0),
-    )
+    return Pipeline(stages, lanes, tuple(notices_of(database, kafka)))
 
 
 def _for_those_who_look(stage: Stage) -> Stage:
@@ -107,13 +88,6 @@ def _for_those_who_look(stage: Stage) -> Stage:
     if remedy is not None and remedy != remedies.see_alerts():
         remedy = Remedy("See why", stage.address)
     return replace(stage, panel="", remedy=remedy)
-
-
-def _for_merchants(stage: Stage) -> Stage:
-    figures = tuple(figure for figure in stage.figures if not figure.private)
-    word = "late" if stage.state == "warn" else stage.word
-    address = stage.address if stage.name == "payments" and stage.consumer is None else ""
-    return replace(stage, word=word, figures=figures, address=address, panel="", remedy=None, moved=0)
 
 
 def _payments(database: Reading[DatabaseSample]) -> Stage:
@@ -188,8 +162,8 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
     delays = relay.delays if relay else Delays()
     figures = (
         Figure("rate", "rate", formats.rate(_relayed(database, kafka))),
-        Figure("delay", "delay", _quiet(delays.p50, known=relay is not None), private=False),
-        Figure("p95", "p95", _quiet(delays.p95, known=relay is not None), private=False),
+        Figure("delay", "delay", _quiet(delays.p50, known=relay is not None)),
+        Figure("p95", "p95", _quiet(delays.p95, known=relay is not None)),
     )
     return Stage(
         "relay",
@@ -247,7 +221,6 @@ def _lane(consumer: Consumer, database: Reading[DatabaseSample], kafka: Reading[
         "delay",
         "sync delay",
         _quiet(lane.delay, known=lane.delay_known),
-        private=False,
         limit=limit,
         beyond=lane.late,
     )

@@ -16,16 +16,12 @@ from typing import Any, Generic, TypeVar
 from django.db import connections
 
 from dashboard.asking import STATEMENT_TIMEOUT_MS
-from dashboard.latest import Audience
 from dashboard.measure import DatabaseProbe, DatabaseSample, KafkaProbe, KafkaSample
 from dashboard.outage import Outage, kafka_outage
 from dashboard.watched import Watched
 from outbox.recovery import Family, family_of
 
 INTERVAL = 1.0
-# The events of so many merchants are read at a time, of others in the next second: however many watch, the
-# database is asked no more than that.
-MERCHANTS = 16
 # A part that says nothing for so long is away. No statement of one that is there takes as long.
 SILENT = 1.0 + STATEMENT_TIMEOUT_MS / 1_000
 
@@ -120,7 +116,7 @@ class Part(Generic[T]):
         self._thread.shutdown(wait=False)
 
 
-class Sampler(Watched[Audience, Flow]):
+class Sampler(Watched[None, Flow]):
     """Publishes a Flow every INTERVAL seconds while anyone watches."""
 
     name = "dashboard-sampler"
@@ -135,8 +131,6 @@ class Sampler(Watched[Audience, Flow]):
         super().__init__()
         self._make_probes = (database, kafka)
         self._interval = interval
-        self._asked: dict[Audience, int] = {}
-        self._turns = 0
 
     async def _run(self) -> None:
         make_database, make_kafka = self._make_probes
@@ -147,12 +141,7 @@ class Sampler(Watched[Audience, Flow]):
             while True:
                 due, now = loop.time() + self._interval, _now()
                 last = self._latest
-                look = partial(
-                    database_probe.measure,
-                    now=now,
-                    since=last.at if last else now,
-                    audiences=self._turn(),
-                )
+                look = partial(database_probe.measure, now=now, since=last.at if last else now)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(database.ask(look, patience=self._interval))
                     group.create_task(
@@ -163,15 +152,6 @@ class Sampler(Watched[Audience, Flow]):
         finally:
             database.stop(database_probe.close)
             kafka.stop(kafka_probe.close)
-
-    def _turn(self) -> list[Audience]:
-        """Whose events are read now: everyone's, and those of the merchants who have waited longest."""
-        self._asked = {audience: at for audience, at in self._asked.items() if audience in self._viewers}
-        merchants = sorted(filter(None, self._viewers), key=lambda one: self._asked.get(one, 0))
-        turn = [*([None] if None in self._viewers else []), *merchants[:MERCHANTS]]
-        self._turns += 1
-        self._asked |= dict.fromkeys(turn, self._turns)
-        return turn
 
 
 sampler = Sampler()

@@ -1,6 +1,6 @@
 """The flow as server-sent events: figures as JSON once a second, table rows as HTML when they have changed.
 
-What is sent is made once for all viewers of the same audience. A stream ends after STREAM_LIFETIME, and the
+What is sent is made once for all viewers. A stream ends after STREAM_LIFETIME, and the
 browser comes back: so a session that has ended meanwhile is noticed.
 """
 
@@ -17,8 +17,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
-from dashboard.latest import Audience
-from dashboard.operators import may_act
+from dashboard.operators import may_act, may_look
 from dashboard.pipeline import Stage, pipeline
 from dashboard.sampler import Flow, sampler
 from outbox.stopping import call_when_server_stops
@@ -29,22 +28,19 @@ RETRY_MS = 1_000
 
 @require_safe
 async def flow_stream(request: HttpRequest) -> HttpResponseBase:
-    """The page's live figures. 401 for whoever is not signed in."""
+    """The page's live figures. 401 for whoever is not signed in, 403 for merchants."""
     user = await request.auser()
-    audience, acts = await sync_to_async(_sees)(user)
+    looks, acts = await sync_to_async(lambda: (may_look(user), may_act(user)))()
     # The stream may stay open for minutes; the connection that looked the user up must not.
     await sync_to_async(connections.close_all)()
     if not isinstance(user, User):
         return HttpResponse(status=401)
+    if not looks:
+        return HttpResponse(status=403)
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
     call_when_server_stops(sampler.close)
-    return event_stream(_stream(audience, acts=acts))
-
-
-def _sees(user: object) -> tuple[Audience, bool]:
-    """Whose events, and whether there is anything that this user may do."""
-    return (user.sees_merchant, may_act(user)) if isinstance(user, User) else (None, False)
+    return event_stream(_stream(acts=acts))
 
 
 def event_stream(messages: AsyncIterator[str]) -> StreamingHttpResponse:
@@ -55,18 +51,18 @@ def event_stream(messages: AsyncIterator[str]) -> StreamingHttpResponse:
     return response
 
 
-async def _stream(audience: Audience, *, acts: bool) -> AsyncIterator[str]:
+async def _stream(*, acts: bool) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MS}\n\n"
     rows = badge = None
     try:
-        async with asyncio.timeout(STREAM_LIFETIME), aclosing(sampler.watch(audience)) as flows:
+        async with asyncio.timeout(STREAM_LIFETIME), aclosing(sampler.watch(None)) as flows:
             async for flow in flows:
-                yield pipeline_message(flow, audience is None, acts)
+                yield pipeline_message(flow, acts)
                 counted = badge_message(flow.database.value.badge if flow.database.value else None)
-                if audience is None and counted is not None and counted != badge:
+                if counted is not None and counted != badge:
                     badge = counted
                     yield badge
-                latest = events_message(flow, audience)
+                latest = events_message(flow)
                 if latest is not None and latest != rows:
                     rows = latest
                     yield latest
@@ -74,23 +70,23 @@ async def _stream(audience: Audience, *, acts: bool) -> AsyncIterator[str]:
         return
 
 
-@lru_cache(maxsize=6)
-def pipeline_message(flow: Flow, staff: bool, acts: bool) -> str:
+@lru_cache(maxsize=4)
+def pipeline_message(flow: Flow, acts: bool) -> str:
     """The state of every stage, and its figures."""
-    picture = pipeline(flow, staff=staff, acts=acts)
+    picture = pipeline(flow, acts=acts)
     return message(
         "pipeline",
         {
             "at": flow.at.isoformat(timespec="milliseconds"),
             # Apart, because a service may have the name of a stage: payments is both.
-            "stages": {stage.name: _stage(stage, staff=staff) for stage in picture.stages},
-            "lanes": {lane.name: _stage(lane, staff=staff) for lane in picture.lanes},
+            "stages": {stage.name: _stage(stage) for stage in picture.stages},
+            "lanes": {lane.name: _stage(lane) for lane in picture.lanes},
             "notices": render_to_string("dashboard/parts/notices.html", {"notices": picture.notices}),
         },
     )
 
 
-def _stage(stage: Stage, *, staff: bool) -> dict[str, object]:
+def _stage(stage: Stage) -> dict[str, object]:
     figures = {
         figure.key: {
             "value": figure.text.value,
@@ -106,21 +102,18 @@ def _stage(stage: Stage, *, staff: bool) -> dict[str, object]:
         "word": stage.word,
         "remedy": remedy,
         "figures": figures,
+        "moved": stage.moved,
     }
-    if staff:
-        shown["moved"] = stage.moved
     if stage.consumer is not None:
         shown["delay"] = None if stage.delay is None else round(stage.delay.total_seconds(), 4)
     return shown
 
 
-@lru_cache(maxsize=64)
-def events_message(flow: Flow, audience: Audience) -> str | None:
-    """The latest events of one audience as table rows; None while there is no news of them."""
+@lru_cache(maxsize=2)
+def events_message(flow: Flow) -> str | None:
+    """The latest events as table rows; None while they are not known."""
     sample = flow.database.value
-    if sample is None or audience not in sample.events:
-        return None
-    return message("events", {"html": sample.events[audience]})
+    return None if sample is None or sample.events is None else message("events", {"html": sample.events})
 
 
 def badge_message(badge: str | None) -> str | None:

@@ -9,10 +9,11 @@ from django.urls import URLPattern, URLResolver
 
 import dashboard.urls
 
-# What anyone who has signed in may open; every other page is for those who run the system.
+# What anyone who has signed in may open; every other page is for those who run the system. The Flow leads
+# merchants to their payments.
 EVERYONES = {
-    *("flow", "flow-stream", "find", "event", "payments", "payment", "payment-now", "following"),
-    *("payment-command", "volumes", "volumes-stream", "login", "logout"),
+    *("flow", "payments", "payment", "payment-now", "following", "payment-command"),
+    *("volumes", "volumes-stream", "login", "logout"),
 }
 _PLACEHOLDER = re.compile(r"<(?:(\w+):)?(\w+)>")
 _STRANGERS = {"uuid": str(UUID(int=1)), "int": "1"}

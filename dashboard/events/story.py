@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from dashboard.events.search import FEW, correlated, indexes_alone
 from outbox.ids import time_of
 from outbox.models import OutboxEvent
-from outbox.selectors import Trace, events_seen_by, traces
+from outbox.selectors import Trace, traces
 
 # Of a longer story those are told that the event followed from and that followed from it, and then the first.
 LONGEST_STORY = 100
@@ -53,9 +53,9 @@ class Story:
     unknown: UUID | None
 
 
-def story_of(event: OutboxEvent, *, owner: str | None) -> Story:
-    """The story as this owner may read it. The event itself is always part of it, and so are its causes."""
-    seen = events_seen_by(owner=owner).defer("payload")
+def story_of(event: OutboxEvent) -> Story:
+    """The story. The event itself is always part of it, and so are its causes."""
+    seen = OutboxEvent.objects.order_by("-id").defer("payload")
     with indexes_alone():
         line = _line(event, seen)
         ids = correlated(event.correlation_id, limit=FEW + 1)

@@ -17,7 +17,7 @@ SCREENSHOTS = PROJECT / "test-results"
 
 def pay(page: Page, *, amount: str = "12.50", customer: str = "customer-1") -> str:
     """Create and validate a payment by the form; return its id."""
-    page.get_by_label("Customer").fill(customer)
+    page.get_by_label("Customer, by").fill(customer)
     page.get_by_label("Amount").fill(amount)
     page.get_by_role("button", name="Create and validate").click()
     following = page.locator("#following")
@@ -34,7 +34,7 @@ def notice(page: Page) -> str:
 
 
 def test_a_payment_becomes_an_order_and_points_before_the_eyes(site: Site, open_page: OpenPage) -> None:
-    page = open_page("first")
+    page = open_page("staff")
     live(page)
     payment_id = pay(page, amount="42.00", customer="c-eyes")
     expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
@@ -54,7 +54,7 @@ def test_a_payment_becomes_an_order_and_points_before_the_eyes(site: Site, open_
 
 
 def test_an_event_has_a_page_that_tells_its_story(open_page: OpenPage) -> None:
-    page = open_page("first")
+    page = open_page("staff")
     live(page)
     payment_id = pay(page, customer="c-story")
     expect(page.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
@@ -78,7 +78,7 @@ def test_staff_pay_for_the_merchant_they_pick(site: Site, open_page: OpenPage) -
 
 
 def test_what_is_wrong_with_a_payment_is_said_beside_it(site: Site, open_page: OpenPage) -> None:
-    page = open_page("first", expected=("422",))
+    page = open_page("staff", expected=("422",))
     before = site.query("SELECT count(*) FROM payments_payment")
     for amount, said in (("-1", "greater than zero"), ("1.234", "2 decimals"), ("much", "12.50")):
         page.get_by_label("Amount").fill(amount)
@@ -88,26 +88,35 @@ def test_what_is_wrong_with_a_payment_is_said_beside_it(site: Site, open_page: O
     assert site.query("SELECT count(*) FROM payments_payment") == before
 
 
-def test_merchants_see_nothing_of_each_other(site: Site, open_page: OpenPage) -> None:
+def test_merchants_see_nothing_of_each_other_and_no_page_of_operators(
+    site: Site, open_page: OpenPage
+) -> None:
     first = open_page("first")
+    first.wait_for_url("**/payments/")
     payment_id = pay(first, customer="c-private")
-    event_path = first.get_by_role("link", name="Payment validated").get_attribute("href")
-    second = open_page("second", expected=("404",))
-    live(second)
+    expect(first.locator("#following")).to_have_attribute("data-over", "true", timeout=LONG)
+    assert first.url.endswith(f"/payments/?payment={payment_id}")
+    expect(first.locator("#following .step")).to_have_count(6)
+    assert first.locator("main a[href*='/events/']").count() == 0
+    second = open_page("second", expected=("404", "403"))
     pay(second, customer="c-mine")
-    row = second.locator("#events tbody tr", has_text="PaymentValidated")
-    expect(row.first).to_be_visible()
+    second.goto("/payments/")
+    expect(second.locator("#payments")).to_contain_text("c-mine")
     assert payment_id not in second.content()
     assert "c-private" not in second.content()
-    for path in (event_path, f"/?payment={payment_id}", f"/payments/{payment_id}/following/"):
-        answer = second.goto(str(path))
-        assert answer is not None
-        assert answer.status == 404
-    # Totals count everyone's events: they are for staff.
-    second.goto("/")
-    live(second)
-    expect(second.locator('[data-lane="orders"] [data-figure]')).to_have_count(1)
-    expect(second.locator('[data-stage="kafka"] [data-figure]')).to_have_count(0)
+    assert second.get_by_role("navigation").first.get_by_role("link").all_inner_texts() == [
+        *("Payments", "Volumes", "API")
+    ]
+    [(event_id,)] = site.query(f"SELECT id FROM outbox_event WHERE key = '{payment_id}' LIMIT 1")
+    for path, status in (
+        (f"/payments/?payment={payment_id}", 404),
+        (f"/payments/{payment_id}/following/", 404),
+        (f"/events/{event_id}/", 403),
+        (f"/events/find/?q={event_id}", 403),
+        ("/flow/stream/", 403),
+    ):
+        answer = second.request.get(path)
+        assert answer.status == status, path
 
 
 def test_who_may_only_watch_is_told_so(site: Site, open_page: OpenPage) -> None:
@@ -149,7 +158,7 @@ def test_planted_scripts_stay_text(site: Site, open_page: OpenPage) -> None:
 
 
 def test_the_table_is_worked_by_keyboard(open_page: OpenPage) -> None:
-    page = open_page("first")
+    page = open_page("staff")
     live(page)
     for _ in range(2):
         pay(page, customer="c-keys")
@@ -171,7 +180,7 @@ def test_the_table_is_worked_by_keyboard(open_page: OpenPage) -> None:
 
 
 def test_a_click_copies_the_whole_id(open_page: OpenPage) -> None:
-    page = open_page("first")
+    page = open_page("staff")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     pay(page)
     button = page.locator("#events button.id:visible").first
@@ -276,7 +285,7 @@ def test_a_server_that_goes_away_is_shown_and_found_again(site: Site, open_page:
 
 
 def test_whoever_is_signed_out_is_told_so(site: Site, open_page: OpenPage) -> None:
-    page = open_page("first", expected=("ERR_", "Failed to load", "401"))
+    page = open_page("staff", expected=("ERR_", "Failed to load", "401"))
     live(page)
     site.end("web")
     site.query("DELETE FROM django_session RETURNING 1")

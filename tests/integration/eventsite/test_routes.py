@@ -92,10 +92,10 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "healthz": {"GET": (OPEN, None)},
     "readyz": {"GET": (OPEN, None)},
     "metrics": {"GET": (OPEN, None)},
-    "flow": {"GET": (PAGE, None)},
-    "flow-stream": {"HEAD": ("401 200 200 200 200 200 200 200", None)},
-    "find": {"GET": ("302 302 404 404 302 302 302 302", None)},
-    "event": {"GET": (OWN_PAGE, None)},
+    "flow": {"GET": ("302 302 302 302 200 200 200 200", None)},  # merchants are led to their payments
+    "flow-stream": {"HEAD": (STREAM, None)},
+    "find": {"GET": ("302 403 403 403 302 302 302 302", None)},
+    "event": {"GET": (OPERATORS_PAGE, None)},
     "event-resend": {  # it is not held
         "GET": ("302 403 403 403 403 403 404 404", None),
         "POST": ("302 403 403 403 403 403 404 404", REASON),

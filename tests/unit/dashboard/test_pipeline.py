@@ -38,7 +38,7 @@ DATABASE = DatabaseSample(
     processed={consumer.name: WELL for consumer in all_consumers()},
     aside={"orders": NONE, "loyalty": NONE},
     behind={consumer.name: LEVEL for consumer in all_consumers()},
-    events={None: ""},
+    events="",
 )
 KAFKA = KafkaSample(at=NOW, topics=4, partitions=13, records=900, per_second=18.0, fresh=18)
 
@@ -49,7 +49,6 @@ def drawn(
     *,
     database_away: datetime | None = None,
     kafka_away: datetime | None = None,
-    staff: bool = True,
     acts: bool = True,
 ) -> Pipeline:
     flow = Flow(
@@ -57,7 +56,7 @@ def drawn(
         Reading(database, NOW, database_away, "refused by host 10.0.0.7"),
         Reading(kafka, NOW, kafka_away, "no broker at 10.0.0.8"),
     )
-    return pipeline(flow, staff=staff, acts=acts)
+    return pipeline(flow, acts=acts)
 
 
 def stage(picture: Pipeline, name: str) -> Stage:
@@ -84,7 +83,7 @@ def test_all_is_well() -> None:
 
 
 def test_before_the_first_answer_nothing_is_known() -> None:
-    picture = pipeline(None, staff=True, acts=True)
+    picture = pipeline(None, acts=True)
     figures = [each for part in (*picture.stages, *picture.lanes) for each in part.figures]
     assert figures
     assert not any(each.text.known for each in figures)
@@ -167,7 +166,6 @@ def test_in_a_demo_what_is_broken_is_mended_in_the_chaos_panel(settings: Setting
         remedy = stage(picture, name).remedy
         assert remedy is not None
         assert remedy.address == f"/chaos/#part-{part}"
-    assert not any(each.panel for each in drawn(staff=False).stages)
 
 
 def test_a_pause_is_said_with_who_since_when_and_why() -> None:
@@ -180,7 +178,6 @@ def test_a_pause_is_said_with_who_since_when_and_why() -> None:
         assert lane.remedy.address == "/consumers/orders/"
         [notice] = picture.notices
         assert (notice.since, notice.reason) == (EARLIER, "a bad deploy")
-        assert not drawn(replace(DATABASE, behind=paused), staff=False).notices
 
 
 def test_a_pause_without_an_instance_is_said_as_both() -> None:
@@ -245,12 +242,10 @@ def test_falling_behind_and_waiting_for_the_relay_are_told_apart() -> None:
     assert figure(stage(picture, "loyalty"), "delay") == "18 s"
 
 
-def test_parts_lead_to_their_pages_and_merchants_to_their_own_alone() -> None:
+def test_parts_lead_to_their_pages() -> None:
     picture = drawn()
     assert [each.address for each in picture.stages] == ["/payments/", "/events/", "/alerts/", "/topics/"]
     assert stage(picture, "loyalty").address == "/consumers/loyalty/"
-    merchants = drawn(staff=False)
-    assert [each.address for each in (*merchants.stages, *merchants.lanes) if each.address] == ["/payments/"]
 
 
 def test_what_was_late_is_late_no_more_once_nothing_is_left() -> None:
@@ -337,31 +332,3 @@ def test_what_is_not_known_in_time_is_said_by_itself_and_the_rest_goes_on() -> N
         every = drawn(sample)
         assert stage(every, "kafka").state == "ok"
         assert not any(each.state == "bad" for each in (*every.stages, *every.lanes))
-
-
-def test_merchants_read_no_figure_of_others_and_no_address() -> None:
-    letters = replace(
-        DATABASE, aside={"orders": (Bounded(1), Bounded(2)), "loyalty": NONE}, refused=Bounded(3)
-    )
-    picture = drawn(letters, database_away=EARLIER, kafka_away=EARLIER, staff=False)
-    every = (*picture.stages, *picture.lanes)
-    assert {figure.key for stage in every for figure in stage.figures} == {"delay", "p95"}
-    assert not any(stage.moved for stage in every)
-    assert not any(character.isdigit() for stage in every for character in stage.word)
-    assert not any(notice.reason for notice in picture.notices)
-    picture = drawn(letters, staff=False)
-    assert not any(character.isdigit() for stage in picture.lanes for character in stage.word)
-
-
-def test_merchants_see_nothing_of_what_is_set_aside() -> None:
-    letters = replace(
-        DATABASE,
-        aside={"orders": (Bounded(1), Bounded(2)), "loyalty": (Bounded(1), Bounded(0))},
-        refused=Bounded(3),
-    )
-    well, picture = drawn(staff=False), drawn(letters, staff=False)
-    assert (picture.stages, picture.lanes) == (well.stages, well.lanes)
-    gone = drawn(replace(letters, behind=lagging(orders=replace(LEVEL, members=0))), staff=False)
-    assert (stage(gone, "orders").state, stage(gone, "orders").word) == ("bad", "not running")
-    late = drawn(replace(letters, behind=lagging(orders=replace(LEVEL, events=9, seconds=18.0))), staff=False)
-    assert (stage(late, "orders").state, stage(late, "orders").word) == ("warn", "late")
