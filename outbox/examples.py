@@ -114,6 +114,7 @@ LETTER_DETAIL: dict[str, Any] = LETTER | {
             "error": "ContractViolation: shop.ParcelSent.v1: Object missing required field `carrier`.",
             "ran": 0,
             "waiting": 2,
+            "job_id": None,
         }
     ],
 }

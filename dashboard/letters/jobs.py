@@ -1,10 +1,11 @@
 """Acts on many letters, as workers carry them out: how far they have come, what failed, and stopping them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,9 +16,9 @@ from dashboard.letters.selectors import LINE, first_line
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from outbox import clock
 from outbox.errors import NoSuchJob
-from outbox.ids import lowest_id
+from outbox.models import DeadLetter, LetterState
 from outbox.repair import jobs
-from outbox.repair.acts import Act, Result
+from outbox.repair.acts import Result, died_in
 from outbox.repair.jobs import PERMISSIONS, JobState, RepairJob
 from outbox.repair.matching import Selection
 
@@ -100,20 +101,18 @@ class Failed:
 def failed(job: RepairJob) -> list[Failed]:
     """What died in a job and is open still, by its cause; of the first MOST_FAILED.
 
-    They are found by what the audit log has: the same act by the same operator, since the job was asked for.
+    They are found by what the audit log has of the job. By now they may have another cause than they were
+    selected by.
     """
     died = job.results.get(Result.DIED, 0)
-    acts = Act.objects.filter(act=job.act, who=job.who, via=job.via, why=job.why, result=Result.DIED)
-    acts = acts.filter(id__gte=lowest_id(job.asked_at), letter_id__isnull=False).order_by("id")
-    ids = {one for one in acts.values_list("letter_id", flat=True)[: min(died, MOST_FAILED)] if one}
-    # By now they may have another cause than they were selected by.
-    asked = replace(job.selection, cause=None, fingerprint=None, everything=True)
-    found = asked.letters().filter(id__in=ids).only("id", "consumer", "cause", "fingerprint")
+    acts = died_in(job.id, using=DEFAULT_DB_ALIAS).values("letter_id")[:MOST_FAILED]
+    found = DeadLetter.objects.filter(id__in=acts, state=LetterState.OPEN)
+    found = found.only("id", "consumer", "cause", "fingerprint")
     groups: dict[tuple[str, str, str], Failed] = {}
     for letter in found.annotate(begins=Left("error", LINE)):
         name = (letter.consumer, letter.cause, letter.fingerprint)
         if name not in groups:
-            address = _address(asked, consumer=name[0], cause=name[1], fingerprint=name[2])
+            address = _address(job.selection, consumer=name[0], cause=name[1], fingerprint=name[2])
             groups[name] = Failed(*name[:2], address, letter.id, first_line(letter), Bounded(0))
         groups[name].count = Bounded(groups[name].count.count + 1, died > MOST_FAILED)
     return sorted(groups.values(), key=lambda group: -group.count.count)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 from django.db.models import QuerySet
@@ -61,11 +62,15 @@ _DONE = {Result.REPLAYED, Result.DISCARDED, Result.RELEASED}
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who acts, why, and through which door, in words that can be stored. Raises NothingSaid for nobody."""
+    """Who acts, why, and through which door, in words that can be stored. Raises NothingSaid for nobody.
+
+    job  the job on dead letters that acts in the operator's name, if it is one
+    """
 
     name: str
     reason: str = ""
     via: Via = Via.PYTHON
+    job: UUID | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -126,6 +131,7 @@ class Act(models.Model):
     detail      all of it, in a sentence
     error       why it died again, or what stopped the events behind it
     correction  the data that was tried in the place of the event's own
+    job_id      the job on dead letters that it was part of, or that began or stopped by it
     ran         how many events that waited behind it ran in this transaction
     waiting     how many still waited afterwards, counted up to MOST_WAITING
     """
@@ -146,6 +152,7 @@ class Act(models.Model):
     error = models.TextField()
     detail = models.TextField(default="", db_default="")
     correction = models.BinaryField(null=True)
+    job_id = models.UUIDField(null=True)
     ran = models.IntegerField()
     waiting = models.IntegerField()
 
@@ -206,6 +213,7 @@ def _keep(
         who=operator.name,
         via=operator.via,
         why=operator.reason,
+        job_id=operator.job,
         act=act,
         result=result,
         detail=storable(detail),
@@ -221,3 +229,8 @@ def acts_of(consumer: str, *, using: str) -> QuerySet[Act]:
 def acts_on(letter: DeadLetter, *, using: str) -> QuerySet[Act]:
     """What was done about a dead letter, from the first on."""
     return Act.objects.using(using).filter(letter_id=letter.id).order_by("id")
+
+
+def died_in(job_id: UUID, *, using: str) -> QuerySet[Act]:
+    """The acts of a job after which a letter was as dead as before, from the first on."""
+    return Act.objects.using(using).filter(job_id=job_id, result=Result.DIED).order_by("id")

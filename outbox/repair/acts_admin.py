@@ -89,20 +89,21 @@ class ActAdmin(EventRows[Act]):
         "short_key",
         "event",
         "letter",
+        "job",
         "result",
         "detail",
     )
     list_display_links = ("at",)
     list_filter = (ActFilter, ConsumerFilter, LatelyFilter)
-    found_by = ("who", "letter_id", "event_id", "key")
-    search_help_text = "A whole user name, id of a dead letter or an event, or a key"
+    found_by = ("who", "letter_id", "event_id", "key", "job_id")
+    search_help_text = "A whole user name, id of a dead letter, an event or a job, or a key"
     ordering = ("-id",)
     fieldsets = (
         (None, {"fields": (("at", "who", "via"), ("act", "result"), "why", "detail")}),
-        ("About", {"fields": (("consumer", "generation"), ("topic", "key"), "event", "letter")}),
+        ("About", {"fields": (("consumer", "generation"), ("topic", "key"), "event", "letter", "job")}),
         ("What came of it", {"fields": (("ran", "waiting"), "shown_error", "corrected")}),
     )
-    readonly_fields = ("event", "letter", "shown_error", "corrected")
+    readonly_fields = ("event", "letter", "job", "shown_error", "corrected")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Act]:
         """Without corrected data, which an act's own page shows."""
@@ -121,6 +122,14 @@ class ActAdmin(EventRows[Act]):
             return SafeString("none")
         address = reverse("admin:outbox_deadletter_change", args=[act.letter_id])
         return format_html('<a href="{}">{}</a>', address, shortened(act.letter_id))
+
+    @admin.display(description="job")
+    def job(self, act: Act) -> SafeString:
+        """The page of the job that it was part of."""
+        if act.job_id is None:
+            return SafeString("none")
+        address = reverse("admin:outbox_repairjob_change", args=[act.job_id])
+        return format_html('<a href="{}">{}</a>', address, shortened(act.job_id))
 
     @admin.display(description="error")
     def shown_error(self, act: Act) -> SafeString:

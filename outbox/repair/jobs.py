@@ -19,7 +19,7 @@ from outbox import clock
 from outbox.errors import MoreThanShown, NoSuchJob
 from outbox.in_hand import InHand
 from outbox.models import DeadLetter, fresh_id
-from outbox.repair.acts import Operator, Report, Steered, write_down_steering
+from outbox.repair.acts import Operator, Report, Steered, Via, write_down_steering
 from outbox.repair.matching import Selection, extent
 
 # What is done in many, and the permission of `outbox` that it takes.
@@ -95,6 +95,11 @@ class RepairJob(InHand):
         if self.per_second is None or self.worked_at is None:
             return None
         return self.worked_at + timedelta(seconds=1 / self.per_second)
+
+    @property
+    def operator(self) -> Operator:
+        """In whose name workers act."""
+        return Operator(self.who, self.why, Via(self.via), job=self.id)
 
     def note(self, letter: DeadLetter, report: Report, *, now: datetime) -> None:
         """Add what came of a letter."""
@@ -181,7 +186,10 @@ def stop(*, job_id: UUID, operator: Operator, using: str = DEFAULT_DB_ALIAS) -> 
 
 def _write_down(operator: Operator, job: RepairJob, result: Steered, detail: str) -> None:
     using = job._state.db or DEFAULT_DB_ALIAS
-    write_down_steering(operator, job.act, result, detail, consumer=job.selection.consumer or "", using=using)
+    consumer = job.selection.consumer or ""
+    write_down_steering(
+        replace(operator, job=job.id), job.act, result, detail, consumer=consumer, using=using
+    )
 
 
 def get_job(job_id: UUID, *, using: str = DEFAULT_DB_ALIAS) -> RepairJob:

@@ -135,7 +135,7 @@ class ActOutput(serializers.ModelSerializer[Act]):
 
     class Meta:
         model = Act
-        fields = ["at", "who", "via", "act", "why", "result", "error", "ran", "waiting"]
+        fields = ["at", "who", "via", "act", "why", "result", "error", "ran", "waiting", "job_id"]
         read_only_fields = fields
 
 

@@ -21,7 +21,7 @@ from outbox.errors import RepairRefused, UnknownConsumer
 from outbox.generations import try_lock
 from outbox.models import DeadLetter
 from outbox.repair import letters
-from outbox.repair.acts import Operator, Report, Result, Via, write_down
+from outbox.repair.acts import Report, Result, write_down
 from outbox.repair.jobs import JobState, RepairJob
 from outbox.suspects import DEATHS
 
@@ -175,9 +175,8 @@ def _end(job: RepairJob, now: datetime, *, using: str) -> None:
 
 
 def _report(job: RepairJob, letter: DeadLetter, *, using: str) -> Report:
-    operator = Operator(job.who, job.why, Via(job.via))
     try:
-        return _ACTS[job.act](letter.id, operator, job, using)
+        return _ACTS[job.act](letter.id, job, using)
     except (RepairRefused, UnknownConsumer) as error:
         return Report(Result.NOTHING, str(error).rstrip("."))
 
@@ -188,7 +187,7 @@ def _pass_over(job: RepairJob, letter: DeadLetter, deaths: int, *, using: str) -
     error = f"{deaths} processes died with it in hand: killed, out of memory, or crashed in native code"
     report = Report(Result.DIED, "It is passed over", error=error)
     write_down(
-        Operator(job.who, job.why, Via(job.via)),
+        job.operator,
         job.act,
         report,
         using=using,
@@ -202,19 +201,21 @@ def _pass_over(job: RepairJob, letter: DeadLetter, deaths: int, *, using: str) -
     return report
 
 
-def _replay(letter_id: UUID, operator: Operator, job: RepairJob, using: str) -> Report:
+def _replay(letter_id: UUID, job: RepairJob, using: str) -> Report:
     alone = job.deaths > 0
     return letters.replay(
-        letter_id=letter_id, operator=operator, late=job.late, to_the_end=False, alone=alone, using=using
+        letter_id=letter_id, operator=job.operator, late=job.late, to_the_end=False, alone=alone, using=using
     )
 
 
-def _discard(letter_id: UUID, operator: Operator, job: RepairJob, using: str) -> Report:
+def _discard(letter_id: UUID, job: RepairJob, using: str) -> Report:
     alone = job.deaths > 0
-    return letters.discard(letter_id=letter_id, operator=operator, to_the_end=False, alone=alone, using=using)
+    return letters.discard(
+        letter_id=letter_id, operator=job.operator, to_the_end=False, alone=alone, using=using
+    )
 
 
-_ACTS: dict[str, Callable[[UUID, Operator, RepairJob, str], Report]] = {
+_ACTS: dict[str, Callable[[UUID, RepairJob, str], Report]] = {
     "replay": _replay,
     "discard": _discard,
 }

@@ -42,6 +42,8 @@ def test_all_that_match_are_replayed_by_workers_and_followed(
     assert (job["state"], job["done"], job["results"], job["ran"]) == ("done", 1, {"replayed": 1}, 1)
     assert [one["id"] for one in operator_api.get(JOBS).json()["results"]] == [job["id"]]
     assert set(Act.objects.values_list("who", "via", "why")) == {("operator", "rest", "mended")}
+    (told,) = operator_api.get(f"/api/dead-letters/{letter.id}/").json()["acts"]
+    assert (told["result"], told["job_id"]) == ("replayed", job["id"])
 
 
 def test_what_is_not_meant_is_not_done(operator_api: APIClient, letter: DeadLetter) -> None:

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import User
+from dashboard.letters import jobs as jobs_page
 from dashboard.letters import selectors
 from dashboard.letters.difference import difference
 from dashboard.letters.filters import Asked
@@ -367,10 +368,11 @@ def test_a_job_in_which_letters_die_again_says_so_why_and_where_they_are(
         raise Refused("the shelf is empty")
 
     monkeypatch.setattr("orders.services.instantiate_orders", refuse)
-    for letter in (elsewhere, elsewhere):  # by the same operator, but not by the job
-        act(desk, letter, "replay")
+    act(desk, elsewhere, "replay")
     address = f"{reverse('letters-matching', args=['replay'])}?cause=MoneyError"
     job_page = desk.post(address, confirmation(text_of(desk.get(address)))).headers["Location"]
+    for _ in range(2):  # by the same operator, for the same reason, but not by the job
+        act(desk, elsewhere, "replay")
     assert working.work() == 2
     page = text_of(desk.get(job_page))
     assert 'data-state="bad"><span class="mark" aria-hidden="true"></span>done; 2 died again<' in page
@@ -386,6 +388,39 @@ def test_a_job_in_which_letters_die_again_says_so_why_and_where_they_are(
     assert '<span class="number">1</span> letter<' in text_of(desk.get(job_page))
     act(desk, letters[1], "replay")
     assert "What failed has been settled since." in text_of(desk.get(job_page))
+
+
+def test_what_failed_in_a_job_is_found_at_any_size(desk: Client, job: RepairJob) -> None:
+    """In one statement that reads the letters that it tells of, however many the job has acted on."""
+    began = datetime.now(UTC) - timedelta(hours=1)
+    for minutes in range(20):
+        dead(began, minutes, cause="KeyError", error="e", fingerprint="f")
+    with connection.cursor() as sql:
+        sql.execute(
+            "INSERT INTO outbox_dead_letter SELECT (made).* FROM (SELECT jsonb_populate_record(letter,"
+            " jsonb_build_object('id', gen_random_uuid(), 'event_id', gen_random_uuid())) AS made"
+            " FROM outbox_dead_letter AS letter, generate_series(1, 200) WHERE cause = 'KeyError') AS found"
+        )
+        sql.execute(
+            "INSERT INTO outbox_act (id, who, via, act, why, consumer, letter_id, topic, result, error, ran,"
+            " waiting, job_id) SELECT gen_random_uuid(), 'anna', 'dashboard', 'replay', '', 'orders', id,"
+            " 'payments', CASE WHEN number <= 6 THEN 'died' ELSE 'replayed' END, '', 0, 0,"
+            " CASE WHEN mod(number, 2) = 1 THEN %s::uuid END"
+            " FROM (SELECT id, row_number() OVER () AS number FROM outbox_dead_letter) AS letter",
+            [job.id],
+        )
+        sql.execute("ANALYZE outbox_act, outbox_dead_letter")
+    job.results = {"died": 3}
+    with CaptureQueriesContext(connection) as captured:
+        assert sum(one.count.count for one in jobs_page.failed(job)) == 3
+    (query,) = captured.captured_queries
+    with connection.cursor() as sql:
+        sql.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + query["sql"].replace("%", "%%"), [])
+        plan = "\n".join(line for (line,) in sql.fetchall())
+    assert "outbox_act_of_job_idx" in plan
+    read = [int(float(rows)) for rows in re.findall(r"actual rows=([0-9.]+)", plan)]
+    wasted = [int(rows) for rows in re.findall(r"Rows Removed by Filter: ([0-9]+)", plan)]
+    assert max([*read, *wasted]) < 20, plan
 
 
 def test_all_that_match_are_asked_about_and_done(desk: Client, first: User) -> None:

@@ -462,6 +462,8 @@ def test_a_job_is_stopped_by_those_who_may_begin_one_of_its_kind(first: User) ->
     browser_of(operator).post("/admin/outbox/repairjob/", asked)
     job.refresh_from_db()
     assert job.state == "stopped"
+    found = text_of(browser_of(operator), f"/admin/outbox/act/?q={job.id}")
+    assert found.count(f'href="/admin/outbox/repairjob/{job.id}/change/"') == 2
 
 
 def test_a_late_letter_is_replayed_when_it_is_meant(admin: Client, first: User) -> None:

@@ -179,6 +179,7 @@ def test_a_stop_waits_for_nobody(service: Service) -> None:
         ("bert", "replay", "stopped"),
         ("anna", "replay", "replayed"),
     ]
+    assert set(Act.objects.values_list("job_id", flat=True)) == {job.id}
 
 
 def test_a_rate_is_kept_to(service: Service) -> None:
