@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
+from accounts.commands import write_down
 from accounts.models import User
 from dashboard.commands import may_act
 from dashboard.forms import ReasonForm
@@ -21,6 +22,7 @@ from orders import errors as order_errors
 from orders.models import Order
 from orders.selectors import orders_seen_by
 from orders.services import cancel_order, modify_order
+from outbox.repair.acts import Via
 from payments import errors as payment_errors
 from payments.models import Payment
 from payments.selectors import get_payment
@@ -41,6 +43,8 @@ REFUSALS = (
     NoOrderYet,
     ChangedMeanwhile,
 )
+# The form, and the event that tells of what was done; None when nothing was.
+Done = tuple[forms.Form, UUID | None]
 
 
 @login_required
@@ -58,7 +62,17 @@ def act(request: HttpRequest, payment_id: UUID, command: str) -> HttpResponse:
         raise Http404("There is no such command.")
     try:
         payment = get_payment(payment_id=payment_id, merchant_id=user.acts_for_merchant)
-        form = _COMMANDS[command](payment, user, request.POST)
+        with transaction.atomic():
+            form, event_id = _COMMANDS[command](payment, user, request.POST)
+            if form.is_valid():
+                write_down(
+                    user,
+                    command,
+                    merchant_id=payment.merchant_id,
+                    event_id=event_id,
+                    via=Via.DASHBOARD,
+                    why=form.cleaned_data.get("reason", ""),
+                )
     except payment_errors.PaymentNotFound as error:
         raise Http404(str(error)) from error
     except REFUSALS as error:
@@ -71,62 +85,56 @@ def act(request: HttpRequest, payment_id: UUID, command: str) -> HttpResponse:
     return render_payment(request, payment_id)
 
 
-def _validate(payment: Payment, user: User, data: QueryDict) -> forms.Form:
-    validate_payment(payment_id=payment.id, merchant_id=user.acts_for_merchant)
-    return forms.Form(data)
+def _validate(payment: Payment, user: User, data: QueryDict) -> Done:
+    _, event_id = validate_payment(payment_id=payment.id, merchant_id=user.acts_for_merchant)
+    return forms.Form(data), event_id
 
 
-def _reject(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+def _reject(payment: Payment, user: User, data: QueryDict) -> Done:
     form = ReasonForm(data)
-    if form.is_valid():
-        reject_payment(
-            payment_id=payment.id,
-            merchant_id=user.acts_for_merchant,
-            reason=form.cleaned_data["reason"],
-        )
-    return form
+    if not form.is_valid():
+        return form, None
+    _, event_id = reject_payment(
+        payment_id=payment.id, merchant_id=user.acts_for_merchant, reason=form.cleaned_data["reason"]
+    )
+    return form, event_id
 
 
-def _refund(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+def _refund(payment: Payment, user: User, data: QueryDict) -> Done:
     form = ReasonForm(data)
-    if form.is_valid():
-        refund_payment(
-            payment_id=payment.id,
-            merchant_id=user.acts_for_merchant,
-            reason=form.cleaned_data["reason"],
-        )
-    return form
+    if not form.is_valid():
+        return form, None
+    _, event_id = refund_payment(
+        payment_id=payment.id, merchant_id=user.acts_for_merchant, reason=form.cleaned_data["reason"]
+    )
+    return form, event_id
 
 
-def _modify(payment: Payment, user: User, data: QueryDict) -> forms.Form:
-    with transaction.atomic():
-        order = _order_of(payment, lock=True)
-        form = OrderForm(data, order=order)
-        if not form.is_valid():
-            return form
-        try:
-            _, event_id = modify_order(
-                order_id=order.id, merchant_id=user.acts_for_merchant, **form.cleaned_data
-            )
-        except order_errors.LinesDoNotAddUp as error:
-            form.add_error(None, str(error))
-            return form
-        # The form sends the whole order: it would undo what it does not know of. The same change a second
-        # time undoes nothing.
-        if event_id is not None and form.as_of != version_of(order):
-            raise ChangedMeanwhile
-    return form
+def _modify(payment: Payment, user: User, data: QueryDict) -> Done:
+    order = _order_of(payment, lock=True)
+    form = OrderForm(data, order=order)
+    if not form.is_valid():
+        return form, None
+    try:
+        _, event_id = modify_order(order_id=order.id, merchant_id=user.acts_for_merchant, **form.cleaned_data)
+    except order_errors.LinesDoNotAddUp as error:
+        form.add_error(None, str(error))
+        return form, None
+    # The form sends the whole order: it would undo what it does not know of. The same change a second time
+    # undoes nothing.
+    if event_id is not None and form.as_of != version_of(order):
+        raise ChangedMeanwhile
+    return form, event_id
 
 
-def _cancel(payment: Payment, user: User, data: QueryDict) -> forms.Form:
+def _cancel(payment: Payment, user: User, data: QueryDict) -> Done:
     order, form = _order_of(payment), ReasonForm(data)
-    if form.is_valid():
-        cancel_order(
-            order_id=order.id,
-            merchant_id=user.acts_for_merchant,
-            reason=form.cleaned_data["reason"],
-        )
-    return form
+    if not form.is_valid():
+        return form, None
+    _, event_id = cancel_order(
+        order_id=order.id, merchant_id=user.acts_for_merchant, reason=form.cleaned_data["reason"]
+    )
+    return form, event_id
 
 
 def _order_of(payment: Payment, *, lock: bool = False) -> Order:
@@ -137,7 +145,7 @@ def _order_of(payment: Payment, *, lock: bool = False) -> Order:
     return order
 
 
-_COMMANDS: dict[str, Callable[[Payment, User, QueryDict], forms.Form]] = {
+_COMMANDS: dict[str, Callable[[Payment, User, QueryDict], Done]] = {
     "validate": _validate,
     "reject": _reject,
     "refund": _refund,

@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 from uuid_utils.compat import uuid7
 
+from accounts.commands import write_down
+from accounts.models import User
 from contracts.fields import Line
 from contracts.money import Money
 from dashboard.commands import may_act
@@ -24,6 +26,7 @@ from dashboard.tour.place import place_in
 from dashboard.views import signed_in
 from outbox import clock
 from outbox.context import caused_by, current_cause
+from outbox.repair.acts import Via
 from payments.errors import PaymentNotFound
 from payments.models import Payment
 from payments.selectors import get_payment
@@ -99,6 +102,7 @@ def _pay(form: PaymentForm, *, validate: bool) -> Payment:
 
 def _make(form: PaymentForm, *, validate: bool) -> Payment:
     return make_payment(
+        user=form.user,
         merchant_id=form.merchant_id,
         customer_id=form.cleaned_data["customer_id"],
         money=form.money,
@@ -108,21 +112,31 @@ def _make(form: PaymentForm, *, validate: bool) -> Payment:
 
 
 def make_payment(
-    *, merchant_id: UUID, customer_id: str, money: Money, validate: bool, lines: Sequence[Line] = ()
+    *,
+    user: User,
+    merchant_id: UUID,
+    customer_id: str,
+    money: Money,
+    validate: bool,
+    lines: Sequence[Line] = (),
 ) -> Payment:
-    """Request a payment and, if told to, validate it at once: two commands of one story."""
+    """Request a payment and, if told to, validate it at once: two commands in one transaction."""
     cause = current_cause()
     story = cause.correlation_id or uuid7()
-    with caused_by(correlation_id=story, traceparent=cause.traceparent):
-        payment, _ = request_payment(
+    with caused_by(correlation_id=story, traceparent=cause.traceparent), transaction.atomic():
+        payment, event_id = request_payment(
             merchant_id=merchant_id,
             customer_id=customer_id,
             money=money,
             lines=lines,
             at=clock.now(),
         )
+        write_down(user, "request", merchant_id=merchant_id, event_id=event_id, via=Via.DASHBOARD)
         if validate:
-            payment, _ = validate_payment(payment_id=payment.id, merchant_id=merchant_id, at=clock.now())
+            payment, event_id = validate_payment(
+                payment_id=payment.id, merchant_id=merchant_id, at=clock.now()
+            )
+            write_down(user, "validate", merchant_id=merchant_id, event_id=event_id, via=Via.DASHBOARD)
     return payment
 
 

@@ -167,6 +167,11 @@ OUTBOX = {
     "OWNER_OF": "accounts.selectors.owner_of",
     "MAY_OPERATE": "accounts.selectors.may_operate",
     "IDEMPOTENT": "rest.idempotency.idempotent",
+    # Of operators for merchants, and in a demo.
+    "COMMANDS": (
+        *("request", "validate", "reject", "refund", "modify", "cancel"),
+        *("stop", "start", "freeze", "thaw", "kill", "poison"),
+    ),
     "ALERTS": {
         "WEBHOOK": env.str("ALERT_WEBHOOK", default=""),
         "SECRET": env.str("ALERT_SECRET", default=""),

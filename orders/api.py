@@ -13,6 +13,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.commands import written_down
 from accounts.permissions import MerchantsAndOperatorsWrite, signed_in
 from orders import selectors, services
 from orders.errors import LinesDoNotAddUp, OrderNotFound, TransitionForbidden
@@ -72,6 +73,7 @@ class OrderDetail(generics.GenericAPIView[Order]):
         },
     )
     @idempotent
+    @written_down("modify")
     def patch(self, request: Request, order_id: UUID) -> Response:
         """Change the address, or the lines to others of the same total; 400 names both sums when it is not.
 
@@ -106,6 +108,7 @@ class OrderCancellation(generics.GenericAPIView[Order]):
         },
     )
     @idempotent
+    @written_down("cancel")
     def post(self, request: Request, order_id: UUID) -> Response:
         """Give an order up, and say why: its payment is refunded, and the points of that are taken back.
 

@@ -22,6 +22,7 @@ class Config:
     owner_of         dotted path of a function of a user: whose events the API shows it, None for everyone's
     may_operate      dotted path of a function of a user: whether it may act on events and consumers
     idempotent       dotted path of a decorator for the views' commands, of which one may be sent twice
+    commands         names of the project's own commands that it writes down as acts: the audit log's filter
     max_event_bytes  key, headers and value together; the broker's message.max.bytes is a little more
     relay_page       events the relay sends per flush, at most
     relay_page_bytes their payloads together, about
@@ -46,6 +47,7 @@ class Config:
     owner_of: str = "outbox.selectors.own_unless_staff"
     may_operate: str = "outbox.selectors.staff_may_operate"
     idempotent: str = ""
+    commands: tuple[str, ...] = ()
     max_event_bytes: int = 1_000_000
     relay_page: int = 5_000
     relay_page_bytes: int = 8_000_000

@@ -14,6 +14,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.commands import written_down
 from accounts.models import User
 from accounts.permissions import MerchantsAndOperatorsWrite, signed_in
 from accounts.selectors import merchants
@@ -62,6 +63,7 @@ class PaymentList(generics.ListAPIView[Payment]):
 
     @extend_schema(summary="Request a payment", request=PaymentInput, responses={201: PaymentWithEvent})
     @idempotent
+    @written_down("request")
     def post(self, request: Request) -> Response:
         """Ask a customer for money. The payment is pending; `event_id` names its PaymentRequested.
 
@@ -121,6 +123,7 @@ class PaymentValidation(PaymentCommand):
         },
     )
     @idempotent
+    @written_down("validate")
     def post(self, request: Request, payment_id: UUID) -> Response:
         """Declare a pending payment good: its order and points follow from the event `event_id`.
 
@@ -154,6 +157,7 @@ class PaymentRejection(PaymentCommand):
         },
     )
     @idempotent
+    @written_down("reject")
     def post(self, request: Request, payment_id: UUID) -> Response:
         """Give a pending payment up, and say why. Nothing has followed from it; nothing is to be undone."""
         given = RejectionInput(data=request.data)
@@ -186,6 +190,7 @@ class PaymentRefund(PaymentCommand):
         },
     )
     @idempotent
+    @written_down("refund")
     def post(self, request: Request, payment_id: UUID) -> Response:
         """Give the whole amount back, and say why: its order is cancelled and its points are taken back.
 

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -23,7 +24,8 @@ from dashboard.chaos import poison
 from dashboard.chaos.channel import NoAnswer, Refused, Verb, ask, in_demo
 from dashboard.chaos.parts import shown_parts
 from dashboard.live import LivePage, Regions, live_stream
-from dashboard.operators import for_those_who_act, for_those_who_look, may_act
+from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
+from outbox.repair.acts import write_down_command
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,9 @@ def act(request: HttpRequest) -> HttpResponse:
     try:
         if verb not in set(Verb) - {Verb.LIST}:
             raise Refused("There is no such act.")
-        ask(Verb(verb), name)
+        with transaction.atomic():
+            write_down_command(operator_of(request), verb, detail=f"To {name}, a part of the demo.")
+            ask(Verb(verb), name)
         logger.warning("%s did this to a part of the demo: %s %s", request.user.get_username(), verb, name)
     except Refused as refusal:
         return _panel(request, notice=str(refusal), status=HTTPStatus.CONFLICT)
@@ -78,7 +82,9 @@ def poison_one(request: HttpRequest) -> HttpResponse:
     if merchant is None:
         notice = "There is no merchant for whom a payment could be made."
         return _panel(request, notice=notice, status=HTTPStatus.CONFLICT)
-    poisoned = poison.poison_event(merchant_id=merchant.id)
+    with transaction.atomic():
+        poisoned = poison.poison_event(merchant_id=merchant.id)
+        write_down_command(operator_of(request), "poison", event_id=poisoned.event_id)
     logger.warning("%s poisoned an event", request.user.get_username())
     return redirect(onward(request, otherwise=f"{reverse('chaos')}?poisoned={poisoned.payment_id}"))
 

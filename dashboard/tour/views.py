@@ -15,6 +15,7 @@ from dashboard.paying import make_payment
 from dashboard.tour.place import place_in
 from dashboard.tour.progress import letter_of
 from dashboard.tour.steps import step_at
+from dashboard.views import signed_in
 from outbox import clock
 
 CUSTOMER = "tour"
@@ -43,7 +44,11 @@ def pay(request: HttpRequest) -> HttpResponse:
     if merchant is None:
         raise Http404("There is no merchant for whom a payment could be made.")
     payment = make_payment(
-        merchant_id=merchant.id, customer_id=CUSTOMER, money=Money(AMOUNT_MINOR, CURRENCY), validate=True
+        user=signed_in(request),
+        merchant_id=merchant.id,
+        customer_id=CUSTOMER,
+        money=Money(AMOUNT_MINOR, CURRENCY),
+        validate=True,
     )
     place = place_in(request.POST, now=clock.now())
     return redirect(place.with_payment(payment.id).address if place else onward(request))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -13,7 +13,7 @@ from outbox.aside import storable
 from outbox.bounded import Bounded
 from outbox.errors import NothingSaid
 from outbox.ids import new_id
-from outbox.models import DeadLetter, fresh_id
+from outbox.models import DeadLetter, OutboxEvent, fresh_id
 
 
 class Via(models.TextChoices):
@@ -41,7 +41,7 @@ class Result(models.TextChoices):
 
 
 class Steered(models.TextChoices):
-    """What came of an act on a consumer as a whole."""
+    """What came of an act on a consumer as a whole, and of the project's own commands."""
 
     PAUSED = "paused"
     RESUMED = "resumed"
@@ -53,6 +53,7 @@ class Steered(models.TextChoices):
     ABANDONED = "abandoned"
     SILENCED = "silenced"  # an alarm: nobody is told of it for a while
     UNSILENCED = "unsilenced"
+    DONE = "done"  # a command of the project's own
 
 
 ACTS = ("replay", "discard", "release", "resend", "pause", "resume", "seek", "rebuild", "abandon", "silence")
@@ -125,9 +126,10 @@ class Act(models.Model):
     database lets be completed, once, with what came of it. A process that died in between leaves it so.
 
     act         replay, discard, release, resend (once more from the outbox, or what Kafka has refused); of a
-                consumer as a whole: pause, resume, seek, rebuild, abandon; of an alarm: silence
-    consumer    empty when it is about what the relay sends, or about several
-    topic       empty when it is about a consumer as a whole, or a job on dead letters
+                consumer as a whole: pause, resume, seek, rebuild, abandon; of an alarm: silence; and the
+                project's own commands, by the names that it gives them
+    consumer    empty when it is about what the relay sends, about several, or a command
+    topic       empty when it is about a consumer as a whole, a job on dead letters, or no event
     detail      all of it, in a sentence
     error       why it died again, or what stopped the events behind it
     correction  the data that was tried in the place of the event's own
@@ -202,6 +204,37 @@ def write_down_steering(
         consumer=consumer,
         generation=generation,
         topic="",
+    )
+
+
+def write_down_command(
+    operator: Operator,
+    act: str,
+    *,
+    event_id: UUID | None = None,
+    detail: str = "",
+    using: str = DEFAULT_DB_ALIAS,
+) -> None:
+    """Keep that a command of the project's own was carried out, in the transaction under way.
+
+    event_id  what tells of it in the outbox, if anything does
+    """
+    told = (
+        OutboxEvent.objects.using(using).only("topic", "key", "type").get(id=event_id) if event_id else None
+    )
+    _keep(
+        operator,
+        act,
+        Steered.DONE,
+        detail or (f"{told.type} tells of it." if told else ""),
+        using=using,
+        error="",
+        ran=0,
+        waiting=0,
+        consumer="",
+        event_id=event_id,
+        topic=told.topic if told else "",
+        key=told.key if told else None,
     )
 
 

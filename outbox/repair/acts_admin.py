@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from outbox.config import config
 from outbox.errors import RepairRefused
 from outbox.operated import Asked, Operated
 from outbox.readonly import ConsumerFilter, EventRows, LatelyFilter, event_link, shortened
@@ -68,7 +69,7 @@ class ActFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """All that there are."""
-        return [(name, name) for name in ACTS]
+        return [(name, name) for name in (*ACTS, *config().commands)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Those acts."""

@@ -17,6 +17,7 @@ from pytest_django import Settings
 from accounts.models import User
 from contracts.payments import PaymentValidated
 from dashboard.chaos import poison
+from dashboard.chaos.channel import DemoPart, Refused, Verb
 from dashboard.tour.place import Place
 from dashboard.tour.progress import STOPPED, shared_lags
 from loyalty.models import LedgerEntry
@@ -105,6 +106,28 @@ def test_a_form_leads_nowhere_else(
         answer = client.post(reverse("chaos-poison"), {"next": address})
         assert answer.headers["Location"].partition("?poisoned=")[0] == leads
     assert caplog.messages.count("operator poisoned an event") == 2
+    told = OutboxEvent.objects.filter(type=PaymentValidated.type).order_by("id").values_list("id", "key")
+    acts = Act.objects.order_by("id").values_list("who", "act", "result", "event_id", "key")
+    assert list(acts) == [("operator", "poison", "done", *one) for one in told]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.LIST])
+def test_what_is_done_to_a_part_is_written_down_and_what_is_refused_is_not(
+    demo: None, operator: User, monkeypatch: pytest.MonkeyPatch, verb: Verb
+) -> None:
+    def ask(verb: Verb, name: str = "") -> list[DemoPart]:
+        if name == "relay-2":
+            raise Refused("There is no relay-2.")
+        return []
+
+    monkeypatch.setattr("dashboard.chaos.views.ask", ask)
+    client = browser_of(operator)
+    assert client.post(reverse("chaos-act"), {"act": f"{verb} relay-2"}).status_code == 409
+    assert not Act.objects.exists()
+    client.post(reverse("chaos-act"), {"act": f"{verb} relay-1"})
+    act = Act.objects.get()
+    assert (act.who, act.via, act.act, act.result) == ("operator", "dashboard", verb, "done")
+    assert "relay-1" in act.detail
 
 
 def test_what_was_poisoned_is_said_and_led_to(demo: None, operator: User, first: User, pay: Pay) -> None:
@@ -167,8 +190,10 @@ def test_a_poisoned_event_dies_in_orders_alone_and_is_repaired_by_its_data(
     # The event itself is as it was; who corrected it is written down.
     event = OutboxEvent.objects.get(id=letter.event_id)
     assert json.loads(bytes(event.payload))["lines"][-1]["unit_price_minor"] == 150
-    [act] = Act.objects.all()
-    assert (act.who, act.via, act.act, act.ran) == (operator.username, Via.DASHBOARD, "replay", 1)
+    act = Act.objects.get(act="replay")
+    assert (act.who, act.via, act.ran) == (operator.username, Via.DASHBOARD, 1)
+    commands = Act.objects.exclude(act="replay").order_by("id").values_list("who", "act", "result")
+    assert set(commands) == {(operator.username, "poison", "done")}
 
 
 def test_the_tour_repairs_what_it_has_poisoned_and_nothing_else(

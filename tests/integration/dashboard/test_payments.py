@@ -15,6 +15,7 @@ from contracts.money import Money
 from orders.models import Order
 from outbox.ids import new_id
 from outbox.models import OutboxEvent
+from outbox.repair.acts import Act
 from payments.models import Payment
 from payments.services import refund_payment, request_payment, validate_payment
 from tests.integration.dashboard.conftest import browser_of
@@ -126,6 +127,34 @@ def test_a_command_sent_twice_is_carried_out_once(first: User) -> None:
     settle()
     assert send(first, payment, "cancel", reason="late").status_code == 409
     assert send(first, payment, "modify", shipping_address="Elsewhere").status_code == 409
+
+
+@pytest.mark.parametrize("command", ["validate", "reject", "refund", "modify", "cancel"])
+def test_an_operators_command_is_written_down_once_and_a_merchants_own_is_not(
+    first: User, operator: User, command: str
+) -> None:
+    given = {
+        "validate": {},
+        "modify": {"sku": "tea", "quantity": "1", "unit_price": "12.50", "shipping_address": "Street 1"},
+    }.get(command, {"reason": "the customer has called"})
+    for user, many in ((first, 0), (operator, 1)):
+        payment = request(first) if command in {"validate", "reject"} else paid(first)
+        events = set(OutboxEvent.objects.values_list("id", flat=True))
+        assert send(user, payment, command, **given).status_code == 200
+        assert send(user, payment, command, **given).status_code == (200 if command == "modify" else 409)
+        assert Act.objects.count() == many
+    act = Act.objects.get()
+    assert (act.who, act.via, act.act, act.result) == ("operator", "dashboard", command, "done")
+    assert act.why == given.get("reason", "")
+    assert act.event_id == OutboxEvent.objects.exclude(id__in=events).get().id
+
+
+def test_a_bad_form_of_an_operators_is_not_written_down(first: User, operator: User) -> None:
+    payment = paid(first)
+    assert send(operator, payment, "refund", reason=" ").status_code == 422
+    lines = {"sku": "tea", "quantity": "1", "unit_price": "1"}
+    assert send(operator, payment, "modify", **lines).status_code == 422
+    assert not Act.objects.exists()
 
 
 def test_without_a_script_the_forms_lead_back_to_the_page(first: User) -> None:
@@ -407,6 +436,23 @@ def test_a_form_that_is_sent_twice_makes_one_payment(first: User) -> None:
     client.post(reverse("payments"), {**form, "key": key_on(again)})
     assert Payment.objects.count() == 3
     assert client.post(reverse("payments"), {**form, "key": "x"}).status_code == 422
+
+
+def test_a_payment_that_an_operator_makes_for_a_merchant_is_written_down_once(
+    first: User, operator: User
+) -> None:
+    client = browser_of(operator)
+    form = {"customer_id": "c-1", "amount": "1", "currency": "EUR", "merchant": str(first.id)}
+    for _ in range(2):
+        client.post(reverse("payments"), {**form, "key": "0e0c1b1c-4f0c-4f0e-9f43-6d5c6b1f2a10"})
+    told = list(OutboxEvent.objects.order_by("position").values_list("id", flat=True))
+    acts = Act.objects.order_by("id").values_list("who", "via", "act", "result", "event_id")
+    assert list(acts) == [
+        ("operator", "dashboard", "request", "done", told[0]),
+        ("operator", "dashboard", "validate", "done", told[1]),
+    ]
+    client.post(reverse("payments"), {**form, "validate": "later"})
+    assert Act.objects.count() == 3
 
 
 def test_a_payment_is_made_of_lines(first: User) -> None:
