@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from outbox.errors import LateEvent
 from outbox.in_hand import InHand
 
 
@@ -387,3 +388,8 @@ class DeadLetter(RecordCopy):
 
     def __str__(self) -> str:
         return f"{self.consumer}: {self.type or 'record'} {self.event_id}, {self.cause}"
+
+    @property
+    def is_late(self) -> bool:
+        """Whether later events of its key had been processed: it is replayed out of its order."""
+        return self.cause == LateEvent.__name__

@@ -10,7 +10,6 @@ from django.views.decorators.http import require_POST
 from dashboard.formats import Bounded
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import CHANGED, carry_out, reason_of
-from dashboard.letters.difference import difference
 from dashboard.letters.letter import found, render_letter, waits
 from dashboard.operators import for_those_who_act, operator_of
 from outbox.errors import OutboxError, UnknownConsumer
@@ -18,6 +17,7 @@ from outbox.registry import get_consumer
 from outbox.repair import letters
 from outbox.repair.acts import Report
 from outbox.repair.correcting import Violation, unknown_fields, violations
+from outbox.repair.difference import difference
 from outbox.shown import whole_text
 
 
@@ -50,7 +50,7 @@ def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
                 letter_id=letter.id,
                 operator=operator,
                 data=data,
-                late=letter.cause == "LateEvent",
+                late=letter.is_late,
                 to_the_end=False,
                 dry_run=dry_run,
                 shown=shown,

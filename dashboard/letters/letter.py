@@ -10,7 +10,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from dashboard.formats import Bounded
-from dashboard.letters.difference import difference
 from dashboard.letters.selectors import parked_of, waiting_behind
 from dashboard.operators import for_those_who_look, may_act
 from outbox.errors import NoSuchLetter
@@ -18,6 +17,7 @@ from outbox.item import decode_headers
 from outbox.models import DeadLetter, LetterState, OutboxEvent, ParkedKey
 from outbox.repair.acts import acts_on
 from outbox.repair.behind import MOST_WAITING
+from outbox.repair.difference import difference
 from outbox.repair.letters import get_letter, mark
 from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
 from payments.models import Payment
@@ -74,7 +74,6 @@ def render_letter(
         "headers": headers_text(decode_headers(letter.headers)),
         "has_event": OutboxEvent.objects.filter(id=letter.event_id).exists(),
         "payment_id": payment_of(letter),
-        "late": letter.cause == "LateEvent",
         "notice": notice,
         "notice_state": state,
     }

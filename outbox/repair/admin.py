@@ -1,7 +1,6 @@
 """What operators look at and act on in the admin: dead letters and parked keys."""
 
 from collections.abc import Callable, Iterable, Iterator
-from difflib import unified_diff
 from functools import partial
 from typing import Any
 
@@ -25,12 +24,10 @@ from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, acts_on
 from outbox.repair.behind import NOTHING, behind, mark, marked, numbers
 from outbox.repair.correcting import violations
+from outbox.repair.difference import difference
 from outbox.repair.letters import waiting_behind
 from outbox.repair.matching import Selection, extent
 from outbox.shown import can_be_edited, headers_text, payload_text, whole_text
-
-# More are not compared.
-MOST_LINES = 2_000
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -274,16 +271,18 @@ def _difference(letter: DeadLetter, data: bytes) -> list[str]:
     """What is other than in the event, line by line. Raises ValueError for what does not fit its contract."""
     if wrong := violations(letter, data, consumer=get_consumer(letter.consumer)):
         raise ValueError(" ".join(f"{one.field}: {one.said}" if one.field else one.said for one in wrong))
-    before, after = whole_text(letter.payload).splitlines(), whole_text(data).splitlines()
-    if len(before) + len(after) > MOST_LINES:
+    lines = difference(whole_text(letter.payload), whole_text(data))
+    if lines is None:
         return ["It is too long to be compared."]
-    changed = unified_diff(before, after, lineterm="", n=1)
-    return list(changed)[2:] or ["It is the data as it came."]
+    if not any(line.mark for line in lines):
+        return ["It is the data as it came."]
+    return [f"{line.mark or ' '}{line.text}" for line in lines]
 
 
 def _correct(letter: DeadLetter, operator: Operator, data: bytes) -> Report:
-    late = letter.cause == "LateEvent"
-    return letters.replay(letter_id=letter.id, operator=operator, data=data, late=late, to_the_end=False)
+    return letters.replay(
+        letter_id=letter.id, operator=operator, data=data, late=letter.is_late, to_the_end=False
+    )
 
 
 @admin.register(ParkedKeyListing)

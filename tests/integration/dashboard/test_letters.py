@@ -18,7 +18,6 @@ from django.urls import reverse
 from accounts.models import User
 from dashboard.letters import jobs as jobs_page
 from dashboard.letters import selectors
-from dashboard.letters.difference import difference
 from dashboard.letters.filters import Asked
 from dashboard.letters.live import Watched, letters_live, regions
 from dashboard.letters.selectors import groups_of, page_of
@@ -28,6 +27,7 @@ from outbox.ids import new_id
 from outbox.models import DeadLetter, KeyProgress, ParkedKey, WaitingEvent
 from outbox.repair import jobs, working
 from outbox.repair.acts import Act, Operator
+from outbox.repair.difference import difference
 from outbox.repair.jobs import RepairJob
 from tests.integration.dashboard.conftest import browser_of
 from tests.integration.dashboard.poisoned import poison
