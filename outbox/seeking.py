@@ -187,7 +187,7 @@ def seek(
     return moves
 
 
-# What came to Kafka since then was processed since then; clocks may differ. The index is that of the time.
+# What came to Kafka since then was processed since then; clocks may differ.
 _KNOWN = """
 SELECT count(*) FROM outbox_inbox WHERE processed_at > %s::timestamptz - interval '1 hour'
     AND consumer = %s AND topic = %s AND partition = %s AND "offset" >= %s AND "offset" < %s

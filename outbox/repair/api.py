@@ -135,7 +135,11 @@ class LetterDiscard(LetterView):
 
 @extend_schema_view(get=extend_schema(summary="Parked keys, the latest first", tags=["parked-keys"]))
 class ParkedKeyList(generics.ListAPIView[ParkedKey]):
-    """Keys whose events wait behind a dead letter or a gap."""
+    """Keys whose events wait behind a dead letter or a gap.
+
+    In the order in which they were parked first. One that is parked anew, for another event, has another
+    `parked_at` and keeps its place, so that whoever goes through the pages meets every key once.
+    """
 
     permission_classes = [OperatorsAct]
     serializer_class = ParkedKeyOutput
@@ -143,7 +147,7 @@ class ParkedKeyList(generics.ListAPIView[ParkedKey]):
     queryset = ParkedKey.objects.none()
 
     def get_queryset(self) -> QuerySet[ParkedKey]:
-        """By when they were parked."""
+        """By when they were parked first."""
         return ParkedKey.objects.order_by("-id")
 
 
