@@ -1,11 +1,11 @@
-"""Every address of the dashboard, found by walking the URL table: a page that is new cannot be forgotten."""
+"""Every address of the dashboard and of REST, found by walking the URL table: no new one can be forgotten."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, get_resolver
 
 import dashboard.urls
 
@@ -46,8 +46,14 @@ class Route:
 
 
 def routes() -> list[Route]:
-    """All of them, in the order of the table."""
+    """All of the dashboard, in the order of the table."""
     return list(_walk(dashboard.urls.urlpatterns, ""))
+
+
+def rest_routes() -> list[Route]:
+    """All of REST, in the order of the table."""
+    every = _walk(get_resolver().url_patterns, "")
+    return [route for route in every if route.pattern.startswith("api/")]
 
 
 def _walk(entries: Sequence[object], prefix: str) -> Iterator[Route]:
