@@ -44,7 +44,7 @@ UNFOLD = {
             "200": "#e1e1dc",
             "300": "#c9cac5",
             "400": "#9aa2aa",
-            "500": "#6c7278",
+            "500": "#62686e",
             "600": "#52585e",
             "700": "#3a4046",
             "800": "#2a2f34",
@@ -72,6 +72,7 @@ UNFOLD = {
                 "title": "Watch",
                 "items": [
                     _elsewhere("Flow", "hub", "flow"),
+                    _page("Alarms", "notifications", "outbox.alarm"),
                     _elsewhere("API documents", "api", "api-docs"),
                 ],
             },

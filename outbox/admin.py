@@ -11,6 +11,7 @@ from unfold.decorators import display
 
 from outbox import consumer_admin, refusals  # noqa: F401  (registered there)
 from outbox.alerts import admin as alerts_admin  # noqa: F401
+from outbox.bounded import many
 from outbox.envelope import headers_of
 from outbox.listings import InboxListing, PublicationListing
 from outbox.models import (
@@ -30,6 +31,7 @@ from outbox.readonly import (
     ListingRows,
     ReadOnly,
     event_link,
+    line_of,
 )
 from outbox.repair import acts_admin  # noqa: F401  (registered there)
 from outbox.repair import admin as repair_admin  # noqa: F401
@@ -162,7 +164,15 @@ class WaitingEventAdmin(EventRows[WaitingEvent]):
 class RefusalAdmin(Operated[Refusal], EventRows[Refusal]):
     """Events that Kafka refused, and those held behind them; operators send them again, or give them up."""
 
-    list_display = ("event", "topic", "short_key", "cause", "refused_at", "requested_at", "discarded")
+    list_display = (
+        "event",
+        "topic",
+        "short_key",
+        line_of("cause"),
+        "refused_at",
+        "requested_at",
+        "discarded",
+    )
     actions = ("resend", "discard")
     found_by = ("event_id", "key")
     search_help_text = "A whole event id or key"
@@ -182,7 +192,7 @@ class RefusalAdmin(Operated[Refusal], EventRows[Refusal]):
         asked = Asked(
             "resend",
             "Send refused events again",
-            f"Sends {queryset.count()} events and what is held behind them once more, in order.",
+            f"Sends {many(queryset.count(), 'event')} once more, and then what is held behind, in order.",
             self._table(queryset),
             lambda row, operator: _sent(refusals.resend(event_id=row.event_id, operator=operator)),
         )
@@ -194,8 +204,8 @@ class RefusalAdmin(Operated[Refusal], EventRows[Refusal]):
         asked = Asked(
             "discard",
             "Discard refused events",
-            f"{queryset.count()} events will never be sent: a placeholder with the reason goes in the place"
-            " of each, then what is held behind it.",
+            f"Gives up {many(queryset.count(), 'event')} for good: a placeholder with the reason goes in the"
+            " place of each, then what is held behind it.",
             self._table(queryset),
             lambda row, operator: _sent(
                 refusals.discard(event_id=row.event_id, reason=operator.reason, operator=operator)

@@ -25,3 +25,8 @@ class Bounded:
 
     def __str__(self) -> str:
         return f"{self.count:,}{'+' if self.more else ''}"
+
+
+def many(count: int, what: str) -> str:
+    """So many of what takes an s: 1 key, 2,000 keys."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -9,12 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from outbox.bounded import many
 from outbox.clock import moment_of
 from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch
 from outbox.keyset import KeysetChangeList
 from outbox.operated import Asked, Given, Operated, Shown, not_without_it
 from outbox.pausing import mark, pause, pause_of, resume
-from outbox.readonly import ConsumerFilter, EventRows, ReadOnly
+from outbox.readonly import ConsumerFilter, EventRows, ReadOnly, line_of
 from outbox.rebuild_requests import give_up, half_built, request_rebuild
 from outbox.registry import all_consumers, get_consumer
 from outbox.repair.acts import Operator
@@ -37,7 +38,7 @@ class Declared(KeysetChangeList):
 class ConsumerStateAdmin(Operated[ConsumerState]):
     """Which consumers are paused, by whom and why; operators pause them, and have them go on."""
 
-    list_display = ("name", "shown_state", "paused_at", "paused_by", "reason", "resumed_at")
+    list_display = ("name", "shown_state", "paused_at", "paused_by", line_of("reason"), "resumed_at")
     actions = ("pause", "resume", "seek", "rebuild", "give_up")
     found_by = ("name",)
     search_help_text = "A whole name"
@@ -81,8 +82,8 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
         asked = Asked(
             "pause",
             "Pause consumers",
-            f"{len(names)} consumers process nothing from now on; their events wait in Kafka until they are"
-            " resumed.",
+            f"Pauses {many(len(names), 'consumer')}: nothing is processed there from now on; events wait in"
+            " Kafka until somebody resumes.",
             [["Consumer"], *([name] for name in names)],
             _pause,
             lambda state: str(state.name),
@@ -97,7 +98,7 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
         asked = Asked(
             "resume",
             "Resume consumers",
-            f"{len(names)} consumers go on with what has waited in Kafka meanwhile.",
+            f"Resumes {many(len(names), 'consumer')}: what has waited in Kafka meanwhile is processed.",
             [["Consumer", "Paused by", "Why"]]
             + [[state.name, state.paused_by or "it is not", state.reason] for state in queryset],
             not_without_it,
@@ -221,7 +222,10 @@ def _resume(state: Any, operator: Operator, shown: str) -> str:
 class DiscardedEventAdmin(EventRows[DiscardedEvent]):
     """Events that consumers passed over by their declared policy."""
 
-    list_display = ("event", "consumer", "generation", "type", "short_key", "cause", "reason", "discarded_at")
+    list_display = (
+        *("event", "consumer", "generation", "type", "short_key"),
+        *(line_of("cause"), line_of("reason"), "discarded_at"),
+    )
     list_filter = (ConsumerFilter,)
     found_by = ("event_id",)
     search_help_text = "A whole event id"

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -80,6 +81,13 @@ def not_without_it(row: Any, operator: Operator) -> str:
 
 class Operated(ReadOnly[M]):
     """Rows to act on, by those whom OUTBOX["MAY_OPERATE"] lets act and who hold the act's own permission."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """The list, or an act on it. Raises PermissionDenied for an act that this user is not offered."""
+        asked = {name for name in request.POST.getlist("action") if name}
+        if not asked <= set(self.get_actions(request)):
+            raise PermissionDenied
+        return super().changelist_view(request, extra_context)
 
     def may(self, request: HttpRequest, permission: str) -> bool:
         """Both: an operator by the project's own rule, and the permission to do this very act."""

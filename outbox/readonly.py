@@ -1,6 +1,6 @@
 """What lists of the admin have in common: read-only, in pages by place (outbox/keyset.py), and filters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -88,6 +88,23 @@ def shortened(whole: object, *, most: int = 14) -> SafeString:
     text = str(whole)
     cut = text if len(text) <= most else f"{text[:4]}…{text[-(most - 6) :]}"
     return format_html('<span class="outbox-short" title="{}">{}</span>', text, cut)
+
+
+def line(text: str) -> SafeString:
+    """The first line of a text, clipped where the column ends; more of it on hover."""
+    first = text.partition("\n")[0][:200]
+    return format_html('<span class="outbox-line" title="{}">{}</span>', first, first)
+
+
+def line_of(field: str) -> Callable[[Any], SafeString | None]:
+    """A column for a field whose texts may be long: a row of the list stays one line high."""
+
+    @admin.display(description=field)
+    def shown(row: Any) -> SafeString | None:
+        return line(getattr(row, field)) if getattr(row, field) else None
+
+    shown.__name__ = field
+    return shown
 
 
 def event_link(event_id: UUID, *, short: bool = False) -> SafeString:

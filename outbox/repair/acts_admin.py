@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from outbox.config import config
 from outbox.errors import RepairRefused
 from outbox.operated import Asked, Operated
-from outbox.readonly import ConsumerFilter, EventRows, LatelyFilter, event_link, shortened
+from outbox.readonly import ConsumerFilter, EventRows, LatelyFilter, event_link, line_of, shortened
 from outbox.repair import jobs
 from outbox.repair.acts import ACTS, Act, Operator
 from outbox.repair.jobs import PERMISSIONS, RepairJob
@@ -24,7 +24,10 @@ from outbox.shown import payload_text
 class RepairJobAdmin(Operated[RepairJob]):
     """Acts on many dead letters, which workers carry out; operators stop them."""
 
-    list_display = ("asked_at", "who", "act", "why", "state", "progress", "ran", "trouble", "worked_at")
+    list_display = (
+        *("asked_at", "who", "act", line_of("why"), "state", "progress", "ran"),
+        *(line_of("trouble"), "worked_at"),
+    )
     list_filter = (LatelyFilter,)
     actions = ("stop",)
     found_by = ("id",)
@@ -81,18 +84,8 @@ class ActAdmin(EventRows[Act]):
     """Who did what, why, and what came of it."""
 
     list_display = (
-        "at",
-        "who",
-        "via",
-        "act",
-        "why",
-        "consumer",
-        "short_key",
-        "event",
-        "letter",
-        "job",
-        "result",
-        "detail",
+        *("at", "who", "act", line_of("why"), "result", "consumer", "short_key"),
+        *(line_of("detail"), "event", "letter", "job", "via"),
     )
     list_display_links = ("at",)
     list_filter = (ActFilter, ConsumerFilter, LatelyFilter)

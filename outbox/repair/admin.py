@@ -10,15 +10,14 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from outbox.bounded import Bounded
+from outbox.bounded import Bounded, many
 from outbox.item import decode_headers
 from outbox.listings import ParkedKeyListing
 from outbox.models import DeadLetter, LetterState
 from outbox.operated import Asked, Given, Operated, Shown, not_without_it
-from outbox.readonly import ConsumerFilter, EventRows, event_link
+from outbox.readonly import ConsumerFilter, EventRows, event_link, line, line_of
 from outbox.registry import get_consumer
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, acts_on
@@ -60,8 +59,8 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         "died_at",
         "consumer",
         "short_type",
-        "cause",
-        "error_line",
+        line_of("cause"),
+        line_of("error"),
         "short_key",
         "attempts",
         "state",
@@ -107,16 +106,10 @@ class DeadLetterAdmin(Operated[DeadLetter]):
         queryset: QuerySet[DeadLetter] = super().get_queryset(request)
         return queryset.defer("payload", "headers", "raw_key", "traceback", "correction")
 
-    @admin.display(description="error")
-    def error_line(self, letter: DeadLetter) -> SafeString:
-        """The beginning of what went wrong."""
-        first = letter.error.partition("\n")[0][:200]
-        return format_html('<span class="outbox-line" title="{}">{}</span>', first, first)
-
     @admin.display(description="type")
     def short_type(self, letter: DeadLetter) -> SafeString:
         """The type, or that it could not be read."""
-        return format_html('<span class="outbox-line">{}</span>', letter.type or "record")
+        return line(letter.type or "record")
 
     @admin.display(description="error")
     def shown_error(self, letter: DeadLetter) -> SafeString:
@@ -308,9 +301,11 @@ class ParkedKeyAdmin(Operated[ParkedKeyListing], EventRows[ParkedKeyListing]):
         held = {row.id: known.get(row.id, NOTHING) for row in found}
         counts = [one.waiting for one in held.values()]
         waiting = Bounded(sum(count.count for count in counts), any(count.more for count in counts))
+        least = "at least " if waiting.more else ""
         consequence = (
-            f"Gives up the events that {len(found)} keys wait for; {waiting.least} waiting events"
-            " will then run, in order, up to the next gap. A key that a dead letter holds is left as it is."
+            f"Releases {many(len(found), 'key')} without what is missing;"
+            f" {least}{many(waiting.count, 'waiting event')} will then run, in order, up to the next gap."
+            " A key that a dead letter holds is left as it is."
         )
         asked = Asked(
             "release",

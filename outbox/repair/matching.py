@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Q, QuerySet
 
+from outbox.bounded import many
 from outbox.errors import NothingSelected, RepairRefused
 from outbox.generations import live_generation
 from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
@@ -102,12 +103,12 @@ class Extent:
     def consequence(self, act: str) -> str:
         """What replaying or discarding them does, in numbers."""
         least = "at least " if self.more else ""
-        done = f"{act.capitalize()}s {least}{_many(self.letters, 'event')}"
-        held = f" of {_many(self.keys, 'key')}" if self.keys else ""
+        done = f"{act.capitalize()}s {least}{many(self.letters, 'event')}"
+        held = f" of {many(self.keys, 'key')}" if self.keys else ""
         if not self.waiting:
             return f"{done}{held}; no event waits behind them."
         behind = "will then run, in order, up to the next failure"
-        return f"{done}{held}; {least}{_many(self.waiting, 'waiting event')} {behind}."
+        return f"{done}{held}; {least}{many(self.waiting, 'waiting event')} {behind}."
 
 
 def extent(selection: Selection, *, using: str = DEFAULT_DB_ALIAS) -> Extent:
@@ -121,10 +122,6 @@ def extent(selection: Selection, *, using: str = DEFAULT_DB_ALIAS) -> Extent:
         keys, waiting = sql.fetchone()
     more = len(found) > MOST_COUNTED or waiting > MOST_COUNTED
     return Extent(len(counted), keys, min(waiting, MOST_COUNTED), more)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 class Pace:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -38,6 +39,15 @@ def site() -> Iterator[Site]:
                 site.end_all()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def nothing_left(site: Site) -> Iterator[None]:
+    """Other tests of this site begin without what these have set aside, and with all consumers running."""
+    yield
+    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
+        for table in ("outbox_dead_letter", "outbox_parked_key", "outbox_waiting_event", "outbox_repair_job"):
+            connection.execute(f"DELETE FROM {table}".encode())
 
 
 @pytest.fixture(scope="package")

@@ -22,9 +22,12 @@ ACCOUNTS = f"""
 from accounts.services import ensure_token, ensure_user
 for name, staff, groups in [
     ("staff", True, ["operator"]), ("first", False, ["merchant"]), ("second", False, ["merchant"]),
-    ("watcher", False, ["viewer"]), ("<script>owned=1</script>", False, ["merchant"]),
+    ("watcher", False, ["viewer"]), ("onlooker", True, ["viewer"]), ("root", True, []),
+    ("<script>owned=1</script>", False, ["merchant"]),
 ]:
-    user = ensure_user(username=name, password="{PASSWORD}", groups=groups, is_staff=staff)
+    user = ensure_user(
+        username=name, password="{PASSWORD}", groups=groups, is_staff=staff, is_superuser=name == "root"
+    )
     print(name, user.id, ensure_token(user=user))
 """
 

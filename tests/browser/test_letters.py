@@ -3,49 +3,16 @@
 import re
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.broken import OPEN, lose, mend, poison
 from tests.browser.conftest import OpenPage
 from tests.browser.site import Site
 from tests.browser.test_flow import LONG, SCREENSHOTS
 from tests.engine import until
 
-POISON = """
-UPDATE outbox_event
-SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '"EUR"', '"E<b>R"'), 'UTF8')
-WHERE type = 'payments.PaymentValidated.v1' AND key = ANY(%s)
-"""
-OPEN = "SELECT count(*) FROM outbox_dead_letter WHERE state = 'open'"
-
-
-def poison(site: Site, *, payments: int, refunds: bool = True) -> list[str]:
-    """Payments whose validation nobody can read, each with a refund behind it; their ids.
-
-    The event is spoilt in the outbox before the relay sends it, past the trigger that refuses that.
-    """
-    before = site.query(OPEN)[0][0]
-    site.end("relay")
-    made = []
-    for number in range(payments):
-        body = {"customer_id": f"c-{number}", "amount": "12.50", "currency": "EUR"}
-        made.append(str(site.post("first", "/api/payments/", body)["id"]))
-        site.post("first", f"/api/payments/{made[-1]}/validate/", {})
-        if refunds:
-            site.post("first", f"/api/payments/{made[-1]}/refund/", {"reason": "wrong size"})
-    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute(POISON, [made])
-    site.start("relay")
-    # Three consumers read it.
-    until(lambda: site.query(OPEN)[0][0] == before + 3 * payments, seconds=60)
-    if refunds:
-        behind = "SELECT count(*) FROM outbox_waiting_event WHERE key = ANY(ARRAY['{}'])".format(
-            "','".join(made)
-        )
-        until(lambda: site.query(behind)[0][0] >= 2 * payments, seconds=60)
-    return made
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @pytest.fixture
@@ -55,15 +22,6 @@ def workers(site: Site) -> Iterator[None]:
     yield
     for name in ("worker", "beat"):
         site.kill(name)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(site: Site) -> Iterator[None]:
-    """Other tests of this site begin without what these have set aside, and with all consumers running."""
-    yield
-    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
-        for table in ("outbox_dead_letter", "outbox_parked_key", "outbox_waiting_event", "outbox_repair_job"):
-            connection.execute(f"DELETE FROM {table}".encode())
 
 
 def letter_of(page: Page, site: Site, consumer: str, payment: str) -> str:
@@ -166,12 +124,7 @@ def test_all_that_match_are_replayed_though_worker_and_web_are_killed(
     site: Site, open_page: OpenPage
 ) -> None:
     payments = poison(site, payments=12)
-    # Mended: the records that were kept can be read now.
-    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
-        connection.execute(
-            "UPDATE outbox_dead_letter SET payload = convert_to(replace(convert_from(payload, 'UTF8'),"
-            " 'E<b>R', 'EUR'), 'UTF8')"
-        )
+    mend(site)
     page = open_page("staff", "/dead-letters/?consumer=orders", expected=("ERR_", "Failed to", "htmx:"))
     page.get_by_role("link", name="Replay all that match").click()
     expect(page.locator(".consequence")).to_contain_text("Replays 12 events of 12 keys; 12 waiting events")
@@ -243,23 +196,6 @@ def test_a_job_is_stopped_and_says_by_whom(site: Site, open_page: OpenPage) -> N
     job = site.query("SELECT state, ended_by FROM outbox_repair_job")
     assert job == [("stopped", "staff")]
     assert site.query(f"{OPEN} AND consumer = 'loyalty'") == [(2,)]
-
-
-def lose(site: Site) -> str:
-    """A payment of which the outbox never sends the validation, but the refund behind it; its id."""
-    site.end("relay")
-    payment = str(
-        site.post("first", "/api/payments/", {"customer_id": "c-1", "amount": "1", "currency": "EUR"})["id"]
-    )
-    site.post("first", f"/api/payments/{payment}/validate/", {})
-    site.post("first", f"/api/payments/{payment}/refund/", {"reason": "wrong size"})
-    with psycopg.connect(site.stack.database_url, autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute("DELETE FROM outbox_event WHERE key = %s AND number = 2", [payment])
-    site.start("relay")
-    parked = f"SELECT count(*) FROM outbox_parked_key WHERE cause = 'gap' AND key = '{payment}'"
-    until(lambda: site.query(parked)[0][0] >= 2, seconds=60)
-    return payment
 
 
 def test_a_parked_key_is_released_without_what_is_missing(site: Site, open_page: OpenPage) -> None:
