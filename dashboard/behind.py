@@ -10,7 +10,8 @@ from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from outbox.lag import PRESENT, oldest_age
+from outbox.lag import PRESENT
+from outbox.lateness import Wait, oldest_age
 from outbox.oldest_left import SLACK, TRACES
 from outbox.pausing import Pause
 from outbox.positions import AlarmCause
@@ -34,11 +35,9 @@ class Behind:
     alarms: frozenset[AlarmCause] = frozenset()
     pause: Pause | None = None
 
-    def late_by(self, *, limit: float) -> float | None:
-        """The age in seconds of the oldest event that it has yet to process, sent to Kafka or not; None while
-        it is not known.
-        """
-        return oldest_age([self.seconds, self.unsent], limit=limit)
+    def wait(self, *, limit: float, unsent_known: bool = True) -> Wait:
+        """How long the oldest event that it has yet to process has waited, in Kafka and for a relay."""
+        return Wait(self.seconds, self.unsent if unsent_known else None, limit)
 
 
 _STANDING = """

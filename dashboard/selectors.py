@@ -7,7 +7,6 @@ LIMIT; none counts a table. They stay cheap beside ten million rows and at thous
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -15,6 +14,7 @@ from dashboard.formats import Bounded
 from outbox import state
 from outbox.ids import lowest_id, time_of
 from outbox.registry import all_consumers
+from outbox.unpublished import oldest_unpublished
 
 RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
@@ -125,12 +125,9 @@ def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) ->
 
 
 def backlog(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, dict[str, datetime]]:
-    """Events that no relay has moved past yet, and when the first of them was written in each topic."""
+    """Events that no relay has moved past yet, and when the oldest of them happened in each topic."""
     found = state.not_relayed(limit=COUNT_LIMIT + 1, using=using)
-    oldest: dict[str, UUID] = {}
-    for event_id, topic in found:
-        oldest[topic] = min(oldest.get(topic, event_id), event_id)
-    return Bounded.upto(COUNT_LIMIT, len(found)), {topic: time_of(first) for topic, first in oldest.items()}
+    return Bounded.upto(COUNT_LIMIT, len(found)), oldest_unpublished(using=using)
 
 
 def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:

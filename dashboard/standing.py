@@ -9,6 +9,7 @@ from dashboard.formats import Bounded
 from dashboard.measure import DatabaseSample
 from dashboard.remedies import Remedy
 from dashboard.selectors import Processed
+from outbox.lateness import Wait
 from outbox.pausing import ITSELF
 from outbox.positions import AlarmCause
 from outbox.registry import Consumer
@@ -21,7 +22,7 @@ class Lane:
     lag    events that Kafka has and it has yet to process
     delay  how late its effects are: the age of the oldest event that is left, or the usual delay of late;
            None without events as well, which `delay_known` tells apart
-    late   whether the oldest event that is left is older than the limit
+    late   whether it is known to be late
     """
 
     state: str
@@ -44,14 +45,14 @@ def lane_of(consumer: Consumer, sample: DatabaseSample | None, *, kafka_away: bo
     if sample.behind is None or consumer.name not in sample.behind:
         return Lane("none", "not known", per_second=rate, fresh=fresh)
     behind = sample.behind[consumer.name]
-    state, word, remedy = _said(consumer, sample, behind, done, kafka_away=kafka_away)
     limit = consumer.sync_delay_limit.total_seconds()
-    late_by = behind.late_by(limit=limit)
-    if done is None or done.per_second is None or sample.waiting is None or late_by is None:
+    wait = behind.wait(limit=limit, unsent_known=sample.waiting is not None)
+    state, word, remedy = _said(consumer, sample, behind, wait, done, kafka_away=kafka_away)
+    if wait.seconds is None or (rate is None and not wait.late):
         return Lane(state, word, remedy, rate, behind.events, fresh=fresh)
-    waited = timedelta(seconds=late_by)
-    delay = max([span for span in (waited or None, done.delays.p50) if span is not None], default=None)
-    late = late_by > limit
+    waited, usual = timedelta(seconds=wait.seconds), None if done is None else done.delays.p50
+    delay = max([span for span in (waited or None, usual) if span is not None], default=None)
+    late = wait.late is True
     return Lane(state, word, remedy, rate, behind.events, delay, fresh, delay_known=True, late=late)
 
 
@@ -59,6 +60,7 @@ def _said(
     consumer: Consumer,
     sample: DatabaseSample,
     behind: Behind,
+    wait: Wait,
     done: Processed | None,
     *,
     kafka_away: bool,
@@ -70,7 +72,7 @@ def _said(
         return "bad", word, remedies.start(f"{name}-1", f"manage.py run_consumer {name}")
     if paused:
         return "warn" if paused == "paused" else "bad", paused, remedies.resume(name)
-    stuck = behind.seconds is not None and timedelta(seconds=behind.seconds) > limit
+    stuck = wait.late is True and not wait.is_for_relay
     if stuck and not kafka_away and done is not None and done.per_second == 0:
         return "bad", "standing still", remedies.see_why(name)
     parked, dead = (sample.aside or {}).get(name, (Bounded(0), Bounded(0)))
@@ -87,9 +89,9 @@ def _said(
         return "warn", "falling behind", remedies.see_why(name)
     if stuck:
         return "warn", "late", remedies.see_why(name)
-    if timedelta(seconds=behind.unsent) > limit:
+    if wait.is_for_relay:
         return "warn", "waits for the relay", None
-    told = (done and done.per_second, behind.events, behind.seconds, sample.aside, sample.waiting)
+    told = (done and done.per_second, behind.events, wait.late, sample.aside)
     if done is None or None in told:
         return "none", "not known", None
     if done.per_second and done.delays.p50 is not None and done.delays.p50 > limit:

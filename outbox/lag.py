@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.kafka import Placement
+from outbox.lateness import Wait, oldest_age
 from outbox.models import TopicRecord
 from outbox.oldest_left import oldest_left
 from outbox.positions import AlarmCause, LagSample, Member, PartitionEnd, Position
@@ -103,18 +104,24 @@ class Lag:
         return events_left(self.partitions)
 
     @property
+    def wait(self) -> Wait:
+        """How long the oldest event yet to be processed has waited, in Kafka and for a relay."""
+        ages = [part.seconds for part in self.partitions] or [None]
+        limit = self.sync_delay_limit
+        return Wait(oldest_age(ages, limit=limit), self.unpublished, limit)
+
+    @property
     def seconds(self) -> float | None:
         """The age of the oldest event yet to be processed, sent to Kafka or not; 0 when there is none.
 
-        None while it is not known, as `oldest_age` says.
+        None while it is not known.
         """
-        ages = [part.seconds for part in self.partitions] or [None]
-        return oldest_age([*ages, self.unpublished], limit=self.sync_delay_limit)
+        return self.wait.seconds
 
     @property
-    def late(self) -> bool:
-        """Whether an event waits for longer than it may; not while that is not known."""
-        return self.seconds is not None and self.seconds > self.sync_delay_limit
+    def late(self) -> bool | None:
+        """Whether an event waits for longer than it may; None while that is not known."""
+        return self.wait.late
 
     @property
     def delay(self) -> float | None:
@@ -157,15 +164,6 @@ def events_left(partitions: Collection[PartitionLag]) -> int | None:
     """How many are yet to be processed in these; None while it is not known of one, or there is none."""
     known = [part.events for part in partitions if part.events is not None]
     return sum(known) if known and len(known) == len(partitions) else None
-
-
-def oldest_age(ages: Collection[float | None], *, limit: float) -> float | None:
-    """The longest of these, in seconds. Where one is not known it might be that one: None, unless the others
-    are beyond the limit by themselves.
-    """
-    known = [age for age in ages if age is not None]
-    longest = max(known, default=0.0)
-    return longest if len(known) == len(ages) or longest > limit else None
 
 
 def all_lags() -> list[Lag]:

@@ -76,8 +76,8 @@ class Standing:
         if self.falls_behind:
             return "warn", "falling behind"
         if self.late:
-            return "warn", "late"
-        if self.lag.seconds is None:
+            return "warn", "waits for the relay" if self.lag.wait.is_for_relay else "late"
+        if self.late is None:
             return "none", "lag not known"
         return "ok", "running"
 
@@ -133,8 +133,8 @@ class Standing:
         return bool(self.lag.members) and self.unread == len(self.lag.partitions) > 0
 
     @property
-    def late(self) -> bool:
-        """Whether its oldest event waits for longer than it may."""
+    def late(self) -> bool | None:
+        """Whether its oldest event waits for longer than it may; None while that is not known."""
         return self.lag.late
 
     @property

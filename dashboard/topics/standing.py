@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from dashboard import formats
 from dashboard.formats import Text
 from outbox.kafka import TopicState
-from outbox.lag import PartitionLag, events_left, oldest_age
+from outbox.lag import PartitionLag, events_left
+from outbox.lateness import Wait, oldest_age
 from outbox.registry import Consumer
 from outbox.topics import Topic
 from outbox.topology import Difference
@@ -82,17 +83,22 @@ class Reader:
         return events_left(self.parts)
 
     @property
+    def wait(self) -> Wait:
+        """How long the oldest that it has yet to process here has waited, in Kafka and for a relay."""
+        ages, limit = [part.seconds for part in self.parts] or [None], self._limit
+        return Wait(oldest_age(ages, limit=limit), self.unsent, limit)
+
+    @property
     def seconds(self) -> float | None:
-        """How long the oldest it has yet to process has waited, sent to Kafka or not; None if not known."""
-        ages = [part.seconds for part in self.parts] or [None]
-        return oldest_age([*ages, self.unsent], limit=self._limit)
+        """The same, sent to Kafka or not; None if not known."""
+        return self.wait.seconds
 
     @property
     def state(self) -> str:
         """The shape and the colour of its mark."""
-        if self.seconds is None:
+        if self.wait.late is None:
             return "none"
-        return "warn" if self.seconds > self._limit else "none" if self.away else "ok"
+        return "warn" if self.wait.late else "none" if self.away else "ok"
 
     @property
     def _limit(self) -> float:

@@ -82,11 +82,11 @@ def _late(place: Place) -> list[Goal]:
     lag, *others_lags = shared_lags.answer()
     seconds = formats.delay(None if lag.seconds is None else timedelta(seconds=lag.seconds))
     told = f"{seconds}, limit {formats.limit(lag.consumer.sync_delay_limit)}"
-    others = [other.consumer.name for other in others_lags if other.seconds is not None and not other.late]
+    others = [other.consumer.name for other in others_lags if other.late is False]
     return [
         Goal(
             f"{STOPPED} is later than its limit",
-            lag.late,
+            lag.late is True,
             told,
         ),
         Goal("The others are on time", len(others) == len(OTHERS), _listed(others)),

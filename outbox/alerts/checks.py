@@ -22,8 +22,6 @@ from outbox.pausing import ITSELF
 from outbox.positions import AlarmCause
 from outbox.unpublished import oldest_unpublished
 
-# What was processed late is late for so long.
-JUST_NOW = timedelta(seconds=10)
 # How much of what came in must have been processed, in how many seconds, and for how long an event may wait.
 KEEPS_UP = 0.9
 AWHILE = 50.0
@@ -152,7 +150,7 @@ def _consumers(
     for name, *pause in _ask(using, _PAUSED, [names]):
         pauses[name] = (pause[0], pause[1], pause[2])
     for lag in lags:
-        waits_there = "what is late waits in the outbox" if unsent and _is_unsent(lag) else ""
+        waits_there = "what is late waits in the outbox" if unsent and lag.wait.is_for_relay else ""
         yield from _one(lag, pauses.get(lag.consumer.name), at, options, because=because or waits_there)
     before = at - timedelta(seconds=config().gap_alarm)
     for name, dead, died_at, gaps, parked_at in _ask(
@@ -197,20 +195,12 @@ def _one(
         yield Found(Cause.PAUSED, f"{name} is paused by {by} since {_age(at - since)}{because}", name, since)
 
 
-def _is_unsent(lag: Lag) -> bool:
-    """Whether it is late by what no relay has sent, and by nothing else."""
-    limit = lag.sync_delay_limit
-    return lag.unpublished > limit >= max((part.seconds or 0.0 for part in lag.partitions), default=0.0)
-
-
 def _late(lag: Lag) -> str:
     """Why it is later than its limit; nothing when it is not. What is unknown neither begins nor ends it."""
-    recent = lag.at - JUST_NOW
-    delays = [part.delay or 0.0 for part in lag.partitions if (part.processed_at or recent) > recent]
-    latest, limit = max([lag.seconds or 0.0, *delays]), lag.sync_delay_limit
-    if latest > limit:
-        return f"is late by {latest:.1f} s, its limit is {limit:g} s; {_waiting(lag)} wait in Kafka"
-    if lag.seconds is None and _is_present(AlarmCause.LATE, lag):
+    limit = lag.sync_delay_limit
+    if lag.late:
+        return f"is late by {lag.seconds:.1f} s, its limit is {limit:g} s; {_waiting(lag)} wait in Kafka"
+    if lag.late is None and _is_present(AlarmCause.LATE, lag):
         return f"was later than its limit of {limit:g} s, and how late it is now is not known"
     return ""
 

@@ -9,7 +9,8 @@ from dashboard.behind import all_behind
 from dashboard.selectors import backlog
 from outbox import clock, pausing
 from outbox.alerts.alarms import Alarm
-from outbox.lag import all_lags, oldest_age
+from outbox.lag import all_lags
+from outbox.lateness import oldest_age
 from outbox.models import OutboxEvent, Publication, TopicRecord
 from outbox.positions import AlarmCause, Member, PartitionEnd, Position
 from outbox.registry import all_consumers, get_consumer
@@ -55,7 +56,7 @@ def compared() -> datetime:
         limit = lag.sync_delay_limit
         ages = [part.seconds for part in lag.partitions] or [None]
         assert one.seconds == about(oldest_age(ages, limit=limit)), name
-        assert one.late_by(limit=limit) == about(lag.seconds), name
+        assert one.wait(limit=limit).seconds == about(lag.seconds), name
         assert one.pause == pausing.pause_of(lag.consumer), name
     return now
 
@@ -128,11 +129,11 @@ def test_what_no_relay_has_sent_makes_late_too(first: User, pay: Pay) -> None:
     _, unsent = backlog()
     assert set(unsent) == {"payments"}
     told = all_behind(now=now + 18 * SECOND, unsent=unsent)
-    late_by = told["orders"].late_by(limit=5)
+    late_by = told["orders"].wait(limit=5).seconds
     assert late_by is not None
     assert 18 <= late_by < 30
     assert told["orders"].seconds is None
-    assert told["payments"].late_by(limit=5) is None
+    assert told["payments"].wait(limit=5).late is None
 
 
 def test_a_pause_is_told_with_who_and_why(db: None) -> None:
