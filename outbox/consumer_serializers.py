@@ -8,7 +8,7 @@ from rest_framework import serializers
 from outbox import examples, pausing
 from outbox.kafka import Placement
 from outbox.lag import Instance, Lag, PartitionLag
-from outbox.positions import AlarmCause
+from outbox.positions import AlarmCause, LagAlarm
 from outbox.repair.serializers import LONGEST_REASON, ReasonField, StrictInput
 
 
@@ -62,7 +62,7 @@ class PartitionOutput(serializers.Serializer[PartitionLag]):
     )
 
 
-class AlarmOutput(serializers.Serializer[Any]):
+class AlarmOutput(serializers.Serializer[LagAlarm]):
     """Something that is wrong with it now."""
 
     cause = serializers.ChoiceField(
@@ -72,6 +72,10 @@ class AlarmOutput(serializers.Serializer[Any]):
         ),
     )
     since = serializers.DateTimeField()
+    unknown_since = serializers.DateTimeField(
+        allow_null=True,
+        help_text="Since when nobody knows whether it is still so; null while that is known.",
+    )
 
 
 @extend_schema_serializer(examples=[OpenApiExample("A reason", {"reason": "The rates are wrong since noon"})])
@@ -163,8 +167,8 @@ class ConsumerOutput(serializers.Serializer[Lag]):
 
     @extend_schema_field(AlarmOutput(many=True))
     def get_alarms(self, lag: Lag) -> list[dict[str, Any]]:
-        """Since when each has been so."""
-        return [{"cause": cause.value, "since": since} for cause, since in lag.alarms]
+        """Since when each has been so, and is not known to be over."""
+        return [dict(AlarmOutput(alarm).data) for alarm in lag.alarms]
 
 
 def _placement(place: Placement) -> dict[str, Any]:

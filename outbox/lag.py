@@ -15,7 +15,7 @@ from outbox.kafka import Placement
 from outbox.lateness import Wait, oldest_age
 from outbox.models import TopicRecord
 from outbox.oldest_left import oldest_left
-from outbox.positions import AlarmCause, LagSample, Member, PartitionEnd, Position
+from outbox.positions import AlarmCause, LagAlarm, LagSample, Member, PartitionEnd, Position
 from outbox.registry import Consumer, all_consumers
 from outbox.unpublished import oldest_unpublished
 
@@ -87,7 +87,7 @@ class Lag:
 
     unpublished  the age of the oldest event of its topics that no relay has sent yet, in seconds; 0 for none
     rates        of the last minute; None while they are not known
-    alarms       since when each has been so
+    alarms       what is said to be wrong with it
     """
 
     consumer: Consumer
@@ -96,7 +96,7 @@ class Lag:
     members: tuple[Instance, ...]
     unpublished: float
     rates: Rates | None
-    alarms: tuple[tuple[AlarmCause, datetime], ...]
+    alarms: tuple[LagAlarm, ...]
 
     @property
     def events(self) -> int | None:
@@ -199,10 +199,10 @@ def lags(consumers: Collection[Consumer], *, using: str) -> list[Lag]:
         if one.reached < ends.get((one.topic, one.partition), 0) and one.reported_at < now - PRESENT
     ]
     oldest = oldest_left(behind, using=using)
-    alarms: dict[str, list[tuple[AlarmCause, datetime]]] = defaultdict(list)
+    alarms: dict[str, list[LagAlarm]] = defaultdict(list)
     raised = Alarm.objects.using(using).present().filter(cause__in=AlarmCause.values, subject__in=names)
     for alarm in raised.order_by("cause"):
-        alarms[alarm.subject].append((AlarmCause(alarm.cause), alarm.since))
+        alarms[alarm.subject].append(LagAlarm(AlarmCause(alarm.cause), alarm.since, alarm.unknown_since))
     earlier = _earlier(names, now=now, using=using)
     found = []
     for consumer in consumers:

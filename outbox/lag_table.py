@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from outbox.lag import Instance, Lag, PartitionLag
 
+_MOMENT = "%Y-%m-%d %H:%M:%S %Z"
 _COLUMNS = "{:<24}{:>12}{:>12}{:>10}{:>10}{:>10}  {}"
 
 
@@ -13,8 +14,9 @@ def shown(lag: Lag) -> Iterator[str]:
     events = "not known how many" if lag.events is None else f"{lag.events:,}"
     seconds = "not known how old" if lag.seconds is None else f"{lag.seconds:.1f} s"
     yield f"lag: {events} events, {seconds} ({limit}); {_rates(lag)}"
-    for cause, since in lag.alarms:
-        yield f"ALARM: {cause.label.lower()} since {since:%Y-%m-%d %H:%M:%S %Z}"
+    for alarm in lag.alarms:
+        unknown = f", not known since {alarm.unknown_since:{_MOMENT}}" if alarm.unknown_since else ""
+        yield f"ALARM: {alarm.cause.label.lower()} since {alarm.since:{_MOMENT}}{unknown}"
     yield _COLUMNS.format("partition", "offset", "end", "events", "seconds", "delay", "read by")
     for part in lag.partitions:
         yield _line(part)

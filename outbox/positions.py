@@ -4,6 +4,9 @@ Instances write them about once a second (outbox/reporting.py), what they say is
 seconds (outbox/sampling.py), and read by outbox/lag.py. Their SQL is in migrations/0009_lag.py.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -107,3 +110,14 @@ class AlarmCause(models.TextChoices):
 
     LATE = "late"
     FALLING_BEHIND = "falling_behind"
+
+
+@dataclass(frozen=True, slots=True)
+class LagAlarm:
+    """One that is present: since when it has been so, and since when nobody knows whether it still is; None
+    while that is known.
+    """
+
+    cause: AlarmCause
+    since: datetime
+    unknown_since: datetime | None = None

@@ -66,6 +66,10 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
         ("consumer",),
     ),
+    "outbox_consumer_lag_known": (
+        "1 while it is known whether it is late; 0 while there may be no sample of its lag.",
+        ("consumer",),
+    ),
     "outbox_consumer_limit_seconds": ("How late it may be, as declared.", ("consumer",)),
     "outbox_consumer_instances": ("Its instances that are there.", ("consumer",)),
     "outbox_consumer_idle_instances": ("Those of them that read no partition.", ("consumer",)),
@@ -211,10 +215,11 @@ def _of_lag(lag: Lag) -> Iterator[Sample]:
         yield Sample("outbox_consumer_lag_events", label, lag.events)
     if lag.seconds is not None:
         yield Sample("outbox_consumer_lag_seconds", label, lag.seconds)
+    yield Sample("outbox_consumer_lag_known", label, lag.late is not None)
     yield Sample("outbox_consumer_limit_seconds", label, lag.sync_delay_limit)
     yield Sample("outbox_consumer_instances", label, len(lag.members))
     yield Sample("outbox_consumer_idle_instances", label, sum(member.idle for member in lag.members))
-    now = {cause for cause, _ in lag.alarms}
+    now = {alarm.cause for alarm in lag.alarms}
     for cause in AlarmCause:
         yield Sample("outbox_consumer_alarm", (*label, cause.value), cause in now)
 

@@ -103,14 +103,16 @@ class Standing:
                 f" shared out, which takes seconds{again}.",
             )
         stands = self.pause is not None or not lag.members or self.waits_for_kafka
-        for cause, since in lag.alarms:
+        for alarm in lag.alarms:
             # An alarm lasts for a while; and how slow one is that does nothing at all is nothing new.
-            so_now = {AlarmCause.LATE: self.late, AlarmCause.FALLING_BEHIND: self.falls_behind and not stands}
-            if not so_now[cause]:
+            if alarm.cause is AlarmCause.FALLING_BEHIND and stands:
                 continue
-            yield Why(
-                "warn", _ALARMS[cause].format(limit=formats.limit(self.consumer.sync_delay_limit)), since
-            )
+            said = _ALARMS[alarm.cause].format(limit=formats.limit(self.consumer.sync_delay_limit))
+            is_so = {AlarmCause.LATE: self.late, AlarmCause.FALLING_BEHIND: self.falls_behind}[alarm.cause]
+            if is_so:
+                yield Why("warn", said, alarm.since)
+            elif is_so is None:
+                yield Why("none", f"{said}; not known to be over", alarm.unknown_since)
         if lag.unpublished > _UNPUBLISHED:
             after = (
                 "it is sent when Kafka is back" if self.waits_for_kafka else "look after the relay and Kafka"
@@ -138,12 +140,17 @@ class Standing:
         return self.lag.late
 
     @property
-    def falls_behind(self) -> bool:
-        """Whether it was slower than what comes in, and is still: more is left than it does in a second."""
-        if AlarmCause.FALLING_BEHIND not in {cause for cause, _ in self.lag.alarms}:
+    def falls_behind(self) -> bool | None:
+        """Whether it was slower than what comes in, and is still: more is left than it does in a second.
+
+        None while how much is left is not known.
+        """
+        if AlarmCause.FALLING_BEHIND not in {alarm.cause for alarm in self.lag.alarms}:
             return False
+        if self.lag.events is None:
+            return None
         out = 0.0 if self.lag.rates is None else self.lag.rates.out
-        return (self.lag.events or 0) > out and self.lag.catch_up_seconds is None
+        return self.lag.events > out and self.lag.catch_up_seconds is None
 
     @property
     def events(self) -> Text:

@@ -19,6 +19,7 @@ class AlarmAdmin(Operated[Alarm]):
 
     list_display = (
         "since",
+        "unknown_since",
         "cause",
         "subject",
         "severity",

@@ -29,15 +29,16 @@ class AlarmRows(QuerySet["Alarm"]):
 class Alarm(models.Model):
     """Something that is or was wrong. Of one cause and subject there is one at a time.
 
-    subject       the consumer or the topic that it is about; empty where there is only one
-    said          what is wrong, in a sentence with figures, as it was seen last
-    many          how many it is about, as they were counted last; 0 where there is nothing to count
-    told_many     how many there were when the last notice was written
-    since         since when it has been so, as far as that is known
-    noticed_at    when it was first seen; as long as it follows from another one, when it was last seen
-    seen_at       when it was last seen
-    told_at       when the last notice was written that it is there; null before the first
-    end_told_at   when the notice was written that it is over
+    subject        the consumer or the topic that it is about; empty where there is only one
+    said           what is wrong, in a sentence with figures, as it was seen last
+    many           how many it is about, as they were counted last; 0 where there is nothing to count
+    told_many      how many there were when the last notice was written
+    since          since when it has been so, as far as that is known
+    unknown_since  since when nobody knows whether it is still so; null while that is known
+    noticed_at     when it was first seen; as long as it follows from another one, when it was last seen
+    seen_at        when it was last seen
+    told_at        when the last notice was written that it is there; null before the first
+    end_told_at    when the notice was written that it is over
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -48,6 +49,7 @@ class Alarm(models.Model):
     many = models.IntegerField(default=0, db_default=0)
     told_many = models.IntegerField(default=0, db_default=0)
     since = models.DateTimeField(db_default=Now())
+    unknown_since = models.DateTimeField(null=True)
     noticed_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)

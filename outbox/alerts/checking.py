@@ -105,6 +105,7 @@ def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> Alarm:
         row = Alarm(cause=found.cause, subject=found.subject, since=since, noticed_at=at)
         logger.warning("alarm: %s", said)
     row.said, row.many, row.severity, row.seen_at, row.ended_at = said, found.many, severity, at, None
+    row.unknown_since = found.unknown_since
     if found.follows:
         row.noticed_at = at
     row.save(using=using)

@@ -43,9 +43,10 @@ TRANSACTIONS = 1_000_000_000
 class Found:
     """Something that is wrong.
 
-    since    None where only this look has shown it
-    many     how many events, keys or stretches, MANY at most; 0 where there is nothing to count
-    follows  from something else that is wrong, or was meant: nobody is told of it as long as it does
+    since          None where only this look has shown it
+    many           how many events, keys or stretches, MANY at most; 0 where there is nothing to count
+    follows        from something else that is wrong, or was meant: nobody is told of it as long as it does
+    unknown_since  since when nobody knows whether it is still so; None while that is known
     """
 
     cause: Cause
@@ -54,6 +55,7 @@ class Found:
     since: datetime | None = None
     many: int = 0
     follows: bool = False
+    unknown_since: datetime | None = None
 
     @property
     def severity(self) -> Severity:
@@ -183,6 +185,9 @@ def _one(
         if why:
             said = f"{name} {why}: {because}." if because else f"{name} {why}."
             yield Found(cause, said, name, follows=bool(because))
+    for cause, why, since in _kept(lag):
+        said = f"{name} {why}: {because}." if because else f"{name} {why}."
+        yield Found(cause, said, name, follows=bool(because), unknown_since=since)
     if not lag.members:
         yield Found(Cause.NO_INSTANCE, f"No instance of {name} runs; {_waiting(lag)} wait.", name)
     if pause is None:
@@ -196,17 +201,25 @@ def _one(
 
 
 def _late(lag: Lag) -> str:
-    """Why it is later than its limit; nothing when it is not. What is unknown neither begins nor ends it."""
-    limit = lag.sync_delay_limit
-    if lag.late:
-        return f"is late by {lag.seconds:.1f} s, its limit is {limit:g} s; {_waiting(lag)} wait in Kafka"
-    if lag.late is None and _is_present(AlarmCause.LATE, lag):
-        return f"was later than its limit of {limit:g} s, and how late it is now is not known"
-    return ""
+    """Why it is later than its limit; nothing when it is not, or when that is not known."""
+    if not lag.late:
+        return ""
+    limit = f"its limit is {lag.sync_delay_limit:g} s"
+    return f"is late by {lag.seconds:.1f} s, {limit}; {_waiting(lag)} wait in Kafka"
 
 
-def _is_present(cause: AlarmCause, lag: Lag) -> bool:
-    return any(one is cause for one, _ in lag.alarms)
+def _kept(lag: Lag) -> Iterator[tuple[Cause, str, datetime]]:
+    """The alarms that what is not known does not end, and since when it is not: that they are over would be
+    as little known as that they last.
+    """
+    for alarm in lag.alarms:
+        since = alarm.unknown_since or lag.at
+        unknown = f"is not known since {_age(lag.at - since)}"
+        if alarm.cause is AlarmCause.LATE and lag.late is None:
+            limit = f"{lag.sync_delay_limit:g} s"
+            yield Cause.LATE, f"was later than its limit of {limit}; how late it is now {unknown}", since
+        if alarm.cause is AlarmCause.FALLING_BEHIND and lag.events is None:
+            yield Cause.FALLING_BEHIND, f"fell behind; how much it has left now {unknown}", since
 
 
 def _waiting(lag: Lag) -> str:
@@ -216,8 +229,6 @@ def _waiting(lag: Lag) -> str:
 def _falls_behind(lag: Lag) -> str:
     """Why consumption is too slow for what is produced; nothing when it keeps up, as far as that is known."""
     rates = lag.rates
-    if lag.events is None and _is_present(AlarmCause.FALLING_BEHIND, lag):
-        return "fell behind, and how much it has left now is not known"
     if (
         rates is None
         or rates.seconds < AWHILE

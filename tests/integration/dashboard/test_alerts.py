@@ -59,6 +59,15 @@ def test_when_nothing_is_wrong_it_says_so_and_when_that_was_seen(viewer: User) -
     assert "checked" in page
 
 
+def test_one_of_which_nobody_knows_whether_it_is_over_says_since_when(viewer: User) -> None:
+    watched()
+    raised(unknown_since=clock.now() - timedelta(hours=3))
+    raised(cause="falling_behind")
+    page = page_of(viewer)
+    assert page.count("not known to be over") == 1
+    assert "it stays here until that is known" in page
+
+
 @pytest.mark.parametrize("last", [None, 61])
 def test_when_nobody_looks_nothing_is_known(viewer: User, last: int | None) -> None:
     if last is not None:

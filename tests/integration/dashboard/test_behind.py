@@ -52,7 +52,7 @@ def compared() -> datetime:
     for name, lag in lags.items():
         one = told[name]
         assert (one.events, one.members) == (lag.events, len(lag.members)), name
-        assert one.alarms == {cause for cause, _ in lag.alarms}, name
+        assert one.alarms == {alarm.cause for alarm in lag.alarms}, name
         limit = lag.sync_delay_limit
         ages = [part.seconds for part in lag.partitions] or [None]
         assert one.seconds == about(oldest_age(ages, limit=limit)), name

@@ -23,7 +23,7 @@ from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState, RebuildRequest
 from outbox.generations import generations_of
-from outbox.models import Generation
+from outbox.models import Generation, TopicRecord
 from outbox.pausing import ITSELF, pause, pause_of, resume
 from outbox.positions import LagSample, Member, PartitionEnd, Position
 from outbox.rebuild_requests import give_up, request_rebuild
@@ -468,6 +468,21 @@ def test_what_has_recovered_is_no_longer_said_to_be_ill(
     [standing] = standings([orders])
     assert standing.word == word
     assert [why.text for why in standing.reasons()] == ["Slower than what comes in"] * (word != "running")
+
+
+def test_an_alarm_of_which_nobody_knows_whether_it_is_over_says_so_and_since_when(orders: Consumer) -> None:
+    behind(orders, 5)
+    Position.objects.update(clear_until=None)
+    TopicRecord.objects.create(name="payments", partitions=2, applied_at=clock.now())
+    unknown = clock.now() - timedelta(hours=3)
+    for cause in ("late", "falling_behind"):
+        Alarm.objects.create(subject="orders", cause=cause, unknown_since=unknown)
+    [standing] = standings([orders])
+    assert standing.word == "lag not known"
+    assert [(why.text, why.since) for why in standing.reasons() if why.state == "none"] == [
+        ("Slower than what comes in; not known to be over", unknown),
+        ("Later than its limit of 5 s; not known to be over", unknown),
+    ]
 
 
 def test_while_kafka_is_away_that_is_said_and_no_instance_is_blamed(

@@ -112,7 +112,8 @@ def flow() -> DatabaseSample:
 def scraped() -> bool | None:
     """What the rule ConsumerLate finds in the metrics; None where it has no sample to compare."""
     told = {one.name: one.value for one in System().samples() if one.labels == ("orders",)}
-    if "outbox_consumer_lag_seconds" not in told:
+    assert told["outbox_consumer_lag_known"] == ("outbox_consumer_lag_seconds" in told)
+    if not told["outbox_consumer_lag_known"]:
         return None
     return told["outbox_consumer_lag_seconds"] > told["outbox_consumer_limit_seconds"]
 

@@ -286,7 +286,17 @@ def test_an_alarm_is_not_over_while_nobody_knows(reader: Reader) -> None:
     assert reader.lag().seconds is None
     assert alarms() == {"late"}
     [alarm] = Alarm.objects.present().filter(cause="late")
-    assert "how late it is now is not known" in alarm.said
+    assert "was later than its limit of 5 s; how late it is now is not known since 0 s" in alarm.said
+    assert alarm.unknown_since is not None
+    assert alarm.unknown_since > alarm.since
+    began = alarm.unknown_since - timedelta(hours=3)
+    Alarm.objects.filter(cause="late").update(unknown_since=began)
+    sample()
+    [alarm] = Alarm.objects.present().filter(cause="late")
+    assert "how late it is now is not known since 3 h" in alarm.said
+    assert alarm.unknown_since == began
+    [told] = reader.lag().alarms
+    assert (told.since, told.unknown_since) == (alarm.since, began)
     for part in reader.lag().partitions:
         PartitionEnd.objects.update_or_create(
             topic=part.topic, partition=part.partition, defaults={"next_offset": 0}
@@ -294,6 +304,36 @@ def test_an_alarm_is_not_over_while_nobody_knows(reader: Reader) -> None:
     Publication.objects.all().delete()
     sample()
     assert not alarms()
+
+
+def test_one_that_fell_behind_is_not_well_again_while_nobody_knows(reader: Reader) -> None:
+    Alarm.objects.create(cause="falling_behind", subject=reader.consumer.name, said="It falls behind.")
+    sample()
+    [alarm] = Alarm.objects.present().filter(cause="falling_behind")
+    assert "fell behind; how much it has left now is not known since 0 s" in alarm.said
+    assert alarm.unknown_since is not None
+    for partition in (0, 1):
+        PartitionEnd.objects.create(topic=reader.topic.name, partition=partition, next_offset=0)
+    sample()
+    assert not alarms()
+
+
+def test_a_late_one_of_which_is_known_again_that_it_is_late_says_so(reader: Reader) -> None:
+    now = datetime.now(UTC)
+    Alarm.objects.create(cause="late", subject=reader.consumer.name, unknown_since=now)
+    for partition in (0, 1):
+        PartitionEnd.objects.create(topic=reader.topic.name, partition=partition, next_offset=5)
+    Position.objects.create(
+        consumer=reader.consumer.name,
+        topic=reader.topic.name,
+        partition=0,
+        reached=4,
+        clear_until=now - timedelta(minutes=1),
+    )
+    sample()
+    [alarm] = Alarm.objects.present().filter(cause="late")
+    assert "is late by 6" in alarm.said
+    assert alarm.unknown_since is None
 
 
 def test_samples_are_kept_for_a_day(reader: Reader) -> None:
@@ -312,10 +352,10 @@ def test_it_is_told_once_when_a_consumer_becomes_late_and_when_that_is_over(
     caplog.set_level(logging.INFO, logger="outbox.alerts.checking")
     reader.publish("a", at=datetime.now(UTC) - timedelta(minutes=2))
     sample()
-    [(cause, since)] = reader.lag().alarms
-    assert cause == "late"
+    [alarm] = reader.lag().alarms
+    assert alarm.cause == "late"
     sample()
-    assert reader.lag().alarms == ((cause, since),)
+    assert reader.lag().alarms == (alarm,)
     with relaying(), reader.instance():
         until(lambda: reader.processed() == 1 and reader.lag().events == 0)
         until(lambda: Position.objects.exclude(processed_at=None).exists())

@@ -174,10 +174,12 @@ def test_the_system_is_told_as_it_stands(reader: Reader) -> None:
     # Nobody has said where its partitions end: that is not 0.
     lag = [("outbox_consumer_lag_events", name), ("outbox_consumer_lag_seconds", name)]
     assert not any((gauge, frozenset({("consumer", of)})) in found for gauge, of in lag)
+    assert figure(found, "outbox_consumer_lag_known", consumer=name) == 0
     for partition in (0, 1):
         PartitionEnd.objects.create(topic=reader.topic.name, partition=partition, next_offset=0)
     found = told(system=True)
     assert all((gauge, frozenset({("consumer", of)})) in found for gauge, of in lag)
+    assert figure(found, "outbox_consumer_lag_known", consumer=name) == 1
     with Running(lambda stop: Relay(stop=stop)):
         until(lambda: figure(told(system=True), "outbox_shards_leased") == 8)
         until(lambda: figure(told(system=True), "outbox_backlog_events") == 0)
