@@ -105,7 +105,6 @@ def flow() -> DatabaseSample:
         processed=selectors.processed(now=now, since=now - timedelta(seconds=1)),
         aside={},
         behind=all_behind(now=now, unsent=unsent),
-        events={},
     )
 
 

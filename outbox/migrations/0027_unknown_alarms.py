@@ -13,7 +13,7 @@ ALTER TABLE outbox_alarm DROP COLUMN unknown_since;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0024_telling")]
+    dependencies = [("outbox", "0026_commands")]
 
     operations = [
         migrations.SeparateDatabaseAndState(
