@@ -18,7 +18,9 @@ def plant() -> dict[str, str]:
     from django.db import transaction
 
     from accounts.services import ensure_user
+    from contracts.fields import Line
     from contracts.money import Money
+    from orders.models import Order, OrderLine
     from outbox import clock
     from outbox.alerts.alarms import Alarm, Channel, Watch
     from outbox.consumer_models import ConsumerState, DiscardedEvent, LostStretch, PartitionOwner
@@ -36,9 +38,15 @@ def plant() -> dict[str, str]:
     now = clock.now()
     merchant = ensure_user(username=PLANTED, password=None, groups=["merchant"])
     money = Money(1_250, "EUR")
+    lines = [Line(sku=PLANTED, quantity=1, unit_price_minor=money.amount_minor)]
     made = [
         request_payment(
-            merchant_id=merchant.id, customer_id="c-1", money=money, at=now, metadata={"note": PLANTED}
+            merchant_id=merchant.id,
+            customer_id="c-1",
+            money=money,
+            at=now,
+            lines=lines,
+            metadata={"note": PLANTED},
         )[0]
         for _ in range(3)
     ]
@@ -49,6 +57,15 @@ def plant() -> dict[str, str]:
     other = Payment.objects.get(id=made[2].id)
     other.id, other.customer_id = new_id(now), PLANTED
     other.save(force_insert=True)
+    # Its order is made here: no consumer hears of this payment.
+    with transaction.atomic():
+        order = Order.objects.create(
+            id=new_id(now), payment_id=other.id, merchant_id=merchant.id, customer_id=PLANTED,
+            total_minor=money.amount_minor, currency=money.currency, shipping_address=PLANTED, created_at=now,
+        )  # fmt: skip
+        OrderLine.objects.create(
+            order=order, position=1, sku=PLANTED, quantity=1, unit_price_minor=money.amount_minor
+        )
 
     def event(key: str, event_type: str) -> OutboxEvent:
         row_id = new_id(now)
@@ -139,7 +156,9 @@ def plant() -> dict[str, str]:
     Watch.objects.update_or_create(id=1, defaults={"checked_at": now})
     return {
         "payment_id": str(made[0].id),
+        "rejected_id": str(made[1].id),
         "pending_id": str(made[2].id),
+        "ordered_id": str(other.id),
         "event_id": str(other_foreign.id),
         "broken_event_id": str(broken.id),
         "validated_event_id": str(validated_event),

@@ -18,6 +18,7 @@ from tests.walking import EVERYONES, Route, routes
 
 pytestmark = pytest.mark.django_db
 
+OTHERS = ("pending_id", "rejected_id", "ordered_id")  # payments to which other things may be done
 Ask = Callable[[Client, str, str], int]
 
 
@@ -133,7 +134,7 @@ def test_viewers_are_offered_nothing_that_acts(viewer: User, things: dict[str, s
     for route in routes():
         if route.is_stream or route.name in {"login", "logout"}:
             continue
-        for chosen in (things, {**things, "payment_id": things["pending_id"]}):
+        for chosen in (things, *({**things, "payment_id": things[name]} for name in OTHERS)):
             answer = client.get(route.address(chosen))
             if answer.status_code != 200:
                 assert answer.status_code in {302, 403, 404, 405}, (route, answer.status_code)
@@ -169,6 +170,12 @@ def test_every_page_opens_and_nothing_planted_is_markup(staff: User, things: dic
             assert "<img src=x" not in page, route
             seen += "&lt;script&gt;window.owned=1" in page
     assert seen > 3
+    page = client.get(f"/payments/{things['ordered_id']}/").content.decode()
+    assert "<script>window" not in page
+    # The order's address, and the article of its line in the form that changes it.
+    goes_to = page.partition("Goes to</dt>")[2].partition("</dd>")[0]
+    assert "&lt;script&gt;window.owned=1" in goes_to
+    assert page.count('value="&lt;script&gt;window.owned=1') == 1
     assert PLANTED not in client.get("/events/find/", {"q": PLANTED}).content.decode()
 
 
