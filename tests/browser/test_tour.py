@@ -1,4 +1,4 @@
-"""The guided tour and the chaos panel in a browser, in a real demo from its first step to its last."""
+"""The guided tour and the chaos panel in a browser, in a real demo: broken, seen on the flow, found again."""
 
 import os
 import shutil
@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.demo.running import RunningDemo
 from tests.browser.axe import findings
 from tests.browser.test_flow import SCREENSHOTS, live
+from tests.engine import until
 
 LONG = 60_000
 OpenDemo = Callable[..., Page]
@@ -210,3 +212,76 @@ def test_the_panel_shows_what_happens_and_finds_its_server_again(
     small = open_demo("/chaos/", width=390, theme="dark")
     live(small)
     looked_at(small, "chaos-dark", 390)
+
+
+def press(panel: Page, verb: str, name: str, state: str) -> None:
+    """Press a part's button on the panel, and see what it has become."""
+    panel.get_by_role("button", name=f"{verb} {name}", exact=True).click()
+    expect(panel.locator(f'[data-part="{name}"]')).to_contain_text(state, timeout=LONG)
+    live(panel)
+
+
+def pay(demo: RunningDemo) -> str:
+    """Has the demo's merchant make a payment and validate it; its id."""
+    told = demo.read()
+    headers = {"Authorization": f"Token {told['token']}"}
+    with httpx.Client(base_url=told["url"], headers=headers, timeout=30) as client:
+        body = {"customer_id": "c-1", "amount": "12.50", "currency": "EUR"}
+        made = client.post("/api/payments/", json=body).raise_for_status().json()
+        client.post(f"/api/payments/{made['id']}/validate/", json={}).raise_for_status()
+        return str(made["id"])
+
+
+def has_its_order(page: Page, payment: str) -> None:
+    """All services have heard of the payment, and its page says so."""
+    page.goto(f"/payments/{payment}/")
+    expect(page.get_by_role("region", name="Order")).to_contain_text("created", timeout=LONG)
+    expect(page.locator("#facts dd.number").first).to_have_text("12", timeout=LONG)  # points
+
+
+def test_a_relay_that_is_frozen_or_killed_by_its_button_is_shown_and_found_again(
+    open_demo: OpenDemo, demo: RunningDemo
+) -> None:
+    panel, flow, page = open_demo("/chaos/"), open_demo(), open_demo("/payments/")
+    live(flow)
+    relay, waiting = flow.locator('[data-stage="relay"]'), flow.locator('[data-figure="waiting"]')
+    press(panel, "Freeze", "relay-1", "frozen")
+    expect(panel.get_by_role("button", name="Freeze relay-1")).to_have_count(0)
+    payment = pay(demo)
+    # Its lease ends, and nobody sends.
+    expect(relay).to_have_attribute("data-state", "bad", timeout=LONG)
+    expect(waiting).to_contain_text("2", timeout=LONG)
+    looked_at(flow, "flow-relay-frozen", 1440)
+    press(panel, "Thaw", "relay-1", "running")
+    has_its_order(page, payment)
+    expect(relay).to_have_attribute("data-state", "ok", timeout=LONG)
+    before = demo.read()["processes"]["relay-1"]
+    panel.get_by_role("button", name="Kill relay-1").click()
+    until(lambda: demo.read()["processes"].get("relay-1", before) != before, seconds=60)
+    expect(panel.locator('[data-part="relay-1"]')).to_contain_text("running", timeout=LONG)
+    has_its_order(page, pay(demo))
+    expect(relay).to_have_attribute("data-state", "ok", timeout=LONG)
+
+
+def test_kafka_that_is_frozen_or_killed_by_its_button_is_shown_and_found_again(
+    open_demo: OpenDemo, demo: RunningDemo
+) -> None:
+    panel, flow, page = open_demo("/chaos/"), open_demo(), open_demo("/payments/")
+    live(flow)
+    kafka = flow.locator('[data-stage="kafka"]')
+    press(panel, "Freeze", "kafka", "frozen")
+    payment = pay(demo)
+    expect(flow.locator("#notices")).to_contain_text("Kafka does not answer", timeout=LONG)
+    expect(kafka).to_have_attribute("data-state", "bad")
+    looked_at(flow, "flow-kafka-frozen", 1440)
+    press(panel, "Thaw", "kafka", "running")
+    has_its_order(page, payment)
+    expect(flow.locator("#notices")).to_be_empty(timeout=LONG)
+    before = demo.read()["processes"]["kafka"]
+    panel.get_by_role("button", name="Kill kafka").click()
+    payment = pay(demo)
+    until(lambda: demo.read()["processes"].get("kafka", before) != before, seconds=60)
+    expect(panel.locator('[data-part="kafka"]')).to_contain_text("running", timeout=LONG)
+    has_its_order(page, payment)
+    expect(kafka).to_have_attribute("data-state", "ok", timeout=LONG)
+    expect(flow.locator("#notices")).to_be_empty(timeout=LONG)
