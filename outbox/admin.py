@@ -134,7 +134,7 @@ class InboxAdmin(ListingRows[InboxListing]):
     list_filter = (LatelyByEventFilter,)
     found_by = ("event_id",)
     search_help_text = "A whole event id"
-    ordering = ("-processed_at", "-event_id", "-consumer", "-generation")
+    ordering = ("-event_id", "-consumer", "-generation")
 
     @display(description="outcome", label=_OUTCOMES)
     def shown_outcome(self, row: InboxListing) -> str:

@@ -19,6 +19,7 @@ ORDER BY 1
 INDEXES = {
     "published": ("outbox_publication", "published_at"),
     "lately": ("outbox_inbox", "consumer, processed_at"),
+    "processed_at": ("outbox_inbox", "processed_at"),
 }
 
 
