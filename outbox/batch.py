@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -21,19 +20,10 @@ from outbox.item import Item, read_item, stored_record
 from outbox.kafka import Header, Record
 from outbox.models import Outcome, ParkCause, WaitingEvent
 from outbox.outcomes import Outcomes
-from outbox.policies import Discard, Park, declared_for, ending
+from outbox.policies import Discard, Park, Verdict, declared_for, ending
 from outbox.registry import Consumer
 
 SUPERSEDED = "a later event of its key has been processed, and the topic is compacted"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why an event is not to be handled, after how many attempts, and what becomes of it instead."""
-
-    error: Exception
-    attempts: int
-    end: Park | Discard
 
 
 class Batch:

@@ -53,6 +53,15 @@ class Retry:
     then: Park | Discard = Park()
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an event is not to be handled, after how many attempts, and what becomes of it instead."""
+
+    error: Exception
+    attempts: int
+    end: Park | Discard
+
+
 Policy = Wait | Retry | Park | Discard
 Policies = Mapping[type[Exception], Policy]
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from uuid import UUID
 
 from outbox import clock
-from outbox.batch import Batch, Verdict
+from outbox.batch import Batch
 from outbox.buffer import atomic
 from outbox.calling import Watch
 from outbox.context import building, consuming
 from outbox.generations import Held, hold, live_generation
 from outbox.item import Item, read_item, stored_record
 from outbox.kafka import Placement, Record
-from outbox.policies import Discard, Park
+from outbox.policies import Discard, Park, Verdict
 from outbox.registry import Consumer
 from outbox.sessions import enter_batch
 from outbox.turns import first_due

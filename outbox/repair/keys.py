@@ -6,11 +6,11 @@ from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS
 
-from outbox.batch import Verdict
 from outbox.errors import EarlierLetter, LetterSuperseded, NoSuchParkedKey, NotAsShown
 from outbox.generations import being_built
 from outbox.inbox import Key
 from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
+from outbox.policies import Verdict
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Operator, Report, Result, write_down
 from outbox.repair.behind import numbers

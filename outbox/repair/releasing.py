@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from django.db import Error, transaction
 
 from outbox import clock, in_hand
-from outbox.batch import Verdict
 from outbox.config import config
 from outbox.generations import being_built, try_lock
 from outbox.models import ParkCause, ParkedKey
-from outbox.policies import ending
+from outbox.policies import Verdict, ending
 from outbox.recovery import policy_for
 from outbox.registry import Consumer, all_consumers
 from outbox.repair.acts import Operator, Report, Via

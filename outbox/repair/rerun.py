@@ -12,7 +12,7 @@ from django.db.models import F, QuerySet
 
 from outbox import clock
 from outbox.aside import storable
-from outbox.batch import Batch, Verdict
+from outbox.batch import Batch
 from outbox.bounded import Bounded
 from outbox.buffer import atomic
 from outbox.calling import Watch
@@ -24,7 +24,7 @@ from outbox.generations import Held, hold
 from outbox.inbox import Key
 from outbox.item import Item, decode_headers, read_item, stored_record
 from outbox.models import DeadLetter, LetterState, Outcome, ParkCause, ParkedKey, WaitingEvent
-from outbox.policies import Park, Retry, Wait, ending
+from outbox.policies import Park, Retry, Verdict, Wait, ending
 from outbox.recovery import Family, backoff, family_of, policy_for
 from outbox.registry import Consumer
 from outbox.repair.acts import Report, Result
