@@ -1,4 +1,4 @@
-"""The outbox and the inbox in the admin. What was set aside is in outbox/repair/admin.py."""
+"""The outbox and the inbox in the admin. What was set aside is in outbox/repair (admin.py, keys_admin.py)."""
 
 from typing import TypeVar
 
@@ -14,14 +14,7 @@ from outbox.alerts import admin as alerts_admin  # noqa: F401
 from outbox.bounded import many
 from outbox.envelope import headers_of
 from outbox.listings import InboxListing, PublicationListing
-from outbox.models import (
-    OutboxEvent,
-    Outcome,
-    Refusal,
-    Shard,
-    TopicRecord,
-    WaitingEvent,
-)
+from outbox.models import OutboxEvent, Outcome, Refusal, TopicRecord, WaitingEvent
 from outbox.operated import Asked, Operated
 from outbox.readonly import (
     ConsumerFilter,
@@ -33,7 +26,8 @@ from outbox.readonly import (
     event_link,
     line_of,
 )
-from outbox.repair import acts_admin  # noqa: F401  (registered there)
+from outbox.relay_models import Shard
+from outbox.repair import acts_admin, keys_admin  # noqa: F401  (registered there)
 from outbox.repair import admin as repair_admin  # noqa: F401
 from outbox.selectors import traces
 from outbox.shown import headers_text, payload_text

@@ -13,8 +13,8 @@ from outbox.envelope import key_text
 from outbox.errors import NotAdopted
 from outbox.kafka import Placement, Record, records_between
 from outbox.lease import is_behind_its_cursor, members
-from outbox.models import Origin
 from outbox.origin import Here
+from outbox.relay_models import Origin
 
 TIMEOUT = 10.0
 AT_ONCE = 1_000

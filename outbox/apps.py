@@ -8,7 +8,7 @@ class OutboxConfig(AppConfig):
     verbose_name = "Outbox"
 
     def ready(self) -> None:
-        from outbox import consumer_models, listings, positions  # noqa: F401  (models that stand in modules of their own)
+        from outbox import consumer_models, listings, positions, relay_models  # noqa: F401  (models that stand in modules of their own)
         from outbox.alerts import alarms, options  # noqa: F401  (models, and checks of settings)
         from outbox.partitions import make_partitions_after_migrate
         from outbox.repair import acts, jobs  # noqa: F401

@@ -16,8 +16,8 @@ from outbox.config import Config
 from outbox.errors import RestoredDatabase
 from outbox.ids import lowest_id
 from outbox.kafka import Cluster, Placement, Record, records_between
-from outbox.models import Origin
 from outbox.partitions import weeks_of
+from outbox.relay_models import Origin
 
 logger = logging.getLogger(__name__)
 

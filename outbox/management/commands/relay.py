@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from outbox import adopting, refusals
 from outbox.errors import OutboxError
-from outbox.models import Shard
+from outbox.relay_models import Shard
 from outbox.repair.acts import Operator, Via
 
 

@@ -14,8 +14,9 @@ from outbox import Topic, publish, refusals
 from outbox.config import Config, config
 from outbox.keys import SHARDS
 from outbox.lease import Leases
-from outbox.models import OutboxEvent, Publication, Refusal, RelayMember, Shard
+from outbox.models import OutboxEvent, Publication, Refusal
 from outbox.relay import Relay
+from outbox.relay_models import RelayMember, Shard
 from tests.database_clock import DatabaseClock
 from tests.engine import Running, all_records, new_topic, noted_on, numbers_by_key, until
 

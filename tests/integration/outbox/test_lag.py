@@ -14,9 +14,10 @@ from outbox.alerts.alarms import Alarm
 from outbox.consumer import ConsumerWorker
 from outbox.kafka import member_name
 from outbox.lag import SLOT, Lag, history, lags
-from outbox.models import InboxEntry, Publication, Shard
+from outbox.models import InboxEntry, Publication
 from outbox.positions import AlarmCause, LagSample, Member, PartitionEnd, Position
 from outbox.relay import Relay
+from outbox.relay_models import Shard
 from outbox.sampling import sample_when_due
 from tests.engine import Noted, Running, Writer, new_topic, noted_on, record_of, send, until
 from tests.integration.at_once import at_once

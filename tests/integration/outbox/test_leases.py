@@ -8,7 +8,7 @@ from django.db import DatabaseError, OperationalError, connection, connections, 
 from outbox.errors import LeaseLost, RestoredDatabase
 from outbox.keys import SHARDS
 from outbox.lease import Heartbeat, Leases
-from outbox.models import RelayMember, Shard
+from outbox.relay_models import RelayMember, Shard
 from outbox.window import Cursor, Snapshot
 from tests.engine import Writer, until
 

@@ -15,9 +15,10 @@ from outbox import Topic, publish, refusals
 from outbox.config import Config, config
 from outbox.kafka import Cluster
 from outbox.lease import Leases
-from outbox.models import OutboxEvent, Refusal, Shard, TopicRecord
+from outbox.models import OutboxEvent, Refusal, TopicRecord
 from outbox.recovery import backoff
 from outbox.relay import Relay
+from outbox.relay_models import Shard
 from tests.database_link import Cut, DatabaseLink, Statement, relays_connect_through
 from tests.engine import NOW, Running, Writer, all_records, new_topic, noted_on, numbers_by_key, until
 

@@ -11,8 +11,9 @@ from outbox.config import config
 from outbox.errors import NotAdopted, RestoredDatabase
 from outbox.ids import new_id
 from outbox.lease import Leases
-from outbox.models import Origin, OutboxEvent, Publication
+from outbox.models import OutboxEvent, Publication
 from outbox.relay import Relay
+from outbox.relay_models import Origin
 from tests.engine import NOW, Running, new_topic, noted_on, record_of, records_in, send, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]

@@ -12,10 +12,11 @@ from django.db import connection, transaction
 from outbox import Topic, publish
 from outbox.errors import NotInTransaction, PruningUnderWay
 from outbox.ids import new_id
-from outbox.models import InboxEntry, OutboxEvent, Publication, Refusal, Shard
+from outbox.models import InboxEntry, OutboxEvent, Publication, Refusal
 from outbox.partitions import LOCK_CLASS, attaching, make_partitions, spans, weeks_of
 from outbox.pruning import prune_events
 from outbox.registry import Consumer, handles
+from outbox.relay_models import Shard
 from tests.engine import Noted, Writer, new_topic, noted_on, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]

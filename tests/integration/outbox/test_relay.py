@@ -20,9 +20,10 @@ from outbox.errors import LeaseLost, NotRefused, RestoredDatabase, UnknownTopic
 from outbox.kafka import Cluster, Record, RecordProducer
 from outbox.keys import SHARDS, partition_of
 from outbox.lease import Leases
-from outbox.models import OutboxEvent, Publication, Refusal, Shard
+from outbox.models import OutboxEvent, Publication, Refusal
 from outbox.pages import Page
 from outbox.relay import Relay
+from outbox.relay_models import Shard
 from outbox.window import Cursor
 from tests.engine import NOTES, Noted, Running, new_topic, noted_on, records_in, until
 

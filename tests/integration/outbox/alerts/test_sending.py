@@ -24,7 +24,7 @@ from outbox.alerts.sending import send_notices
 from outbox.alerts.silencing import silence
 from outbox.config import config
 from outbox.errors import AlertsMisconfigured, NotInTransaction
-from outbox.models import RelayMember
+from outbox.relay_models import RelayMember
 from outbox.repair.acts import Operator
 from tests.database_clock import DatabaseClock
 from tests.engine import until

@@ -13,7 +13,8 @@ from outbox import clock, registry
 from outbox.alerts.alarms import Alarm, Notice
 from outbox.alerts.silencing import silence
 from outbox.errors import NoSuchAlarm, NothingSaid, RepairRefused
-from outbox.models import Refusal, RelayMember
+from outbox.models import Refusal
+from outbox.relay_models import RelayMember
 from outbox.repair.acts import Act, Operator
 from outbox.sampling import sample_when_due
 from tests.database_clock import DatabaseClock
