@@ -20,7 +20,7 @@ RESET lock_timeout;
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("outbox", "0026_commands")]
+    dependencies = [("outbox", "0027_unknown_alarms")]
 
     operations = [
         migrations.RunSQL(NO_INDEX, migrations.RunSQL.noop),
