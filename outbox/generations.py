@@ -16,9 +16,10 @@ from outbox.registry import Consumer
 
 FIRST = 1
 
-# The classes of the advisory locks: "obxg" and "obxb" in ASCII.
+# The classes of the advisory locks: "obxg", "obxb" and "obxn" in ASCII.
 _LIVE_CLASS = 0x6F627867
 _BUILDER_CLASS = 0x6F627862
+_NEXT_CLASS = 0x6F62786E
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,12 @@ def take_live(consumer: str, *, using: str) -> None:
     """Wait for the batches under way, and keep new ones waiting until this transaction ends."""
     with connections[using].cursor() as sql:
         sql.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LIVE_CLASS, lock_number(consumer)])
+
+
+def take_next(consumer: str, *, using: str) -> None:
+    """Wait for whoever begins a generation or gives one up; nobody else does before this transaction ends."""
+    with connections[using].cursor() as sql:
+        sql.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_NEXT_CLASS, lock_number(consumer)])
 
 
 def hold_building(consumer: str, number: int, *, using: str) -> Held:

@@ -17,7 +17,7 @@ from outbox.aside import storable
 from outbox.clearing import clear
 from outbox.consumer_models import RebuildRequest
 from outbox.errors import GenerationEnded, NotAsShown, OutboxError, RebuildUnderWay
-from outbox.generations import being_built
+from outbox.generations import being_built, take_next
 from outbox.kafka import BrokerError
 from outbox.models import Generation, GenerationState
 from outbox.progress import Progress
@@ -59,6 +59,7 @@ def request_rebuild(
     """
     succession.projection_of(consumer)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
+        take_next(consumer.name, using=consumer.using)
         half = half_built(consumer)
         number = succession.begin(consumer)
         sql.execute(
@@ -93,10 +94,9 @@ def request_of(consumer: Consumer) -> RebuildRequest | None:
     return RebuildRequest.objects.using(consumer.using).filter(consumer=consumer.name).first()
 
 
-def half_built(consumer: Consumer, *, lock: bool = False) -> Generation | None:
-    """The generation that is being built; with `lock` it stays so until the transaction ends."""
+def half_built(consumer: Consumer) -> Generation | None:
+    """The generation that is being built."""
     rows = Generation.objects.using(consumer.using)
-    rows = rows.select_for_update() if lock else rows.all()
     return rows.filter(consumer=consumer.name, state=GenerationState.BUILDING).first()
 
 
@@ -123,7 +123,8 @@ def give_up(*, consumer: Consumer, operator: Operator, shown: str | None = None)
     """
     succession.projection_of(consumer)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
-        if (half := half_built(consumer, lock=True)) is not None:
+        take_next(consumer.name, using=consumer.using)
+        if (half := half_built(consumer)) is not None:
             _refuse_another(half, shown)
         numbers = succession.abandon(consumer, operator=operator)
         # A worker is to clear away also what a command had begun.

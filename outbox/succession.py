@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from outbox.errors import GenerationEnded, NotAProjection, NothingToAbandon
-from outbox.generations import FIRST, live_generation
+from outbox.generations import FIRST, live_generation, take_next
 from outbox.models import Generation, GenerationState
 from outbox.registry import Consumer, Projection
 from outbox.repair.acts import Operator, Steered, write_down_steering
@@ -28,7 +28,8 @@ _OF_A_GENERATION = (
 def begin(consumer: Consumer) -> int:
     """The generation to be built: the half-built one if there is one, else the next."""
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
-        # Waits for another that begins; the first generation is live where no row says so.
+        take_next(consumer.name, using=consumer.using)
+        # The first generation is live where no row says so.
         sql.execute(
             "INSERT INTO outbox_generation (consumer, generation, state) VALUES (%s, %s, 'live')"
             " ON CONFLICT DO NOTHING",
@@ -55,6 +56,7 @@ def abandon(consumer: Consumer, *, operator: Operator) -> list[int]:
     Raises NothingToAbandon.
     """
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
+        take_next(consumer.name, using=consumer.using)
         sql.execute(
             "UPDATE outbox_generation SET state = 'abandoned', retired_at = now()"
             " WHERE consumer = %s AND state = 'building' RETURNING generation",

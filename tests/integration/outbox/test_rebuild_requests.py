@@ -1,18 +1,29 @@
 """A rebuild that was asked for is carried out by whichever worker comes to it, in slices, and ends once."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 
+from outbox import succession
 from outbox.clearing import SoleBuilder
-from outbox.errors import GenerationEnded, NotAProjection, NothingToAbandon
+from outbox.errors import GenerationEnded, NotAProjection, NotAsShown, NothingToAbandon
 from outbox.generations import generations_of
 from outbox.models import Generation
 from outbox.rebuild import Rebuild
-from outbox.rebuild_requests import give_up, go_on_with_rebuilds, request_of, request_rebuild
+from outbox.rebuild_requests import (
+    give_up,
+    go_on_with_rebuilds,
+    half_built,
+    mark,
+    request_of,
+    request_rebuild,
+)
 from outbox.registry import Consumer
 from outbox.repair.acts import Operator, Via, acts_of
+from tests.engine import until
 from tests.integration.at_once import at_once
 from tests.integration.outbox.test_rebuild import Tally, send_and_hear
 from tests.integration.outbox.test_rebuild import tally as tally
@@ -52,6 +63,73 @@ def test_it_is_carried_out_once_however_often_it_is_asked_for(tally: Tally) -> N
         ("anna", "dashboard", "begun", "counts were wrong"),
         ("anna", "dashboard", "rebuilt", "counts were wrong"),
     ]
+
+
+@pytest.fixture
+def built_before(tally: Tally) -> Tally:
+    """One of which a generation other than the first is live."""
+    send_and_hear(tally, tally.record("a", "x"))
+    request_rebuild(consumer=tally.consumer, operator=ANNA)
+    assert go_on_with_rebuilds() == 1
+    assert tally.states() == [(2, "live")]
+    return tally
+
+
+def meanwhile(first: Callable[[], object], second: Callable[[], object]) -> list[object]:
+    """What both came to, where the second asks while the first has yet to commit."""
+    done = threading.Event()
+
+    def hold() -> object:
+        with transaction.atomic():
+            came = first()
+            done.set()
+            until(somebody_waits)
+        return came
+
+    def ask() -> object:
+        assert done.wait(30)
+        return second()
+
+    return at_once(hold, ask)
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
+def test_of_two_who_ask_at_once_one_begins_and_the_other_is_told_so(built_before: Tally) -> None:
+    def ask() -> bool:
+        return request_rebuild(consumer=built_before.consumer, operator=ANNA)
+
+    assert meanwhile(ask, ask) == [True, False]
+    assert built_before.states() == [(2, "live"), (3, "building")]
+
+
+def test_who_was_shown_none_goes_on_with_no_generation_that_another_begins(built_before: Tally) -> None:
+    """As a command does, which asks no worker."""
+    consumer = built_before.consumer
+    begun, refused = meanwhile(
+        lambda: succession.begin(consumer),
+        lambda: request_rebuild(consumer=consumer, operator=ANNA, shown=mark(None)),
+    )
+    assert begun == 3
+    assert isinstance(refused, NotAsShown)
+    assert request_of(consumer) is None
+
+
+def test_of_two_who_give_up_and_ask_the_second_is_told_that_it_is_gone(built_before: Tally) -> None:
+    consumer = built_before.consumer
+    request_rebuild(consumer=consumer, operator=ANNA)
+    shown = mark(half_built(consumer))
+    given_up, refused = meanwhile(
+        lambda: give_up(consumer=consumer, operator=ANNA, shown=shown),
+        lambda: request_rebuild(consumer=consumer, operator=ANNA, shown=shown),
+    )
+    assert given_up == [3]
+    assert isinstance(refused, NotAsShown)
+    assert built_before.states() == [(2, "live"), (3, "abandoned")]
 
 
 def test_a_slice_that_ends_is_gone_on_with_where_it_was(tally: Tally) -> None:
