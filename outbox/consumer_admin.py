@@ -17,6 +17,7 @@ from outbox.operated import Asked, Given, Operated, Shown, not_without_it
 from outbox.pausing import mark, pause, pause_of, resume
 from outbox.readonly import ConsumerFilter, EventRows, ReadOnly, line_of
 from outbox.rebuild_requests import give_up, half_built, request_rebuild
+from outbox.rebuild_requests import mark as mark_of_half
 from outbox.registry import all_consumers, get_consumer
 from outbox.repair.acts import Operator
 from outbox.seeking import MOST_SKIPPED, PREVIEW_SECONDS, moment_to_seek, preview_within, seek
@@ -138,11 +139,12 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             "Rebuild consumers",
             "Celery's workers read their topics from the beginning into a new generation, which then replaces"
             " the live one. Only projections are built again.",
-            [["Consumer", "Projection"]]
-            + [[name, "yes" if get_consumer(name).projection else "no"] for name in names],
-            _rebuild,
+            [["Consumer", "Projection", "Half built"]]
+            + [[name, "yes" if get_consumer(name).projection else "no", _half_built(name)] for name in names],
+            not_without_it,
             lambda state: str(state.name),
             needs_reason=True,
+            shown=Shown(_generations, _rebuild),
         )
         return self.ask_and_act(request, queryset, asked)
 
@@ -156,9 +158,10 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
             "What has been built so far is removed, and another rebuild begins from the beginning. The live"
             " generation stays as it is.",
             [["Consumer", "Half built"]] + [[name, _half_built(name)] for name in names],
-            _give_up,
+            not_without_it,
             lambda state: str(state.name),
             needs_reason=True,
+            shown=Shown(_generations, _give_up),
         )
         return self.ask_and_act(request, queryset, asked)
 
@@ -168,8 +171,12 @@ def _half_built(name: str) -> str:
     return "nothing" if half is None else f"generation {half.generation}"
 
 
-def _give_up(state: Any, operator: Operator) -> str:
-    numbers = give_up(consumer=get_consumer(state.name), operator=operator)
+def _generations(states: list[Any]) -> dict[Any, str]:
+    return {state.name: mark_of_half(half_built(get_consumer(state.name))) for state in states}
+
+
+def _give_up(state: Any, operator: Operator, shown: str) -> str:
+    numbers = give_up(consumer=get_consumer(state.name), operator=operator, shown=shown)
     return f"generation {', '.join(map(str, numbers))} is given up; a worker removes it."
 
 
@@ -195,8 +202,8 @@ def _seek(state: Any, operator: Operator, to: datetime) -> str:
     return f"it reads on from {to.isoformat()}: {again:,} records come again, {skipped:,} are skipped."
 
 
-def _rebuild(state: Any, operator: Operator) -> str:
-    is_news = request_rebuild(consumer=get_consumer(state.name), operator=operator)
+def _rebuild(state: Any, operator: Operator, shown: str) -> str:
+    is_news = request_rebuild(consumer=get_consumer(state.name), operator=operator, shown=shown)
     return "it will be built again." if is_news else "it is being built already."
 
 

@@ -24,7 +24,7 @@ class Given:
     """What an act is given besides a reason, for one row.
 
     read     makes a value of the text; raises ValueError, whose words are shown
-    do       acts on the row with it
+    do       acts on the row with it, and what of the row was shown, where something had to be
     preview  what that would do, in lines, which are shown before it is done; None where nothing can be said
     rows     how many lines of text there is room for
     """
@@ -32,7 +32,7 @@ class Given:
     name: str
     label: str
     read: Callable[[str], Any]
-    do: Callable[[Any, Operator, Any], Report | str]
+    do: Callable[..., Report | str]
     initial: str = ""
     rows: int = 1
     preview: Callable[[Any, Any], list[str]] | None = None
@@ -43,7 +43,8 @@ class Shown:
     """What a page tells of its rows on which an act depends: it is done where that is still so.
 
     now  as it is, by the rows' ids, in text
-    do   acts on the row if it is as it was shown; raises OutboxError when it is not
+    do   acts on the row if it is as it was shown; raises OutboxError when it is not. Where something is
+         given, what does the act with that is told of it instead
     """
 
     now: Callable[[list[Any]], dict[Any, str]]
@@ -74,7 +75,7 @@ class Asked:
     shown: Shown | None = None
 
 
-def not_without_it(row: Any, operator: Operator) -> str:
+def not_without_it(row: Any, operator: Operator, *shown: str) -> str:
     """In the place of `do` where an act needs what is given, or was shown."""
     raise AssertionError("asked for before it was done")
 
@@ -101,7 +102,8 @@ class Operated(ReadOnly[M]):
         reason = request.POST.get("reason", "").strip()
         confirmed = "confirmed" in request.POST and _was_shown(request, rows, asked)
         text = request.POST.get("given", "" if asked.given is None else asked.given.initial)
-        do, error, preview = asked.do, "", list[str]()
+        do: Callable[..., Report | str] = asked.do if asked.shown is None else asked.shown.do
+        error, preview = "", list[str]()
         if asked.given is not None and confirmed:
             try:
                 do, preview = self._with(asked.given, text, rows)
@@ -132,10 +134,8 @@ class Operated(ReadOnly[M]):
         for row in rows:
             acted += 1
             try:
-                if asked.shown is None:
-                    level, came = _told(do(row, operator))
-                else:
-                    level, came = _told(asked.shown.do(row, operator, request.POST[f"told-{row.pk}"]))
+                shown = [] if asked.shown is None else [request.POST[f"told-{row.pk}"]]
+                level, came = _told(do(row, operator, *shown))
             except OutboxError as error:
                 level, came = messages.WARNING, str(error)
             self.message_user(request, f"{asked.told(row)}: {came}", level)
@@ -146,13 +146,11 @@ class Operated(ReadOnly[M]):
         return None
 
     @staticmethod
-    def _with(
-        given: Given, text: str, rows: QuerySet[Any]
-    ) -> tuple[Callable[[Any, Operator], Report | str], list[str]]:
+    def _with(given: Given, text: str, rows: QuerySet[Any]) -> tuple[Callable[..., Report | str], list[str]]:
         """The act with what was given, and what it would do."""
         value = given.read(text)
         preview = given.preview(rows.get(), value) if given.preview is not None else []
-        return lambda row, operator: given.do(row, operator, value), preview
+        return lambda row, operator, *shown: given.do(row, operator, value, *shown), preview
 
 
 def _was_shown(request: HttpRequest, rows: QuerySet[Any], asked: Asked) -> bool:

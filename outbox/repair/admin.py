@@ -209,6 +209,7 @@ class DeadLetterAdmin(Operated[DeadLetter]):
                 rows=14,
                 preview=_difference,
             ),
+            shown=Shown(_marks, not_without_it),
         )
         return self.ask_and_act(request, queryset, asked)
 
@@ -235,9 +236,15 @@ class DeadLetterAdmin(Operated[DeadLetter]):
             f"{verb.capitalize()} dead letters",
             reach.consequence(verb),
             _table(found),
-            lambda letter, operator: act(letter_id=letter.id, operator=operator, to_the_end=False),
+            not_without_it,
             _said_of,
             needs_reason=verb == "discard",
+            shown=Shown(
+                _marks,
+                lambda letter, operator, shown: act(
+                    letter_id=letter.id, operator=operator, to_the_end=False, shown=shown
+                ),
+            ),
         )
         return self.ask_and_act(request, chosen, asked)
 
@@ -249,6 +256,10 @@ def _table(found: Iterable[DeadLetter]) -> list[list[str]]:
 
 def _said_of(letter: DeadLetter) -> str:
     return f"{letter.consumer}, {letter.key or 'no key'}"
+
+
+def _marks(found: list[DeadLetter]) -> dict[Any, str]:
+    return {letter.id: letters.mark(letter) for letter in found}
 
 
 def _try_out(letter: DeadLetter, operator: Operator) -> str:
@@ -268,7 +279,7 @@ def _difference(letter: DeadLetter, data: bytes) -> list[str]:
     return [f"{line.mark or ' '}{line.text}" for line in lines]
 
 
-def _correct(letter: DeadLetter, operator: Operator, data: bytes) -> Report:
+def _correct(letter: DeadLetter, operator: Operator, data: bytes, shown: str) -> Report:
     return letters.replay(
-        letter_id=letter.id, operator=operator, data=data, late=letter.is_late, to_the_end=False
+        letter_id=letter.id, operator=operator, data=data, late=letter.is_late, to_the_end=False, shown=shown
     )

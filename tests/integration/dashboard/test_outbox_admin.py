@@ -17,14 +17,15 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from accounts.roles import ensure_roles
 from accounts.services import ensure_user
-from outbox import pausing
+from outbox import clock, pausing
 from outbox.alerts.alarms import Alarm
 from outbox.consumer_models import ConsumerState
 from outbox.generations import generations_of
 from outbox.ids import new_id
-from outbox.models import DeadLetter, KeyProgress, OutboxEvent, ParkedKey, WaitingEvent
+from outbox.models import DeadLetter, Generation, KeyProgress, OutboxEvent, ParkedKey, WaitingEvent
 from outbox.pausing import pause_of
 from outbox.registry import get_consumer
+from outbox.repair import admin as repair_admin
 from outbox.repair import jobs
 from outbox.repair.acts import Act, Operator
 from outbox.repair.matching import Selection
@@ -201,13 +202,14 @@ def test_who_operates_replays_and_discards_from_the_list(admin: Client, event: O
     assert PLANTED not in page.content.decode()
     assert "&lt;script&gt;" in page.content.decode()
     # Without a reason it is asked for once more.
-    assert "Say why" in admin.post(address, {**asked, "confirmed": "yes", "reason": " "}).content.decode()
+    unsaid = confirmed(admin, address, asked, reason=" ")
+    assert "Say why" in admin.post(address, unsaid).content.decode()
     assert DeadLetter.objects.get().state == "open"
-    told = admin.post(
-        address, {**asked, "action": "replay", "confirmed": "yes"}, follow=True
-    ).content.decode()
+    replaying = confirmed(admin, address, {**asked, "action": "replay"})
+    told = admin.post(address, replaying, follow=True).content.decode()
     assert "It died again" in told
-    told = admin.post(address, {**asked, "confirmed": "yes", "reason": PLANTED}, follow=True).content.decode()
+    discarding = confirmed(admin, address, asked, reason=PLANTED)
+    told = admin.post(address, discarding, follow=True).content.decode()
     assert "It is discarded" in told
     assert PLANTED not in told
     assert [(act.who, act.via, act.result) for act in Act.objects.order_by("id")] == [
@@ -277,6 +279,30 @@ def test_each_act_asks_for_its_own_permission(
     assert Act.objects.get().act == action
 
 
+def confirmed(admin: Client, address: str, asked: dict[str, str], **given: str) -> dict[str, str]:
+    """What the form that asks would send, with what it told of the rows."""
+    page = admin.post(address, asked, follow=True).content.decode()
+    told = dict(re.findall(r'name="(told-[^"]+)" value="([^"]*)"', page))
+    return {**asked, **told, "confirmed": "yes", **given}
+
+
+@pytest.mark.parametrize("action", ["replay", "discard", "correct"])
+def test_a_letter_that_somebody_has_acted_on_since_it_was_shown_is_left_alone(
+    admin: Client, first: User, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter, address = poison(first.id), "/admin/outbox/deadletter/"
+    monkeypatch.setattr(repair_admin, "_difference", lambda letter, data: [])
+    asked = {"action": action, "_selected_action": str(letter.id)}
+    given = {"given": bytes(letter.payload or b"").decode()} if action == "correct" else {}
+    old = confirmed(admin, address, asked, reason="r", **given)
+    # It has died once more.
+    DeadLetter.objects.update(attempts=letter.attempts + 1)
+    refused = admin.post(address, old, follow=True).content.decode()
+    assert "Somebody has acted on this letter since it was shown: nothing was done." in refused
+    assert DeadLetter.objects.get().state == "open"
+    assert not Act.objects.exists()
+
+
 def test_a_key_is_released_without_what_the_admin_showed_and_nothing_else(admin: Client, first: User) -> None:
     letter, address = poison(first.id), "/admin/outbox/parkedkeylisting/"
     ParkedKey.objects.update(cause="gap", event_id=uuid4())
@@ -312,19 +338,13 @@ def test_the_pause_that_the_admin_showed_is_lifted_and_no_other(admin: Client) -
     pausing.pause(consumer=orders, by="anna", reason="a look")
     address = "/admin/outbox/consumerstate/"
     asked = {"action": "resume", "_selected_action": "orders"}
-
-    def confirmed() -> dict[str, str]:
-        page = admin.post(address, asked, follow=True).content.decode()
-        told = dict(re.findall(r'name="(told-[^"]+)" value="([^"]*)"', page))
-        return {**asked, **told, "confirmed": "yes"}
-
-    old = confirmed()
+    old = confirmed(admin, address, asked)
     pausing.resume(consumer=orders, by="anna")
     pausing.pause(consumer=orders, by=pausing.ITSELF, reason="20 keys failed")
     refused = admin.post(address, old, follow=True).content.decode()
     assert "20 keys failed. That is not what was shown: nothing was done." in refused
     assert pausing.pause_of(orders) is not None
-    admin.post(address, confirmed())
+    admin.post(address, confirmed(admin, address, asked))
     assert pausing.pause_of(orders) is None
 
 
@@ -333,8 +353,9 @@ def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User
     address = "/admin/outbox/deadletter/"
 
     def act(action: str, **given: str) -> str:
-        asked = {"action": action, "_selected_action": str(letter.id), **given}
-        page: str = admin.post(address, asked, follow=True).content.decode()
+        asked = {"action": action, "_selected_action": str(letter.id)}
+        form = confirmed(admin, address, asked, **given) if given else asked
+        page: str = admin.post(address, form, follow=True).content.decode()
         return page
 
     assert "taken back" in act("dry_run")
@@ -468,28 +489,36 @@ def test_a_job_is_stopped_by_those_who_may_begin_one_of_its_kind(first: User) ->
 
 def test_a_late_letter_is_replayed_when_it_is_meant(admin: Client, first: User) -> None:
     letter = poison(first.id)
-    settle = {"action": "discard", "_selected_action": str(letter.id), "confirmed": "yes", "reason": "r"}
-    admin.post("/admin/outbox/deadletter/", settle)
+    asked, address = {"_selected_action": str(letter.id)}, "/admin/outbox/deadletter/"
+    admin.post(address, confirmed(admin, address, {**asked, "action": "discard"}, reason="r"))
     DeadLetter.objects.update(state="open", cause="LateEvent", settled_at=None)
-    asked = {"_selected_action": str(letter.id), "confirmed": "yes"}
-    address = "/admin/outbox/deadletter/"
-    admin.post(address, {**asked, "action": "replay"})
+    admin.post(address, confirmed(admin, address, {**asked, "action": "replay"}))
     assert DeadLetter.objects.get().state == "open"
-    admin.post(address, {**asked, "action": "replay_late"})
+    admin.post(address, confirmed(admin, address, {**asked, "action": "replay_late"}))
     assert DeadLetter.objects.get().state == "replayed"
 
 
 def test_a_half_built_rebuild_is_given_up(admin: Client) -> None:
     address = "/admin/outbox/consumerstate/"
-    asked = {"_selected_action": "analytics", "confirmed": "yes", "reason": "too slow"}
-    told = admin.post(address, {**asked, "action": "give_up"}, follow=True).content.decode()
+    giving_up = {"action": "give_up", "_selected_action": "analytics"}
+    building = {**giving_up, "action": "rebuild"}
+
+    def done(asked: dict[str, str]) -> str:
+        page: str = admin.post(address, asked, follow=True).content.decode()
+        return page
+
+    told = done(confirmed(admin, address, giving_up, reason="too slow"))
     assert "analytics: " in told
     assert not Act.objects.exists()
-    admin.post(address, {**asked, "action": "rebuild"})
-    asking = {"action": "give_up", "_selected_action": "analytics"}
+    old = confirmed(admin, address, building, reason="wrong counts")
+    done(old)
     number = generations_of(get_consumer("analytics"))[-1][0]
-    assert f"generation {number}" in admin.post(address, asking).content.decode()
-    told = admin.post(address, {**asked, "action": "give_up"}, follow=True).content.decode()
+    assert f"generation {number}" in admin.post(address, giving_up).content.decode()
+    shown = confirmed(admin, address, giving_up, reason="too slow")
+    Generation.objects.filter(state="building").update(started_at=clock.now())
+    assert "That is not what was shown: nothing was done." in done(shown)
+    assert generations_of(get_consumer("analytics"))[-1] == (number, "building")
+    told = done(confirmed(admin, address, giving_up, reason="too slow"))
     assert f"generation {number} is given up" in told
     assert Act.objects.order_by("-id")[0].act == "abandon"
 
