@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Case, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
 from outbox.alerts.causes import Cause, Severity, advice_on, label_of
@@ -91,8 +91,12 @@ class NoticeRows(QuerySet["Notice"]):
     """Questions about notices."""
 
     def left_for(self, channel: "Channel") -> "NoticeRows":
-        """Those that it has yet to get."""
-        return self.filter(channel__in=("", channel.name), id__gt=channel.position)
+        """Those that it has yet to get. Of an alarm that it was never told of it does not hear the end."""
+        of_it = Q(channel__in=("", channel.name))
+        heard = Notice.objects.filter(of_it, alarm=OuterRef("alarm"), id__gt=channel.begun_after)
+        earlier = heard.filter(id__lt=OuterRef("id")).exclude(kind=NoticeKind.ENDED)
+        left = self.filter(of_it, id__gt=channel.position)
+        return left.filter(~Q(kind=NoticeKind.ENDED) | Exists(earlier))
 
 
 class Notice(models.Model):
@@ -122,6 +126,7 @@ class Channel(models.Model):
     """How far a way of telling people has come, and whether it works.
 
     position       the last notice that it has, or that was given up
+    begun_after    the last notice before it was there
     claimed_until  until when a process is at it; nobody else is meanwhile
     attempts       how often the next notice has been tried
     given_up       how many notices it never got, because it was away for too long
@@ -129,6 +134,7 @@ class Channel(models.Model):
 
     name = models.TextField(primary_key=True)
     position = models.BigIntegerField()
+    begun_after = models.BigIntegerField(default=0, db_default=0)
     claimed_until = models.DateTimeField(null=True)
     attempts = models.IntegerField(default=0, db_default=0)
     next_try_at = models.DateTimeField(null=True)

@@ -92,7 +92,7 @@ def begin_channel(name: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
             return
         at, notices = clock.now(using=using), Notice.objects.using(using)
         last = notices.aggregate(last=Max("id"))["last"] or 0
-        Channel.objects.using(using).create(name=name, position=last)
+        Channel.objects.using(using).create(name=name, position=last, begun_after=last)
         for alarm in Alarm.objects.using(using).present().heard(at).exclude(told_at=None).order_by("id"):
             body = body_of(alarm, NoticeKind.BEGUN, at, page=options.page)
             notices.create(alarm=alarm, kind=NoticeKind.BEGUN, at=at, body=body, channel=name)

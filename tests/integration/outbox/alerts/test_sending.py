@@ -307,6 +307,34 @@ def test_a_new_channel_hears_nothing_of_what_is_silenced(configure: Configure) -
     silence(alarm_id=alarm.id, duration=timedelta(hours=1), operator=Operator("ops", "known"))
     configure(EMAIL=["ops@shop.example"])
     assert send_notices() == 0
+    changes(1)
+    assert send_notices() == 0  # that it is over is told to those who knew of it
+
+
+def test_a_new_channel_hears_no_end_of_what_it_never_heard_begin(
+    receiver: Receiver, configure: Configure
+) -> None:
+    told = {"WEBHOOK": receiver.url, "SECRET": SECRET}
+    ids = changes(1)
+    configure(**told, HOLD=3_600)
+    assert send_notices() == 1
+    with connection.cursor() as sql:
+        sql.execute("INSERT INTO outbox_relay (owner, expires_at) VALUES ('one', now() + interval '59 s')")
+    assert not look()  # over, and told to nobody yet
+    configure(**told, HOLD=3_600, EMAIL=["ops@shop.example"])
+    assert send_notices() == 0
+    configure(**told, EMAIL=["ops@shop.example"])
+    look()
+    assert send_notices() == 1
+    assert [one.notice["type"] for one in receiver.received] == ["alarm.begun", "alarm.ended"]
+    assert receiver.ids[0] == ids[0]
+    assert not mail.outbox
+    # The next one it hears of whole.
+    changes(1)
+    assert send_notices() == 2
+    changes(1)
+    assert send_notices() == 2
+    assert [one.subject.partition(" No")[0] for one in mail.outbox] == ["[critical]", "Over:"]
 
 
 def test_people_are_mailed(configure: Configure) -> None:
