@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from outbox.item import decode_headers
 from outbox.models import DeadLetter, LetterState
-from outbox.operated import Asked, Given, Operated, not_without_it
+from outbox.operated import Asked, Given, Operated, Shown, not_without_it
 from outbox.readonly import ConsumerFilter, event_link, line, line_of
 from outbox.registry import get_consumer
 from outbox.repair import letters

@@ -13,7 +13,7 @@ ALTER TABLE outbox_alarm_channel DROP COLUMN begun_after;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0026_unknown_alarms")]
+    dependencies = [("outbox", "0028_inbox_index")]
 
     operations = [
         migrations.SeparateDatabaseAndState(
