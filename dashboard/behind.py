@@ -16,6 +16,7 @@ from outbox.oldest_left import SLACK, TRACES
 from outbox.pausing import Pause
 from outbox.positions import AlarmCause
 from outbox.registry import all_consumers
+from outbox.unpublished import Oldest
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,9 @@ GROUP BY every.consumer, state.paused_at, state.paused_by, state.reason
 
 
 def all_behind(
-    *, now: datetime, unsent: Mapping[str, datetime], using: str = DEFAULT_DB_ALIAS
+    *, now: datetime, unsent: Mapping[str, Oldest], using: str = DEFAULT_DB_ALIAS
 ) -> dict[str, Behind]:
-    """Every declared consumer by name; `unsent` tells since when a topic has had events that wait."""
+    """Every declared consumer by name; `unsent` tells of the topics' events that wait for a relay."""
     consumers = all_consumers()
     pairs = [(consumer.name, topic) for consumer in consumers for topic in consumer.topics]
     with connections[using].cursor() as cursor:
@@ -107,11 +108,13 @@ def all_behind(
     for consumer in consumers:
         events, seconds, all_known, members, alarms, paused_at, by, reason = rows[consumer.name]
         ages = [max(float(seconds), 0.0), *([] if all_known else [None])]
-        waits = [(now - unsent[topic]).total_seconds() for topic in consumer.topics if topic in unsent]
+        unsent_ages = [
+            (now - unsent[topic].happened_at).total_seconds() for topic in consumer.topics if topic in unsent
+        ]
         found[consumer.name] = Behind(
             events=None if events is None else int(events),
             seconds=oldest_age(ages, limit=consumer.sync_delay_limit.total_seconds()),
-            unsent=max([0.0, *waits]),
+            unsent=max([0.0, *unsent_ages]),
             members=members,
             alarms=frozenset(map(AlarmCause, alarms)),
             pause=None if paused_at is None else Pause(paused_at, by, reason),

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.models import User
 from dashboard.alerts.count import alarm_badge
-from dashboard.asking import Patience, TooSlow
+from dashboard.asking import Patience, TooSlow, Turns
 from dashboard.operators import may_look
 from dashboard.sampler import Part
 from dashboard.stream import RETRY_MS, STREAM_LIFETIME, event_stream, message
@@ -30,6 +30,8 @@ from outbox.stopping import call_when_server_stops
 INTERVAL = 1.0
 
 Q = TypeVar("Q", bound=Hashable)
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 # HTML by the id of the element that it belongs into.
 Regions = Mapping[str, str]
 # Answers questions, some of them or all.
@@ -114,6 +116,24 @@ class LivePage(Watched[Q, Told[Q]]):
 def _badge(questions: Collection[Q]) -> Mapping[Q, Regions | TooSlow]:
     badge = alarm_badge()
     return {question: {"alarm-count": badge} for question in questions}
+
+
+def asked_once(answer: Callable[[K], T], key: Callable[[Q], K], told: Callable[[T, Q], Regions]) -> Read[Q]:
+    """A part that asks the database once for all questions that are the same to it, each in its turn.
+
+    key   what is asked for a question
+    told  what of the answer is told to it
+    """
+    turns = Turns(answer)
+
+    def read(questions: Collection[Q]) -> Mapping[Q, Regions | TooSlow]:
+        found = turns.read({key(question) for question in questions})
+        answered = ((question, found[key(question)]) for question in questions if key(question) in found)
+        return {
+            question: one if isinstance(one, TooSlow) else told(one, question) for question, one in answered
+        }
+
+    return read
 
 
 async def live_stream(

@@ -90,7 +90,7 @@ class DatabaseProbe:
                     "what is written", lambda: selectors.written(now=now, since=since, using=using)
                 ),
                 waiting=waiting,
-                oldest_waiting=now - min(unsent.values()) if unsent else None,
+                oldest_waiting=now - min(one.waits_since for one in unsent.values()) if unsent else None,
                 refused=asked("what Kafka refused", lambda: selectors.refused(using=using)),
                 relay=asked("the relay", lambda: selectors.relay_state(now=now, using=using)),
                 processed=asked(

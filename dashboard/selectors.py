@@ -14,7 +14,7 @@ from dashboard.formats import Bounded
 from outbox import state
 from outbox.ids import lowest_id, time_of
 from outbox.registry import all_consumers
-from outbox.unpublished import oldest_unpublished
+from outbox.unpublished import Oldest, oldest_unpublished
 
 RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
@@ -124,8 +124,8 @@ def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) ->
     return Written({row[0]: row[1] / span for row in rows}, {row[0]: row[2] for row in rows}, cut)
 
 
-def backlog(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, dict[str, datetime]]:
-    """Events that no relay has moved past yet, and when the oldest of them happened in each topic."""
+def backlog(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, dict[str, Oldest]]:
+    """Events that no relay has moved past yet, and the oldest of them in each topic."""
     found = state.not_relayed(limit=COUNT_LIMIT + 1, using=using)
     return Bounded.upto(COUNT_LIMIT, len(found)), oldest_unpublished(using=using)
 

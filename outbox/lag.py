@@ -223,7 +223,7 @@ def lags(consumers: Collection[Consumer], *, using: str) -> list[Lag]:
             )
             for place in places
         )
-        waits = [now - unpublished[topic] for topic in consumer.topics if topic in unpublished]
+        waits = [now - unpublished[topic].happened_at for topic in consumer.topics if topic in unpublished]
         lag = Lag(
             consumer=consumer,
             at=now,

@@ -1,9 +1,11 @@
 """The outbox's backlog: what no relay has moved past yet, read from the relays' cursors."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connections
 
+from outbox.ids import time_of
 from outbox.keys import SHARDS
 from outbox.window import Snapshot
 
@@ -17,21 +19,31 @@ FROM generate_series(0, %s) AS every (one) LEFT JOIN outbox_shard ON shard = eve
 """
 # Between windows (position 0) what is new is found by transaction, within a window by position.
 _NEW = """
-SELECT topic, occurred_at FROM outbox_event
+SELECT topic, occurred_at, id FROM outbox_event
 WHERE txid >= %s::xid8 AND position > %s AND shard = ANY(%s) ORDER BY {} LIMIT {}
 """
 _LATE = """
-SELECT topic, occurred_at FROM outbox_event
+SELECT topic, occurred_at, id FROM outbox_event
 WHERE txid = ANY(%s::xid8[]) AND position > %s AND shard = ANY(%s) LIMIT {}
 """
 
 
-def oldest_unpublished(*, using: str) -> dict[str, datetime]:
-    """When the oldest event of each topic happened that is yet to be sent; topics without one are left out.
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """Of a topic's events that are yet to be sent: when the first happened, by which consumers are late; and
+    since when the first has waited, by which the relay is.
+    """
+
+    happened_at: datetime
+    waits_since: datetime
+
+
+def oldest_unpublished(*, using: str) -> dict[str, Oldest]:
+    """The oldest event of each topic that is yet to be sent; topics without one are left out.
 
     Looks at the first LIMIT events behind each cursor: its cost does not grow with the backlog.
     """
-    found: dict[str, datetime] = {}
+    found: dict[str, Oldest] = {}
     with connections[using].cursor() as sql:
         sql.execute(_CURSORS, [SHARDS - 1])
         for previous, position, shards in sql.fetchall():
@@ -42,6 +54,8 @@ def oldest_unpublished(*, using: str) -> dict[str, datetime]:
             if snapshot.in_progress:
                 sql.execute(_LATE.format(LIMIT), [snapshot.in_progress, position, shards])
                 behind += sql.fetchall()
-            for topic, occurred_at in behind:
-                found[topic] = min(found.get(topic, occurred_at), occurred_at)
+            for topic, happened, event_id in behind:
+                written = time_of(event_id)
+                first = found.get(topic, Oldest(happened, written))
+                found[topic] = Oldest(min(first.happened_at, happened), min(first.waits_since, written))
     return found

@@ -1,18 +1,18 @@
 """The parts of the consumers' pages that stay up to date: read and rendered once for all who watch."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from django.template.loader import render_to_string
 
-from dashboard.asking import Turns, one_look
+from dashboard.asking import one_look
 from dashboard.consumers.history import WINDOWS, history_of
 from dashboard.consumers.rebuilding import rebuilding
 from dashboard.consumers.selectors import asides, generations, latest_acts, standings
 from dashboard.consumers.standing import Standing
-from dashboard.live import LivePage, Regions
+from dashboard.live import LivePage, Regions, asked_once
 from dashboard.notices import Notice, kafka_notice
 from dashboard.sampler import Reading
 from dashboard.topics.observer import Seen, answers, observer
@@ -141,13 +141,18 @@ def _rendered(part: str, context: dict[str, Any]) -> str:
     return render_to_string(f"dashboard/consumers/{part}.html", context)
 
 
+def _anybody(asked: Asked) -> Asked:
+    """The same, whoever asks."""
+    return replace(asked, may_act=False)
+
+
 list_page = LivePage[Asked]("consumers", {"consumers": read_list, "aside": read_asides})
 one_page = LivePage[Asked](
     "consumer",
     {
         "standing": read_one,
         "aside": read_asides,
-        "history": Turns(_history).read,
-        "acts": Turns(_acts).read,
+        "history": asked_once(_history, _anybody, lambda regions, _: regions),
+        "acts": asked_once(_acts, _anybody, lambda regions, _: regions),
     },
 )

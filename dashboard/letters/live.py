@@ -8,11 +8,11 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
-from dashboard.asking import Turns, one_look
+from dashboard.asking import one_look
 from dashboard.letters.filters import Asked, LettersFilter
 from dashboard.letters.many import acts_on_letters
 from dashboard.letters.selectors import Groups, Page, groups_of, page_of
-from dashboard.live import LivePage, Regions, live_stream
+from dashboard.live import LivePage, Regions, asked_once, live_stream
 from dashboard.volumes_page import zone_of
 
 INTERVAL = 2.0
@@ -28,11 +28,11 @@ class Watched:
 
 def regions(groups: Groups, page: Page, watched: Watched) -> Regions:
     """All of the page's regions, by the id of their element."""
-    return {**_of_groups(groups, watched), **_of_page(page, watched)}
+    return {**_of_groups(groups, watched.asked), **_of_page(page, watched)}
 
 
-def _of_groups(groups: Groups, watched: Watched) -> Regions:
-    given = {"groups": groups, "asked": watched.asked}
+def _of_groups(groups: Groups, asked: Asked) -> Regions:
+    given = {"groups": groups, "asked": asked}
     parts = {"group-rows": "group_rows", "groups-said": "said", "no-letters": "none"}
     return {name: _rendered(template, given) for name, template in parts.items()}
 
@@ -46,18 +46,29 @@ def _rendered(template: str, given: dict[str, Any]) -> str:
     return render_to_string(f"dashboard/letters/{template}.html", given)
 
 
-def _causes(watched: Watched) -> Regions:
+def _causes(asked: Asked) -> Regions:
     with one_look():
-        return _of_groups(groups_of(watched.asked), watched)
+        return _of_groups(groups_of(asked), asked)
 
 
-def _letters(watched: Watched) -> Regions:
+def _letters(asked: Asked) -> dict[bool, Regions]:
+    """For those who act, and for those who do not."""
     with one_look():
-        return _of_page(page_of(watched.asked), watched)
+        page = page_of(asked)
+    return {acts: _of_page(page, Watched(asked, acts)) for acts in (True, False)}
+
+
+def _asked(watched: Watched) -> Asked:
+    return watched.asked
 
 
 letters_live = LivePage[Watched](
-    "letters", {"causes": Turns(_causes).read, "letters": Turns(_letters).read}, interval=INTERVAL
+    "letters",
+    {
+        "causes": asked_once(_causes, _asked, lambda regions, _: regions),
+        "letters": asked_once(_letters, _asked, lambda both, watched: both[watched.acts]),
+    },
+    interval=INTERVAL,
 )
 
 

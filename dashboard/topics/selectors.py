@@ -56,7 +56,8 @@ def topics(reading: Reading[Seen], *, using: str = DEFAULT_DB_ALIAS) -> Topics:
         recorded = dict(TopicRecord.objects.using(using).values_list("name", "partitions"))
         told = {(one.topic, one.partition): one for one in PartitionEnd.objects.using(using)}
         found = all_lags()
-        waits = oldest_unpublished(using=using)
+        oldest = oldest_unpublished(using=using)
+        waits = {name: (now - one.happened_at).total_seconds() for name, one in oldest.items()}
     seen, declared = reading.value, config().declared_topics()
     drift = _drift(declared, seen, recorded)
     return Topics(
@@ -73,7 +74,7 @@ def topics(reading: Reading[Seen], *, using: str = DEFAULT_DB_ALIAS) -> Topics:
                     Reader(
                         lag.consumer,
                         tuple(part for part in lag.partitions if part.topic == topic.name),
-                        unsent=max((now - waits.get(topic.name, now)).total_seconds(), 0.0),
+                        unsent=max(waits.get(topic.name, 0.0), 0.0),
                         away=reading.away_since is not None,
                     )
                     for lag in found

@@ -68,7 +68,7 @@ class PartitionStanding:
 class Reader:
     """A consumer of the topic, and what it has yet to read there.
 
-    unsent  for how many seconds the oldest event of the topic has waited in the outbox; 0 for none
+    unsent  the age in seconds of the topic's oldest event that no relay has sent yet; 0 for none
     away    whether Kafka does not answer now
     """
 

@@ -97,7 +97,7 @@ def _tasks(at: datetime, using: str) -> Iterator[Found]:
 
 def _relays(at: datetime, options: Alerts, using: str, *, kafka_is_away: bool) -> Iterator[Found]:
     waiting = oldest_unpublished(using=using)
-    oldest = min(waiting.values(), default=None)
+    oldest = min((one.waits_since for one in waiting.values()), default=None)
     waits = "" if oldest is None else f"the oldest event in the outbox waits since {_age(at - oldest)}"
     if not members(seconds=config().lease, using=using):
         # Another database than the first may hold consumers, and no outbox that is used.

@@ -1,6 +1,6 @@
 """Alarms, pages and metrics say the same of whether a consumer is late, whatever state it is in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -134,3 +134,9 @@ def test_all_say_the_same_of_whether_it_is_late(name: str, first: User) -> None:
     assert reader.wait.late is case.late
     assert ("orders" in alarmed) is (case.late is True)
     assert scraped() is case.late
+
+
+def test_what_was_brought_from_the_past_makes_late_and_has_not_waited_for_the_relay(first: User) -> None:
+    stands(replace(CASES["well"], unsent=86_400.0), first)
+    assert lane_of(get_consumer("orders"), flow(), kafka_away=False).late
+    assert clock.now() - selectors.backlog()[1]["payments"].waits_since < timedelta(hours=1)

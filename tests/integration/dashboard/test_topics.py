@@ -27,6 +27,7 @@ from outbox.config import config
 from outbox.kafka import BrokerError, Cluster
 from outbox.models import TopicRecord
 from outbox.positions import PartitionEnd, Position
+from outbox.unpublished import Oldest
 from tests import engine as shared
 from tests.engine import new_topic, noted_on, record_of, send
 from tests.integration.at_once import at_once
@@ -250,7 +251,8 @@ def test_what_waits_in_the_outbox_makes_a_reader_late(
     observer = observed(monkeypatch, Observer(lambda: Cluster(NOWHERE, timeout=0.5), every=0.0))
     [reader] = only(observer).readers
     assert (reader.state, reader.seconds) == ("none", None)
-    waits = {topic.name: datetime.now(UTC) - timedelta(seconds=40)}
+    at = datetime.now(UTC) - timedelta(seconds=40)
+    waits = {topic.name: Oldest(happened_at=at, waits_since=at)}
     monkeypatch.setattr(selectors, "oldest_unpublished", lambda *, using: waits)
     [reader] = only(observer).readers
     assert reader.state == "warn"
