@@ -60,7 +60,7 @@ def test_consumers_are_killed_and_each_effect_happens_once(relays: Relays) -> No
     relays.end_load()
     published = count(relays, "outbox_event WHERE topic = 'payments'")
     for consumer in ("loyalty", "analytics"):
-        until(partial(has_moved_past, relays, consumer, published), seconds=60)
+        until(partial(has_moved_past, relays, consumer, published), seconds=180)
     assert count(relays, "payments_payment WHERE status = 'refunded'") > 0
     check_points(relays.query)
     check_volumes(relays.query)

@@ -55,7 +55,7 @@ def test_new_events_come_in_and_wait_while_the_table_is_pointed_at(site: Site, o
     expect(page.locator(f'#rows [data-copy="{second}"]')).to_be_visible(timeout=LONG)
     expect(tail).to_be_hidden()
     # The switch holds it as well, wherever the pointer is.
-    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Pause", exact=True).click()
     away(page)
     third = request_payment(site)
     expect(tail).to_have_text("paused: 1 new", timeout=LONG)
@@ -159,7 +159,7 @@ def test_it_reads_without_script_and_fits_a_phone(site: Site, open_page: OpenPag
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     plain = open_page("watcher", f"/events/?q={payment_id}", script=False)
     expect(plain.locator("#rows tr")).to_have_count(2)
-    expect(plain.get_by_role("button", name="Pause")).to_be_hidden()
+    expect(plain.get_by_role("button", name="Pause", exact=True)).to_be_hidden()
 
 
 def spoil(site: Site, event_id: str, payload: str) -> None:
