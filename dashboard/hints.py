@@ -85,8 +85,8 @@ HINTS = {
         "are facts and are never edited. Other consumers do not see it."
     ),
     "dry-run": (
-        "Does all of it in one transaction and takes it back: it says what would come of a replay. Nothing "
-        "is kept, and nothing is written down."
+        "Does all of it, a letter in one transaction, and takes it back: it says what would come of a "
+        "replay. Nothing is kept, and nothing is written down."
     ),
     "lag": (
         "How many records its topics have that this consumer has not moved past. Each partition has an end "

@@ -25,6 +25,12 @@ from outbox.repair.matching import Selection
 LISTED = 50
 SILENT = 15.0  # seconds without a step after which the page says that no worker is at it
 MOST_FAILED = 1_000  # letters that failed and are looked at for their causes
+# What came of a dry run.
+_TRIED = {
+    Result.REPLAYED: "would be replayed",
+    Result.DIED: "would die again",
+    Result.NOTHING: "would be left",
+}
 
 
 @require_GET
@@ -73,6 +79,7 @@ def standing(job: RepairJob, *, silent: bool = False) -> tuple[str, str]:
         return "warn", "cannot go on" if job.trouble else "waits for a worker"
     died, left = job.results.get(Result.DIED, 0), job.results.get(Result.NOTHING, 0)
     again = "died again" if job.act == "replay" else "passed over"
+    again = "would die again" if job.dry_run else again
     words = [
         JobState(job.state).value,
         *([f"{died:,} {again}"] if died else []),
@@ -151,6 +158,10 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
         "state": state,
         "word": word,
         "failed": failed(found),
+        "results": [
+            (_TRIED.get(result, result) if found.dry_run else result, many)
+            for result, many in found.results.items()
+        ],
         "died": found.results.get(Result.DIED, 0),
         "whole": max(found.total, found.done),
         "may_act": may_act(request.user, PERMISSIONS[found.act]),

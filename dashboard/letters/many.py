@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from django import forms
 from django.core.exceptions import PermissionDenied
@@ -79,8 +79,9 @@ def _ask(
         raise Http404("There is no such act.")
     if not may_act(request.user, PERMISSIONS[act]):
         raise PermissionDenied
-    form, confirmed = ManyForm(request.POST), "confirmed" in request.POST
-    needs_reason = act == "discard"
+    needs_reason, may_try = act == "discard", act == "replay"
+    dry_run = may_try and "dry_run" in request.POST
+    form, confirmed = ManyForm(request.POST), dry_run or "confirmed" in request.POST
     form.fields["reason"].required = needs_reason
     error, status = "", 200
     if confirmed and not form.is_valid():
@@ -91,9 +92,10 @@ def _ask(
                 act=act,
                 selection=_as_shown(selection, form.cleaned_data["asked"]),
                 operator=operator_of(request, reason=reason_of(request)),
+                dry_run=dry_run,
                 per_second=form.cleaned_data["rate"],
                 shown=form.cleaned_data["shown"],
-                job_id=_job_id(request),
+                job_id=_job_id(request, dry_run=dry_run),
             )
         except MoreThanShown as refusal:
             error, status = str(refusal), 409
@@ -121,6 +123,7 @@ def _ask(
         ],
         "rate": request.POST.get("rate", ""),
         "reason_required": needs_reason,
+        "may_try": may_try,
         "reason": request.POST.get("reason", ""),
         "error": error,
         "verb": act.capitalize(),
@@ -146,9 +149,10 @@ def _nothing(ticked: int | None) -> str:
     return "Nothing matches any more: others have dealt with it."
 
 
-def _job_id(request: HttpRequest) -> UUID | None:
-    """The same for a form that is sent twice."""
+def _job_id(request: HttpRequest, *, dry_run: bool = False) -> UUID | None:
+    """The same for a form that is sent twice; another one when it was only tried the first time."""
     try:
-        return UUID(request.POST.get("job", ""))
+        job_id = UUID(request.POST.get("job", ""))
+        return uuid5(job_id, "dry run") if dry_run else job_id
     except ValueError:
         return None

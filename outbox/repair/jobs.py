@@ -19,11 +19,14 @@ from outbox import clock
 from outbox.errors import MoreThanShown, NoSuchJob
 from outbox.in_hand import InHand
 from outbox.models import DeadLetter, fresh_id
-from outbox.repair.acts import Operator, Report, Steered, Via, write_down_steering
+from outbox.repair.acts import Operator, Report, Result, Steered, Via, write_down_steering
 from outbox.repair.matching import Selection, extent
 
 # What is done in many, and the permission of `outbox` that it takes.
 PERMISSIONS = {"replay": "replay_deadletter", "discard": "discard_deadletter"}
+# Of a dry run so many different errors are told, each up to so many characters.
+MOST_ERRORS = 20
+LONGEST_ERROR = 300
 
 
 class JobState(models.TextChoices):
@@ -41,8 +44,10 @@ class RepairJob(InHand):
     wanted      the Selection; `until` is never later than when it was asked for
     late        replay also those whose place in their key has been passed
     per_second  letters, at most; null for as fast as it goes
+    dry_run     nothing is kept of what is done
     total       how many matched when it was asked for; at least so many where `more` says so
     results     how many came to which Result
+    failures    of a dry run: how many letters died again of which error
     after_died  with `after_id`, the letter that was acted on last
     trouble     what keeps it from going on at the moment; empty when nothing does
     worked_at   when the last letter was acted on
@@ -57,11 +62,13 @@ class RepairJob(InHand):
     act = models.TextField()
     late = models.BooleanField(default=False)
     per_second = models.FloatField(null=True)
+    dry_run = models.BooleanField(default=False, db_default=False)
     wanted = models.JSONField()
     total = models.IntegerField()
     more = models.BooleanField()
     state = models.TextField(choices=JobState, default=JobState.RUNNING)
     results = models.JSONField(default=dict)
+    failures = models.JSONField(default=dict, db_default={})
     ran = models.IntegerField(default=0)
     after_died = models.DateTimeField(null=True)
     after_id = models.UUIDField(null=True)
@@ -77,7 +84,8 @@ class RepairJob(InHand):
         verbose_name_plural = "jobs on dead letters"
 
     def __str__(self) -> str:
-        return f"{self.act} by {self.who}: {self.done} of {self.total:,}{'+' if self.more else ''}"
+        what = "dry run" if self.dry_run else self.act
+        return f"{what} by {self.who}: {self.done} of {self.total:,}{'+' if self.more else ''}"
 
     @property
     def done(self) -> int:
@@ -105,6 +113,10 @@ class RepairJob(InHand):
         """Add what came of a letter."""
         self.results = {**self.results, report.result: self.results.get(report.result, 0) + 1}
         self.ran += report.ran
+        if self.dry_run and report.result is Result.DIED:
+            error = report.error.partition("\n")[0][:LONGEST_ERROR]
+            if error in self.failures or len(self.failures) < MOST_ERRORS:
+                self.failures = {**self.failures, error: self.failures.get(error, 0) + 1}
         self.after_died, self.after_id = letter.died_at, letter.id
         self.worked_at, self.trouble = now, ""
 
@@ -123,6 +135,7 @@ def begin(
     selection: Selection,
     operator: Operator,
     late: bool = False,
+    dry_run: bool = False,
     per_second: float | None = None,
     shown: int | None = None,
     job_id: UUID | None = None,
@@ -130,15 +143,18 @@ def begin(
 ) -> RepairJob:
     """Have workers replay or discard each letter that matches now; what dies meanwhile is not among them.
 
+    dry_run     take all of it back, letter by letter: what would come of a replay; it leaves no Act
     per_second  letters, at most; what waits behind them is not counted
     shown       how many the operator was told of: no more are acted on
     job_id      one that is known already is that job, and nothing new begins: so a form sent twice is one
 
     Raises NothingSelected, NothingSaid for a discard without a reason, MoreThanShown, and ValueError for
-    another act or a rate that is none.
+    another act, a dry run of a discard, or a rate that is none.
     """
     if act not in PERMISSIONS or (per_second is not None and not 0 < per_second < math.inf):
         raise ValueError(f"No job is {act} at {per_second} letters a second.")
+    if dry_run and act != "replay":
+        raise ValueError(f"A {act} has no dry run: it runs nothing.")
     selection.check()
     if act == "discard":
         operator.must_say_why()
@@ -156,6 +172,7 @@ def begin(
                 "act": act,
                 "late": late,
                 "per_second": per_second,
+                "dry_run": dry_run,
                 "wanted": msgspec.to_builtins(selection),
                 "total": reach.letters,
                 "more": reach.more,
@@ -185,6 +202,8 @@ def stop(*, job_id: UUID, operator: Operator, using: str = DEFAULT_DB_ALIAS) -> 
 
 
 def _write_down(operator: Operator, job: RepairJob, result: Steered, detail: str) -> None:
+    if job.dry_run:
+        return
     using = job._state.db or DEFAULT_DB_ALIAS
     consumer = job.selection.consumer or ""
     write_down_steering(

@@ -103,6 +103,11 @@ class JobOutput(serializers.ModelSerializer[RepairJob]):
     results = serializers.DictField(
         child=serializers.IntegerField(), read_only=True, help_text="How many came to which result."
     )
+    failures = serializers.DictField(
+        child=serializers.IntegerField(),
+        read_only=True,
+        help_text="Of a dry run: how many letters died again of which error.",
+    )
     more = serializers.BooleanField(read_only=True, help_text="That there were more than `total`.")
     ran = serializers.IntegerField(read_only=True, help_text="How many events that waited behind them ran.")
     trouble = serializers.CharField(read_only=True, help_text="What keeps it from going on at the moment.")
@@ -110,8 +115,8 @@ class JobOutput(serializers.ModelSerializer[RepairJob]):
     class Meta:
         model = RepairJob
         fields: ClassVar[list[str]] = [
-            *("id", "act", "who", "why", "asked_at", "state", "rate", "total", "more", "done", "results"),
-            *("ran", "trouble", "worked_at", "ended_at", "ended_by"),
+            *("id", "act", "who", "why", "asked_at", "state", "rate", "dry_run", "total", "more", "done"),
+            *("results", "failures", "ran", "trouble", "worked_at", "ended_at", "ended_by"),
         ]
         read_only_fields = fields
 

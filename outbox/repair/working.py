@@ -156,6 +156,7 @@ def _keep(job: RepairJob, now: datetime, *, using: str) -> None:
     RepairJob.objects.using(using).filter(id=job.id).update(
         results=job.results,
         ran=job.ran,
+        failures=job.failures,
         after_died=job.after_died,
         after_id=job.after_id,
         worked_at=job.worked_at,
@@ -186,6 +187,8 @@ def _pass_over(job: RepairJob, letter: DeadLetter, deaths: int, *, using: str) -
     letter = letters.get_letter(letter.id, using=using)
     error = f"{deaths} processes died with it in hand: killed, out of memory, or crashed in native code"
     report = Report(Result.DIED, "It is passed over", error=error)
+    if job.dry_run:
+        return report
     write_down(
         job.operator,
         job.act,
@@ -204,7 +207,13 @@ def _pass_over(job: RepairJob, letter: DeadLetter, deaths: int, *, using: str) -
 def _replay(letter_id: UUID, job: RepairJob, using: str) -> Report:
     alone = job.deaths > 0
     return letters.replay(
-        letter_id=letter_id, operator=job.operator, late=job.late, to_the_end=False, alone=alone, using=using
+        letter_id=letter_id,
+        operator=job.operator,
+        late=job.late,
+        to_the_end=False,
+        alone=alone,
+        dry_run=job.dry_run,
+        using=using,
     )
 
 

@@ -390,6 +390,39 @@ def test_a_job_in_which_letters_die_again_says_so_why_and_where_they_are(
     assert "What failed has been settled since." in text_of(desk.get(job_page))
 
 
+def test_many_are_tried_before_they_are_replayed(
+    desk: Client, first: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = [poison(first.id) for _ in range(2)]
+
+    def refuse(**sold: object) -> None:
+        raise Refused(f"the shelf is empty {PLANTED}")
+
+    monkeypatch.setattr("orders.services.instantiate_orders", refuse)
+    address = reverse("letters-matching", args=["replay"])
+    form = confirmation(text_of(desk.get(address)))
+    tried = {name: value for name, value in form.items() if name != "confirmed"} | {"dry_run": "yes"}
+    tried_page = desk.post(address, tried).headers["Location"]
+    assert working.work() == 2
+    page = text_of(desk.get(tried_page))
+    assert 'data-state="bad"><span class="mark" aria-hidden="true"></span>done; 2 would die again<' in page
+    assert "letters tried, and nothing kept" in page
+    assert "the shelf is empty" in page
+    assert PLANTED not in page
+    assert not Act.objects.exists()
+    assert "dry run</a>" in text_of(desk.get(reverse("repair-jobs")))
+
+    monkeypatch.undo()
+    done_page = desk.post(address, form).headers["Location"]  # the very form that was tried
+    assert done_page != tried_page
+    assert working.work() == 2
+    assert {letter.state for letter in DeadLetter.objects.filter(id__in=[one.id for one in letters])} == {
+        "replayed"
+    }
+    discard = reverse("letters-matching", args=["discard"])
+    assert 'name="dry_run"' not in text_of(desk.get(discard))
+
+
 def test_what_failed_in_a_job_is_found_at_any_size(desk: Client, job: RepairJob) -> None:
     """In one statement that reads the letters that it tells of, however many the job has acted on."""
     began = datetime.now(UTC) - timedelta(hours=1)

@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 
 from outbox import Delivery
 from outbox.errors import NoSuchJob, NothingSaid, NothingSelected
-from outbox.models import DeadLetter, LetterState
+from outbox.models import DeadLetter, LetterState, WaitingEvent
 from outbox.registry import Route
 from outbox.repair import jobs, letters, releasing, working
 from outbox.repair.acts import Act, Operator, Via
@@ -308,3 +308,35 @@ def test_a_dry_run_takes_all_of_it_back(service: Service) -> None:
     assert (service.heard(), acts().count(), RepairJob.objects.count()) == ([], 0, 0)
     fresh = DeadLetter.objects.get()
     assert (fresh.state, fresh.attempts, fresh.died_at) == ("open", letter.attempts, letter.died_at)
+
+
+def test_a_dry_run_says_what_would_come_of_each_and_keeps_nothing(service: Service) -> None:
+    died(service, "a", "b", "c")
+    del service.fails["a"], service.fails["b"]
+    before = (
+        list(DeadLetter.objects.order_by("id").values()),
+        list(WaitingEvent.objects.order_by("id").values()),
+    )
+    job = work(jobs.begin(act="replay", selection=ALL, operator=ANNA, dry_run=True))
+    assert (job.state, job.results, job.ran) == ("done", {"replayed": 2, "died": 1}, 2)
+    [(error, many)] = job.failures.items()
+    assert (many, DeadLetter.objects.get(key="c").error.partition("\n")[0] in error) == (1, True)
+    after = (
+        list(DeadLetter.objects.order_by("id").values()),
+        list(WaitingEvent.objects.order_by("id").values()),
+    )
+    assert after == before
+    assert service.heard() == []
+    assert not Act.objects.exists()
+    stopped = jobs.begin(act="replay", selection=ALL, operator=ANNA, dry_run=True)
+    assert jobs.stop(job_id=stopped.id, operator=ANNA).state == "stopped"
+    assert not Act.objects.exists()
+    with pytest.raises(ValueError, match="dry run"):
+        jobs.begin(act="discard", selection=ALL, operator=ANNA, dry_run=True)
+
+
+def test_of_a_dry_run_only_so_many_errors_are_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outbox.repair.jobs.MOST_ERRORS", 0)
+    died(service, "a")
+    job = work(jobs.begin(act="replay", selection=ALL, operator=ANNA, dry_run=True))
+    assert (job.results, job.failures) == ({"died": 1}, {})
