@@ -60,8 +60,8 @@ def check(
             following.add(row.id)
     for name, row in known.items():
         if name not in found and row.ended_at is None:
-            row.ended_at = at
-            row.save(using=using, update_fields=["ended_at"])
+            row.ended_at, row.unknown_since = at, None
+            row.save(using=using, update_fields=["ended_at", "unknown_since"])
             logger.info("alarm over: %s", row)
     _tell(at, options, following, using)
     Alarm.objects.using(using).filter(ended_at__lt=at - KEEP).delete()

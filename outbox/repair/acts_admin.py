@@ -25,7 +25,7 @@ class RepairJobAdmin(Operated[RepairJob]):
     """Acts on many dead letters, which workers carry out; operators stop them."""
 
     list_display = (
-        *("asked_at", "who", "act", line_of("why"), "state", "progress", "ran"),
+        *("asked_at", "who", "act", "dry_run", line_of("why"), "state", "progress", "ran"),
         *(line_of("trouble"), "worked_at"),
     )
     list_filter = (LatelyFilter,)
