@@ -1,6 +1,7 @@
 """The commands of the payment page: each goes through its service, and the page shows what came of it."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from django import forms
@@ -91,23 +92,15 @@ def _validate(payment: Payment, user: User, data: QueryDict) -> Done:
 
 
 def _reject(payment: Payment, user: User, data: QueryDict) -> Done:
-    form = ReasonForm(data)
-    if not form.is_valid():
-        return form, None
-    _, event_id = reject_payment(
-        payment_id=payment.id, merchant_id=user.acts_for_merchant, reason=form.cleaned_data["reason"]
+    return _with_reason(
+        data, partial(reject_payment, payment_id=payment.id, merchant_id=user.acts_for_merchant)
     )
-    return form, event_id
 
 
 def _refund(payment: Payment, user: User, data: QueryDict) -> Done:
-    form = ReasonForm(data)
-    if not form.is_valid():
-        return form, None
-    _, event_id = refund_payment(
-        payment_id=payment.id, merchant_id=user.acts_for_merchant, reason=form.cleaned_data["reason"]
+    return _with_reason(
+        data, partial(refund_payment, payment_id=payment.id, merchant_id=user.acts_for_merchant)
     )
-    return form, event_id
 
 
 def _modify(payment: Payment, user: User, data: QueryDict) -> Done:
@@ -128,12 +121,15 @@ def _modify(payment: Payment, user: User, data: QueryDict) -> Done:
 
 
 def _cancel(payment: Payment, user: User, data: QueryDict) -> Done:
-    order, form = _order_of(payment), ReasonForm(data)
+    order = _order_of(payment)
+    return _with_reason(data, partial(cancel_order, order_id=order.id, merchant_id=user.acts_for_merchant))
+
+
+def _with_reason(data: QueryDict, carry_out: Callable[..., tuple[object, UUID | None]]) -> Done:
+    form = ReasonForm(data)
     if not form.is_valid():
         return form, None
-    _, event_id = cancel_order(
-        order_id=order.id, merchant_id=user.acts_for_merchant, reason=form.cleaned_data["reason"]
-    )
+    _, event_id = carry_out(reason=form.cleaned_data["reason"])
     return form, event_id
 
 

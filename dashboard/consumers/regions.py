@@ -82,8 +82,8 @@ def read_asides(questions: Collection[Asked]) -> Mapping[Asked, Regions]:
     }
 
 
-def _acts(asked: Asked) -> Regions:
-    consumer = get_consumer(asked.name)
+def _acts(name: str) -> Regions:
+    consumer = get_consumer(name)
     with one_look(using=consumer.using):
         return {"acts": _rendered("acts", {"acts": latest_acts(consumer)})}
 
@@ -153,6 +153,6 @@ one_page = LivePage[Asked](
         "standing": read_one,
         "aside": read_asides,
         "history": asked_once(_history, _anybody, lambda regions, _: regions),
-        "acts": asked_once(_acts, _anybody, lambda regions, _: regions),
+        "acts": asked_once(_acts, lambda asked: asked.name, lambda regions, _: regions),
     },
 )
