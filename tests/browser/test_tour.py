@@ -1,10 +1,12 @@
 """The guided tour and the chaos panel in a browser, in a real demo: broken, seen on the flow, found again."""
 
 import os
+import re
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,15 @@ def test_the_panel_shows_what_happens_and_finds_its_server_again(
     looked_at(small, "chaos-dark", 390)
 
 
+@pytest.fixture
+def thawed(demo: RunningDemo) -> Iterator[None]:
+    """What a test froze and did not come to thaw is no fault of the next one."""
+    yield
+    for process in demo.read()["processes"].values():
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
+
+
 def press(panel: Page, verb: str, name: str, state: str) -> None:
     """Press a part's button on the panel, and see what it has become."""
     panel.get_by_role("button", name=f"{verb} {name}", exact=True).click()
@@ -239,6 +250,7 @@ def has_its_order(page: Page, payment: str) -> None:
     expect(page.locator("#facts dd.number").first).to_have_text("12", timeout=LONG)  # points
 
 
+@pytest.mark.usefixtures("thawed")
 def test_a_relay_that_is_frozen_or_killed_by_its_button_is_shown_and_found_again(
     open_demo: OpenDemo, demo: RunningDemo
 ) -> None:
@@ -250,7 +262,8 @@ def test_a_relay_that_is_frozen_or_killed_by_its_button_is_shown_and_found_again
     payment = pay(demo)
     # Its lease ends, and nobody sends.
     expect(relay).to_have_attribute("data-state", "bad", timeout=LONG)
-    expect(waiting).to_contain_text("2", timeout=LONG)
+    # The payment's two events, and what came of an earlier payment in the meantime.
+    expect(waiting).to_have_text(re.compile(r"^\s*([2-9]|\d\d)"), timeout=LONG)
     looked_at(flow, "flow-relay-frozen", 1440)
     press(panel, "Thaw", "relay-1", "running")
     has_its_order(page, payment)
@@ -263,6 +276,7 @@ def test_a_relay_that_is_frozen_or_killed_by_its_button_is_shown_and_found_again
     expect(relay).to_have_attribute("data-state", "ok", timeout=LONG)
 
 
+@pytest.mark.usefixtures("thawed")
 def test_kafka_that_is_frozen_or_killed_by_its_button_is_shown_and_found_again(
     open_demo: OpenDemo, demo: RunningDemo
 ) -> None:
