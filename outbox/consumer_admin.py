@@ -83,8 +83,8 @@ class ConsumerStateAdmin(Operated[ConsumerState]):
         asked = Asked(
             "pause",
             "Pause consumers",
-            f"Pauses {many(len(names), 'consumer')}: nothing is processed there from now on; events wait in"
-            " Kafka until somebody resumes.",
+            f"Pauses {many(len(names), 'consumer')}: within a second nothing is processed there any more;"
+            " events wait in Kafka until somebody resumes.",
             [["Consumer"], *([name] for name in names)],
             _pause,
             lambda state: str(state.name),

@@ -19,18 +19,13 @@ from outbox.errors import NoSuchJob
 from outbox.models import DeadLetter, LetterState
 from outbox.repair import jobs
 from outbox.repair.acts import Result, died_in
-from outbox.repair.jobs import PERMISSIONS, JobState, RepairJob
+from outbox.repair.jobs import DRY_RUN, PERMISSIONS, JobState, RepairJob
 from outbox.repair.matching import Selection
 
 LISTED = 50
 SILENT = 15.0  # seconds without a step after which the page says that no worker is at it
 MOST_FAILED = 1_000  # letters that failed and are looked at for their causes
-# What came of a dry run.
-_TRIED = {
-    Result.REPLAYED: "would be replayed",
-    Result.DIED: "would die again",
-    Result.NOTHING: "would be left",
-}
+_AGAIN = {"replay": "died again", DRY_RUN: "would die again", "discard": "passed over"}
 
 
 @require_GET
@@ -78,14 +73,15 @@ def standing(job: RepairJob, *, silent: bool = False) -> tuple[str, str]:
     if running and (job.trouble or silent):
         return "warn", "cannot go on" if job.trouble else "waits for a worker"
     died, left = job.results.get(Result.DIED, 0), job.results.get(Result.NOTHING, 0)
-    again = "died again" if job.act == "replay" else "passed over"
-    again = "would die again" if job.dry_run else again
+    untried = job.results.get(Result.UNTRIED, 0)
+    again = _AGAIN[job.act]
     words = [
         JobState(job.state).value,
         *([f"{died:,} {again}"] if died else []),
         *([f"{left:,} left as {'it was' if left == 1 else 'they were'}"] if left else []),
+        *([f"{untried:,} not tried"] if untried else []),
     ]
-    if died or left:
+    if died or left or untried:
         return ("bad" if died == job.done and not running else "warn"), "; ".join(words)
     return {"running": "wait", "done": "ok", "stopped": "idle"}[job.state], words[0]
 
@@ -149,6 +145,7 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
     if selection.ids is not None:
         meant = [("selected", f"{len(selection.ids):,} letters")]
     state, word = standing(found, silent=silent)
+    died = found.results.get(Result.DIED, 0)
     return {
         "job": found,
         "running": running,
@@ -158,11 +155,8 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
         "state": state,
         "word": word,
         "failed": failed(found),
-        "results": [
-            (_TRIED.get(result, result) if found.dry_run else result, many)
-            for result, many in found.results.items()
-        ],
-        "died": found.results.get(Result.DIED, 0),
+        "other_failures": died - sum(failure.letters for failure in found.would_fail),
+        "settled": 0 < died == died_in(found.id, using=DEFAULT_DB_ALIAS)[: died + 1].count(),
         "whole": max(found.total, found.done),
         "may_act": may_act(request.user, PERMISSIONS[found.act]),
     }

@@ -19,7 +19,7 @@ from dashboard.volumes_page import zone_of
 from outbox import clock
 from outbox.errors import MoreThanShown
 from outbox.repair import jobs
-from outbox.repair.jobs import PERMISSIONS
+from outbox.repair.jobs import DRY_RUN, PERMISSIONS
 from outbox.repair.matching import Selection, extent
 
 MOST_SELECTED = 500
@@ -75,7 +75,7 @@ def _ask(
     back: str,
     ticked: int | None = None,
 ) -> HttpResponse:
-    if act not in PERMISSIONS:
+    if act not in {"replay", "discard"}:
         raise Http404("There is no such act.")
     if not may_act(request.user, PERMISSIONS[act]):
         raise PermissionDenied
@@ -89,10 +89,9 @@ def _ask(
     elif confirmed and selection.letters().exists():
         try:
             job = jobs.begin(
-                act=act,
+                act=DRY_RUN if dry_run else act,
                 selection=_as_shown(selection, form.cleaned_data["asked"]),
                 operator=operator_of(request, reason=reason_of(request)),
-                dry_run=dry_run,
                 per_second=form.cleaned_data["rate"],
                 shown=form.cleaned_data["shown"],
                 job_id=_job_id(request, dry_run=dry_run),

@@ -38,6 +38,7 @@ class Result(models.TextChoices):
     SENT = "sent"
     ASKED = "asked"  # for: the relay does it
     NOTHING = "nothing"  # to be done
+    UNTRIED = "untried"  # in a dry run: an earlier letter of its key goes first
 
 
 class Steered(models.TextChoices):
@@ -92,7 +93,7 @@ class Report:
     done     what was done first
     ran      how many events that had waited behind it ran
     waiting  how many still wait, and `waiting_more` when they are more than were counted
-    error    why it died again, or what stopped the events behind it
+    error    why it died again, or what stopped the events behind it, and its fingerprint
     """
 
     result: Result
@@ -101,6 +102,7 @@ class Report:
     waiting: int = 0
     waiting_more: bool = False
     error: str = ""
+    fingerprint: str = ""
 
     @property
     def detail(self) -> str:
@@ -115,7 +117,8 @@ class Report:
     def and_then(self, more: "Report") -> "Report":
         """This, with what was done afterwards about the events that waited."""
         ran, waiting = self.ran + more.ran, more.waiting
-        return replace(self, ran=ran, waiting=waiting, waiting_more=more.waiting_more, error=more.error)
+        left = replace(self, waiting=waiting, waiting_more=more.waiting_more)
+        return replace(left, ran=ran, error=more.error, fingerprint=more.fingerprint)
 
 
 class Act(models.Model):

@@ -25,7 +25,7 @@ class RepairJobAdmin(Operated[RepairJob]):
     """Acts on many dead letters, which workers carry out; operators stop them."""
 
     list_display = (
-        *("asked_at", "who", "act", "dry_run", line_of("why"), "state", "progress", "ran"),
+        *("asked_at", "who", "act", line_of("why"), "state", "progress", "ran"),
         *(line_of("trouble"), "worked_at"),
     )
     list_filter = (LatelyFilter,)
@@ -42,7 +42,7 @@ class RepairJobAdmin(Operated[RepairJob]):
     @admin.display(description="letters")
     def progress(self, job: RepairJob) -> str:
         """How many have been acted on, of how many, and what came of them."""
-        results = ", ".join(f"{many:,} {result}" for result, many in job.results.items())
+        results = ", ".join(f"{many:,} {result}" for result, many in job.came_of_it)
         return f"{job.done:,} of {job.total:,}{'+' if job.more else ''}{': ' if results else ''}{results}"
 
     @admin.action(description="Stop, after the letter in hand", permissions=["stop"])

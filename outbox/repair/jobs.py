@@ -6,7 +6,7 @@ cut short is gone on with. It can be stopped between two letters.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,11 +22,32 @@ from outbox.models import DeadLetter, fresh_id
 from outbox.repair.acts import Operator, Report, Result, Steered, Via, write_down_steering
 from outbox.repair.matching import Selection, extent
 
+# A replay of which nothing is kept.
+DRY_RUN = "dry_run"
 # What is done in many, and the permission of `outbox` that it takes.
-PERMISSIONS = {"replay": "replay_deadletter", "discard": "discard_deadletter"}
-# Of a dry run so many different errors are told, each up to so many characters.
-MOST_ERRORS = 20
+PERMISSIONS = {
+    "replay": "replay_deadletter",
+    DRY_RUN: "replay_deadletter",
+    "discard": "discard_deadletter",
+}
+_TRIED = {
+    Result.REPLAYED: "would be replayed",
+    Result.DIED: "would die again",
+    Result.NOTHING: "would be left",
+    Result.UNTRIED: "behind an earlier one of their key, not tried",
+}
+# Of so many fingerprints a dry run tells an error, up to so many characters of it.
+MOST_FAILURES = 20
 LONGEST_ERROR = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """So many letters would die again with errors of one fingerprint, one of which is told."""
+
+    fingerprint: str
+    error: str
+    letters: int
 
 
 class JobState(models.TextChoices):
@@ -40,14 +61,13 @@ class JobState(models.TextChoices):
 class RepairJob(InHand):
     """An act on many dead letters, and how far it has come.
 
-    act         replay or discard
+    act         replay, discard, or dry_run: a replay of which nothing is kept
     wanted      the Selection; `until` is never later than when it was asked for
     late        replay also those whose place in their key has been passed
     per_second  letters, at most; null for as fast as it goes
-    dry_run     nothing is kept of what is done
     total       how many matched when it was asked for; at least so many where `more` says so
     results     how many came to which Result
-    failures    of a dry run: how many letters died again of which error
+    failures    of a dry run, by the fingerprint of what letters died of again: how many, and an error
     after_died  with `after_id`, the letter that was acted on last
     trouble     what keeps it from going on at the moment; empty when nothing does
     worked_at   when the last letter was acted on
@@ -62,7 +82,6 @@ class RepairJob(InHand):
     act = models.TextField()
     late = models.BooleanField(default=False)
     per_second = models.FloatField(null=True)
-    dry_run = models.BooleanField(default=False, db_default=False)
     wanted = models.JSONField()
     total = models.IntegerField()
     more = models.BooleanField()
@@ -84,13 +103,29 @@ class RepairJob(InHand):
         verbose_name_plural = "jobs on dead letters"
 
     def __str__(self) -> str:
-        what = "dry run" if self.dry_run else self.act
-        return f"{what} by {self.who}: {self.done} of {self.total:,}{'+' if self.more else ''}"
+        act, total = self.act.replace("_", " "), f"{self.total:,}{'+' if self.more else ''}"
+        return f"{act} by {self.who}: {self.done:,} of {total}"
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is kept of what is done."""
+        return self.act == DRY_RUN
+
+    @property
+    def would_fail(self) -> list[Failure]:
+        """What a dry run found, the most frequent first; of MOST_FAILURES fingerprints at most."""
+        found = [Failure(mark, error, many) for mark, (many, error) in self.failures.items()]
+        return sorted(found, key=lambda failure: -failure.letters)
 
     @property
     def done(self) -> int:
         """How many letters have been acted on."""
         return sum(self.results.values())
+
+    @property
+    def came_of_it(self) -> list[tuple[str, int]]:
+        """In words, how many letters came to what."""
+        return [(_TRIED[Result(name)] if self.dry_run else name, many) for name, many in self.results.items()]
 
     @property
     def selection(self) -> Selection:
@@ -114,9 +149,9 @@ class RepairJob(InHand):
         self.results = {**self.results, report.result: self.results.get(report.result, 0) + 1}
         self.ran += report.ran
         if self.dry_run and report.result is Result.DIED:
-            error = report.error.partition("\n")[0][:LONGEST_ERROR]
-            if error in self.failures or len(self.failures) < MOST_ERRORS:
-                self.failures = {**self.failures, error: self.failures.get(error, 0) + 1}
+            many, error = self.failures.get(report.fingerprint, (0, report.error[:LONGEST_ERROR]))
+            if many or len(self.failures) < MOST_FAILURES:
+                self.failures = {**self.failures, report.fingerprint: [many + 1, error]}
         self.after_died, self.after_id = letter.died_at, letter.id
         self.worked_at, self.trouble = now, ""
 
@@ -135,7 +170,6 @@ def begin(
     selection: Selection,
     operator: Operator,
     late: bool = False,
-    dry_run: bool = False,
     per_second: float | None = None,
     shown: int | None = None,
     job_id: UUID | None = None,
@@ -143,18 +177,16 @@ def begin(
 ) -> RepairJob:
     """Have workers replay or discard each letter that matches now; what dies meanwhile is not among them.
 
-    dry_run     take all of it back, letter by letter: what would come of a replay; it leaves no Act
+    act         a dry_run replays each and takes all of it back, letter by letter; it leaves no Act
     per_second  letters, at most; what waits behind them is not counted
     shown       how many the operator was told of: no more are acted on
     job_id      one that is known already is that job, and nothing new begins: so a form sent twice is one
 
     Raises NothingSelected, NothingSaid for a discard without a reason, MoreThanShown, and ValueError for
-    another act, a dry run of a discard, or a rate that is none.
+    another act or a rate that is none.
     """
     if act not in PERMISSIONS or (per_second is not None and not 0 < per_second < math.inf):
         raise ValueError(f"No job is {act} at {per_second} letters a second.")
-    if dry_run and act != "replay":
-        raise ValueError(f"A {act} has no dry run: it runs nothing.")
     selection.check()
     if act == "discard":
         operator.must_say_why()
@@ -172,7 +204,6 @@ def begin(
                 "act": act,
                 "late": late,
                 "per_second": per_second,
-                "dry_run": dry_run,
                 "wanted": msgspec.to_builtins(selection),
                 "total": reach.letters,
                 "more": reach.more,

@@ -16,7 +16,7 @@ from outbox.operating import OperatorsAct, may, once
 from outbox.repair import jobs
 from outbox.repair.acts import Operator, Via
 from outbox.repair.api import StateForbids
-from outbox.repair.jobs import PERMISSIONS, JobState, RepairJob
+from outbox.repair.jobs import DRY_RUN, MOST_FAILURES, PERMISSIONS, JobState, RepairJob
 from outbox.repair.matching import Selection, extent
 from outbox.repair.serializers import LONGEST_REASON, ReasonField, StrictInput
 
@@ -40,7 +40,7 @@ class SelectionInput(StrictInput):
     rate = serializers.FloatField(
         required=False, min_value=0.01, max_value=10_000, help_text="Letters a second, at most."
     )
-    dry_run = serializers.BooleanField(
+    preview = serializers.BooleanField(
         required=False, help_text="Count what matches, and say what would follow: nothing is done."
     )
     shown = serializers.IntegerField(
@@ -59,7 +59,8 @@ class SelectionInput(StrictInput):
 @extend_schema_serializer(
     examples=[
         OpenApiExample("Of one cause, slowly", {"consumer": "orders", "cause": "KeyError", "rate": 10}),
-        OpenApiExample("What would follow", {"everything": True, "dry_run": True}),
+        OpenApiExample("What would follow", {"everything": True, "preview": True}),
+        OpenApiExample("What would come of each", {"consumer": "orders", "dry_run": True}),
     ]
 )
 class ReplayManyInput(SelectionInput):
@@ -67,6 +68,9 @@ class ReplayManyInput(SelectionInput):
 
     late = serializers.BooleanField(
         required=False, help_text="Also those whose place in their key has been passed."
+    )
+    dry_run = serializers.BooleanField(
+        required=False, help_text="Replay each and take all of it back: the job says what would come of it."
     )
     reason = ReasonField(required=False, max_length=LONGEST_REASON, help_text="Kept with each act.")
 
@@ -91,6 +95,14 @@ class ExtentOutput(serializers.Serializer[Any]):
     consequence = serializers.CharField()
 
 
+class FailureOutput(serializers.Serializer[Any]):
+    """What a dry run found: so many letters would die again with errors of one fingerprint."""
+
+    fingerprint = serializers.CharField()
+    error = serializers.CharField(help_text="Of one of them.")
+    letters = serializers.IntegerField()
+
+
 @extend_schema_serializer(
     examples=[OpenApiExample("A job under way", examples.JOB, status_codes=["200", "202"])]
 )
@@ -103,10 +115,10 @@ class JobOutput(serializers.ModelSerializer[RepairJob]):
     results = serializers.DictField(
         child=serializers.IntegerField(), read_only=True, help_text="How many came to which result."
     )
-    failures = serializers.DictField(
-        child=serializers.IntegerField(),
+    would_fail = FailureOutput(
+        many=True,
         read_only=True,
-        help_text="Of a dry run: how many letters died again of which error.",
+        help_text=f"Of a dry run: what letters would die of again; of {MOST_FAILURES} fingerprints at most.",
     )
     more = serializers.BooleanField(read_only=True, help_text="That there were more than `total`.")
     ran = serializers.IntegerField(read_only=True, help_text="How many events that waited behind them ran.")
@@ -115,8 +127,8 @@ class JobOutput(serializers.ModelSerializer[RepairJob]):
     class Meta:
         model = RepairJob
         fields: ClassVar[list[str]] = [
-            *("id", "act", "who", "why", "asked_at", "state", "rate", "dry_run", "total", "more", "done"),
-            *("results", "failures", "ran", "trouble", "worked_at", "ended_at", "ended_by"),
+            *("id", "act", "who", "why", "asked_at", "state", "rate", "total", "more", "done"),
+            *("results", "would_fail", "ran", "trouble", "worked_at", "ended_at", "ended_by"),
         ]
         read_only_fields = fields
 
@@ -136,12 +148,12 @@ class ManyView(generics.GenericAPIView[RepairJob]):
         asked, selection = given.validated_data, given.selection()
         operator = Operator(request.user.get_username(), asked.get("reason", ""), Via.REST)
         try:
-            if asked.get("dry_run"):
+            if asked.get("preview"):
                 reach = extent(selection)
                 said = {name: getattr(reach, name) for name in ("letters", "keys", "waiting", "more")}
                 return Response(ExtentOutput({**said, "consequence": reach.consequence(self.act)}).data)
             job = jobs.begin(
-                act=self.act,
+                act=DRY_RUN if asked.get("dry_run") else self.act,
                 selection=selection,
                 operator=operator,
                 late=asked.get("late", False),
@@ -175,7 +187,7 @@ class ReplayMany(ManyView):
     def post(self, request: Request) -> Response:
         """Have workers replay each open letter that matches now, oldest first; not what dies later.
 
-        202 with the job, or 200 with what it would be about. 400 when nothing says which are meant.
+        202 with the job, or 200 with a preview of what it is about. 400 when nothing says which are meant.
         """
         return self.begin(request)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import F, QuerySet
 
 from outbox import clock
-from outbox.aside import storable
+from outbox.aside import fingerprint, storable
 from outbox.batch import Batch
 from outbox.bounded import Bounded
 from outbox.buffer import atomic
@@ -153,10 +153,11 @@ class Rerun(Batch):
 
     def tell(self, result: Result, done: str, *, waiting: Bounded) -> Report:
         """What came of this transaction: what was done first, and then what waited behind it."""
-        error = "" if self.died is None else storable(f"{type(self.died).__name__}: {self.died}")
-        return Report(
-            result, done, ran=self.ran, waiting=waiting.count, waiting_more=waiting.more, error=error
-        )
+        report = Report(result, done, ran=self.ran, waiting=waiting.count, waiting_more=waiting.more)
+        if self.died is None:
+            return report
+        error = storable(f"{type(self.died).__name__}: {self.died}")
+        return replace(report, error=error, fingerprint=fingerprint(self.died))
 
     def _item(self, letter: DeadLetter, data: bytes | None) -> Item:
         record = stored_record(letter)

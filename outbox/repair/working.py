@@ -17,12 +17,12 @@ from django.db.models import QuerySet
 
 from outbox import clock, in_hand
 from outbox.aside import storable
-from outbox.errors import RepairRefused, UnknownConsumer
+from outbox.errors import EarlierLetter, RepairRefused, UnknownConsumer
 from outbox.generations import try_lock
 from outbox.models import DeadLetter
 from outbox.repair import letters
 from outbox.repair.acts import Report, Result, write_down
-from outbox.repair.jobs import JobState, RepairJob
+from outbox.repair.jobs import DRY_RUN, JobState, RepairJob
 from outbox.suspects import DEATHS
 
 # Of so many jobs at once, the one that has waited longest and can go on is taken.
@@ -178,6 +178,8 @@ def _end(job: RepairJob, now: datetime, *, using: str) -> None:
 def _report(job: RepairJob, letter: DeadLetter, *, using: str) -> Report:
     try:
         return _ACTS[job.act](letter.id, job, using)
+    except EarlierLetter as error:  # of which a replay has kept nothing, if it is only tried
+        return Report(Result.UNTRIED if job.dry_run else Result.NOTHING, str(error).rstrip("."))
     except (RepairRefused, UnknownConsumer) as error:
         return Report(Result.NOTHING, str(error).rstrip("."))
 
@@ -226,5 +228,6 @@ def _discard(letter_id: UUID, job: RepairJob, using: str) -> Report:
 
 _ACTS: dict[str, Callable[[UUID, RepairJob, str], Report]] = {
     "replay": _replay,
+    DRY_RUN: _replay,
     "discard": _discard,
 }

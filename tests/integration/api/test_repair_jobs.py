@@ -21,7 +21,7 @@ def test_all_that_match_are_replayed_by_workers_and_followed(
     operator_api: APIClient, letter: DeadLetter
 ) -> None:
     meant = {"consumer": "orders", "cause": "MoneyError"}
-    told = operator_api.post(REPLAY, {**meant, "dry_run": True})
+    told = operator_api.post(REPLAY, {**meant, "preview": True})
     assert told.status_code == 200
     assert told.json() == {
         "letters": 1,
@@ -33,6 +33,16 @@ def test_all_that_match_are_replayed_by_workers_and_followed(
     }
     assert not RepairJob.objects.exists()
 
+    tried = operator_api.post(REPLAY, {**meant, "dry_run": True})
+    assert (tried.status_code, tried.json()["act"]) == (202, "dry_run")
+    working.work()
+    tried = operator_api.get(f"{JOBS}{tried.json()['id']}/").json()
+    assert (tried["state"], tried["results"], tried["would_fail"]) == ("done", {"replayed": 1}, [])
+    assert not Act.objects.exists()
+    assert "dry_run" in refused_fields(
+        operator_api.post(DISCARD, {**meant, "reason": "gone", "dry_run": True})
+    )
+
     begun = operator_api.post(REPLAY, {**meant, "rate": 100, "reason": "mended", "shown": 1})
     assert begun.status_code == 202
     job = begun.json()
@@ -40,7 +50,7 @@ def test_all_that_match_are_replayed_by_workers_and_followed(
     working.work()
     job = operator_api.get(f"{JOBS}{job['id']}/").json()
     assert (job["state"], job["done"], job["results"], job["ran"]) == ("done", 1, {"replayed": 1}, 1)
-    assert [one["id"] for one in operator_api.get(JOBS).json()["results"]] == [job["id"]]
+    assert [one["id"] for one in operator_api.get(JOBS).json()["results"]] == [job["id"], tried["id"]]
     assert set(Act.objects.values_list("who", "via", "why")) == {("operator", "rest", "mended")}
     (told,) = operator_api.get(f"/api/dead-letters/{letter.id}/").json()["acts"]
     assert (told["result"], told["job_id"]) == ("replayed", job["id"])

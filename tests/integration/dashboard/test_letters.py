@@ -388,6 +388,8 @@ def test_a_job_in_which_letters_die_again_says_so_why_and_where_they_are(
     assert '<span class="number">1</span> letter<' in text_of(desk.get(job_page))
     act(desk, letters[1], "replay")
     assert "What failed has been settled since." in text_of(desk.get(job_page))
+    RepairJob.objects.update(results={"died": 3})  # not all of its acts are known to be its own
+    assert "What failed has been settled since." not in text_of(desk.get(job_page))
 
 
 def test_many_are_tried_before_they_are_replayed(
@@ -407,9 +409,11 @@ def test_many_are_tried_before_they_are_replayed(
     page = text_of(desk.get(tried_page))
     assert 'data-state="bad"><span class="mark" aria-hidden="true"></span>done; 2 would die again<' in page
     assert "letters tried, and nothing kept" in page
-    assert "the shelf is empty" in page
+    assert '<span class="number">2</span> letters</span><span>such as Refused: the shelf is empty' in page
     assert PLANTED not in page
     assert not Act.objects.exists()
+    RepairJob.objects.update(failures={"f": [1, "full"]})  # no more fingerprints are kept
+    assert '<span class="number">1</span> letter</span><span>of other causes' in text_of(desk.get(tried_page))
     assert "dry run</a>" in text_of(desk.get(reverse("repair-jobs")))
 
     monkeypatch.undo()

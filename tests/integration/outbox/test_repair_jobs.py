@@ -317,10 +317,12 @@ def test_a_dry_run_says_what_would_come_of_each_and_keeps_nothing(service: Servi
         list(DeadLetter.objects.order_by("id").values()),
         list(WaitingEvent.objects.order_by("id").values()),
     )
-    job = work(jobs.begin(act="replay", selection=ALL, operator=ANNA, dry_run=True))
+    job = work(jobs.begin(act="dry_run", selection=ALL, operator=ANNA))
     assert (job.state, job.results, job.ran) == ("done", {"replayed": 2, "died": 1}, 2)
-    [(error, many)] = job.failures.items()
-    assert (many, DeadLetter.objects.get(key="c").error.partition("\n")[0] in error) == (1, True)
+    [failure] = job.would_fail
+    letter = DeadLetter.objects.get(key="c")
+    told = (letter.fingerprint, f"Refused: {letter.error}", 1)
+    assert (failure.fingerprint, failure.error, failure.letters) == told
     after = (
         list(DeadLetter.objects.order_by("id").values()),
         list(WaitingEvent.objects.order_by("id").values()),
@@ -328,15 +330,39 @@ def test_a_dry_run_says_what_would_come_of_each_and_keeps_nothing(service: Servi
     assert after == before
     assert service.heard() == []
     assert not Act.objects.exists()
-    stopped = jobs.begin(act="replay", selection=ALL, operator=ANNA, dry_run=True)
+    stopped = jobs.begin(act="dry_run", selection=ALL, operator=ANNA)
     assert jobs.stop(job_id=stopped.id, operator=ANNA).state == "stopped"
     assert not Act.objects.exists()
-    with pytest.raises(ValueError, match="dry run"):
-        jobs.begin(act="discard", selection=ALL, operator=ANNA, dry_run=True)
 
 
-def test_of_a_dry_run_only_so_many_errors_are_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outbox.repair.jobs.MOST_ERRORS", 0)
+def test_a_dry_run_tells_errors_of_one_place_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    died(service, "a", "b", "c")  # whose messages are all different
+    job = work(jobs.begin(act="dry_run", selection=ALL, operator=ANNA))
+    assert [failure.letters for failure in job.would_fail] == [3]
+    monkeypatch.setattr("outbox.repair.jobs.MOST_FAILURES", 0)
+    job = work(jobs.begin(act="dry_run", selection=ALL, operator=ANNA))
+    assert (job.results, job.would_fail) == ({"died": 3}, [])
+
+
+def test_a_dry_run_does_not_try_what_is_behind_an_earlier_letter(service: Service) -> None:
+    (letter,) = died(service, "a")
+    service.fails.clear()
+    later = DeadLetter.objects.get(id=letter.id)
+    later.id, later.event_id, later.number = uuid4(), uuid4(), 7
+    later.save(force_insert=True)
+    job = work(jobs.begin(act="dry_run", selection=ALL, operator=ANNA))
+    assert job.results == {"replayed": 1, "untried": 1}
+
+
+def test_a_worker_that_knows_no_dry_runs_leaves_one_to_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     died(service, "a")
-    job = work(jobs.begin(act="replay", selection=ALL, operator=ANNA, dry_run=True))
-    assert (job.results, job.failures) == ({"died": 1}, {})
+    service.fails.clear()
+    job = jobs.begin(act="dry_run", selection=ALL, operator=ANNA)
+    with monkeypatch.context() as earlier:
+        earlier.delitem(working._ACTS, "dry_run")
+        assert "dry_run" in work(job).trouble
+    assert (job.state, job.results, DeadLetter.objects.get().state) == ("running", {}, "open")
+    job = work(job)
+    assert (job.state, job.results, job.trouble) == ("done", {"replayed": 1}, "")
