@@ -124,8 +124,7 @@ def give_up(*, consumer: Consumer, operator: Operator, shown: str | None = None)
     succession.projection_of(consumer)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
         take_next(consumer.name, using=consumer.using)
-        if (half := half_built(consumer)) is not None:
-            _refuse_another(half, shown)
+        _refuse_another(half_built(consumer), shown)
         numbers = succession.abandon(consumer, operator=operator)
         # A worker is to clear away also what a command had begun.
         sql.execute(

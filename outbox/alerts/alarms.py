@@ -20,6 +20,11 @@ class AlarmRows(QuerySet["Alarm"]):
         """Those that nobody has silenced."""
         return self.filter(Q(silenced_until=None) | Q(silenced_until__lte=at))
 
+    def unheard_by(self, channel: "Channel") -> "AlarmRows":
+        """Those that others were told of, and this channel was not."""
+        heard = Notice.objects.for_channel(channel).filter(alarm=OuterRef("id"))
+        return self.exclude(told_at=None).filter(~Exists(heard))
+
     def worst_first(self) -> "AlarmRows":
         """The critical ones first, and of these the oldest."""
         rank = Case(When(severity=Severity.CRITICAL, then=Value(0)), default=Value(1))
@@ -90,13 +95,15 @@ class NoticeKind(models.TextChoices):
 class NoticeRows(QuerySet["Notice"]):
     """Questions about notices."""
 
+    def for_channel(self, channel: "Channel") -> "NoticeRows":
+        """Those since it is there that are not for another one alone."""
+        return self.filter(channel__in=("", channel.name), id__gt=channel.begun_after)
+
     def left_for(self, channel: "Channel") -> "NoticeRows":
         """Those that it has yet to get. Of an alarm that it was never told of it does not hear the end."""
-        of_it = Q(channel__in=("", channel.name))
-        heard = Notice.objects.filter(of_it, alarm=OuterRef("alarm"), id__gt=channel.begun_after)
-        earlier = heard.filter(id__lt=OuterRef("id")).exclude(kind=NoticeKind.ENDED)
-        left = self.filter(of_it, id__gt=channel.position)
-        return left.filter(~Q(kind=NoticeKind.ENDED) | Exists(earlier))
+        heard = Notice.objects.for_channel(channel).filter(alarm=OuterRef("alarm"), id__lt=OuterRef("id"))
+        left = self.for_channel(channel).filter(id__gt=channel.position)
+        return left.filter(~Q(kind=NoticeKind.ENDED) | Exists(heard.exclude(kind=NoticeKind.ENDED)))
 
 
 class Notice(models.Model):

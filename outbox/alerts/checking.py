@@ -10,8 +10,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import F, Max, Q
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import F, Q
 
 from outbox import clock
 from outbox.alerts.alarms import Alarm, Channel, Notice, NoticeKind, Watch
@@ -20,7 +20,6 @@ from outbox.alerts.checks import MANY, Found, look
 from outbox.alerts.options import Alerts, alert_options
 from outbox.ids import new_id
 from outbox.lag import Lag
-from outbox.partitions import LOCK_CLASS
 
 # Who holds it looks, and numbers notices, alone.
 WATCH_LOCK = 3
@@ -79,25 +78,6 @@ def unwatched_for(*, at: datetime, using: str = DEFAULT_DB_ALIAS) -> timedelta |
     return None if row is None else at - (row.checked_at or row.begun_at)
 
 
-def begin_channel(name: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
-    """A new way of telling people begins now: with the alarms of now that others know of, each told once.
-
-    Waits for a look that is under way.
-    """
-    options = alert_options()
-    with transaction.atomic(using=using):
-        with connections[using].cursor() as sql:
-            sql.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_CLASS, WATCH_LOCK])
-        if Channel.objects.using(using).filter(name=name).exists():
-            return
-        at, notices = clock.now(using=using), Notice.objects.using(using)
-        last = notices.aggregate(last=Max("id"))["last"] or 0
-        Channel.objects.using(using).create(name=name, position=last, begun_after=last)
-        for alarm in Alarm.objects.using(using).present().heard(at).exclude(told_at=None).order_by("id"):
-            body = body_of(alarm, NoticeKind.BEGUN, at, page=options.page)
-            notices.create(alarm=alarm, kind=NoticeKind.BEGUN, at=at, body=body, channel=name)
-
-
 def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> Alarm:
     said, severity = found.said[:LONGEST], found.severity
     if row is None:
@@ -125,6 +105,13 @@ def _tell(at: datetime, options: Alerts, following: set[int], using: str) -> Non
         again |= Q(told_at__lte=at - timedelta(seconds=options.remind))
     for alarm in heard.filter(again).exclude(told_at=None).order_by("id"):
         _write(alarm, NoticeKind.LASTS, at, options, using)
+    # A channel that is new, and one that was while the alarm was silenced or seemed to be over.
+    for channel in Channel.objects.using(using):
+        for alarm in heard.unheard_by(channel).order_by("id"):
+            body = body_of(alarm, NoticeKind.BEGUN, at, page=options.page)
+            Notice.objects.using(using).create(
+                alarm=alarm, kind=NoticeKind.BEGUN, at=at, body=body, channel=channel.name
+            )
     over = alarms.filter(ended_at__lte=lasted, end_told_at=None).exclude(told_at=None)
     for alarm in over.order_by("id"):
         _write(alarm, NoticeKind.ENDED, at, options, using)

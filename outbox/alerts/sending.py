@@ -16,7 +16,6 @@ from django.db.models import Max, QuerySet
 
 from outbox import clock
 from outbox.alerts.alarms import Channel, Notice
-from outbox.alerts.checking import begin_channel
 from outbox.alerts.mail import Mail
 from outbox.alerts.options import Alerts, alert_options
 from outbox.alerts.webhook import Webhook
@@ -96,7 +95,7 @@ class _Run:
 
     def go(self) -> int:
         if not self._rows.exists():
-            begin_channel(self._way.name, using=self._using)
+            self._begin()
         with connections[self._using].cursor() as sql:
             seconds = {"claim": CLAIM.total_seconds(), "longest": LONGEST_DELAY}
             sql.execute(_CLAIM, {"name": self._way.name, **seconds})
@@ -108,6 +107,11 @@ class _Run:
             return self._send_all()
         finally:
             self._release()
+
+    def _begin(self) -> None:
+        """From here on; of what is wrong by now, the next look tells it."""
+        last = Notice.objects.using(self._using).aggregate(last=Max("id"))["last"] or 0
+        self._rows.get_or_create(name=self._way.name, defaults={"position": last, "begun_after": last})
 
     def _release(self) -> None:
         self._ours.update(claimed_until=None)

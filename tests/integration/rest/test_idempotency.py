@@ -285,7 +285,7 @@ def test_when_the_winner_dies_a_twin_is_carried_out(
         with connections.create_connection("default").cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                " AND query LIKE '%rest_kept_answer%'"
+                " AND datname = current_database() AND query LIKE '%rest_kept_answer%'"
             )
             waiting = cursor.fetchone()[0]
             cursor.db.close()

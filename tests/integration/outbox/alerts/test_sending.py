@@ -286,7 +286,10 @@ def test_a_new_channel_is_told_once_what_is_still_wrong_and_others_are_not_told_
     configure(
         WEBHOOK=receiver.url, SECRET=SECRET, EMAIL=["ops@shop.example"], PAGE="https://shop.example/alerts/"
     )
+    assert sum(at_once(*[send_notices] * 4)) == 0
+    look()
     assert sum(at_once(*[send_notices] * 4)) == 1
+    look()
     assert send_notices() == 0
     assert receiver.ids == ids
     [told] = mail.outbox
@@ -307,8 +310,45 @@ def test_a_new_channel_hears_nothing_of_what_is_silenced(configure: Configure) -
     silence(alarm_id=alarm.id, duration=timedelta(hours=1), operator=Operator("ops", "known"))
     configure(EMAIL=["ops@shop.example"])
     assert send_notices() == 0
+    look()
+    assert send_notices() == 0
     changes(1)
     assert send_notices() == 0  # that it is over is told to those who knew of it
+
+
+def test_a_channel_that_began_while_an_alarm_was_silenced_hears_of_it_afterwards(
+    configure: Configure,
+) -> None:
+    configure()
+    changes(1)
+    [alarm] = present().values()
+    silence(alarm_id=alarm.id, duration=timedelta(hours=1), operator=Operator("ops", "known"))
+    configure(EMAIL=["ops@shop.example"])
+    assert send_notices() == 0
+    silence(alarm_id=alarm.id, duration=timedelta(0), operator=Operator("ops", "it may be told again"))
+    look()
+    assert send_notices() == 1
+    changes(1)
+    assert send_notices() == 1
+    assert [one.subject.partition(" No")[0] for one in mail.outbox] == ["[critical]", "Over:"]
+
+
+def test_a_channel_that_began_while_an_alarm_seemed_to_be_over_hears_that_it_is_not(
+    configure: Configure,
+) -> None:
+    configure()
+    changes(1)
+    configure(HOLD=3_600)
+    with connection.cursor() as sql:
+        sql.execute("INSERT INTO outbox_relay (owner, expires_at) VALUES ('one', now() + interval '59 s')")
+    assert not look()
+    configure(HOLD=3_600, EMAIL=["ops@shop.example"])
+    assert send_notices() == 0
+    with connection.cursor() as sql:
+        sql.execute("DELETE FROM outbox_relay")
+    look()
+    assert send_notices() == 1
+    assert mail.outbox[0].subject.startswith("[critical] No relay runs")
 
 
 def test_a_new_channel_hears_no_end_of_what_it_never_heard_begin(
