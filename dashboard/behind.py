@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from outbox.lag import PRESENT
-from outbox.lateness import Wait, oldest_age
+from outbox.lateness import Lateness, oldest_age
 from outbox.oldest_left import SLACK, TRACES
 from outbox.pausing import Pause
 from outbox.positions import AlarmCause
@@ -36,9 +36,9 @@ class Behind:
     alarms: frozenset[AlarmCause] = frozenset()
     pause: Pause | None = None
 
-    def wait(self, *, limit: float, unsent_known: bool = True) -> Wait:
+    def wait(self, *, limit: float, unsent_known: bool = True) -> Lateness:
         """How long the oldest event that it has yet to process has waited, in Kafka and for a relay."""
-        return Wait(self.seconds, self.unsent if unsent_known else None, limit)
+        return Lateness(self.seconds, self.unsent if unsent_known else None, limit)
 
 
 _STANDING = """

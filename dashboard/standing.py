@@ -9,7 +9,7 @@ from dashboard.formats import Bounded
 from dashboard.measure import DatabaseSample
 from dashboard.remedies import Remedy
 from dashboard.selectors import Processed
-from outbox.lateness import Wait
+from outbox.lateness import Lateness
 from outbox.pausing import ITSELF
 from outbox.positions import AlarmCause
 from outbox.registry import Consumer
@@ -60,7 +60,7 @@ def _said(
     consumer: Consumer,
     sample: DatabaseSample,
     behind: Behind,
-    wait: Wait,
+    wait: Lateness,
     done: Processed | None,
     *,
     kafka_away: bool,

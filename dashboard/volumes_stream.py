@@ -25,7 +25,7 @@ async def volumes_stream(request: HttpRequest) -> HttpResponseBase:
     """What changes in the answer to the address's question. 401 for whoever is not signed in."""
     user = await request.auser()
     question = await sync_to_async(_question)(request, user) if isinstance(user, User) else None
-    staff = await sync_to_async(may_look)(user)
+    looks = await sync_to_async(may_look)(user)
     # The stream may stay open for minutes; the connection that looked the user up must not.
     await sync_to_async(connections.close_all)()
     if not isinstance(user, User):
@@ -35,7 +35,7 @@ async def volumes_stream(request: HttpRequest) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(content_type="text/event-stream")
     call_when_server_stops(live_volumes.close)
-    return event_stream(_stream(question, staff=staff))
+    return event_stream(_stream(question, looks=looks))
 
 
 def _question(request: HttpRequest, user: User) -> Question | None:
@@ -43,7 +43,7 @@ def _question(request: HttpRequest, user: User) -> Question | None:
     return form.question(user) if form.is_valid() else None
 
 
-async def _stream(question: Question, *, staff: bool) -> AsyncIterator[str]:
+async def _stream(question: Question, *, looks: bool) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MS}\n\n"
     badge = None
     try:
@@ -51,7 +51,7 @@ async def _stream(question: Question, *, staff: bool) -> AsyncIterator[str]:
             async for told in moments:
                 yield volumes_message(told, question)
                 counted = badge_message(told.badge)
-                if staff and counted is not None and counted != badge:
+                if looks and counted is not None and counted != badge:
                     badge = counted
                     yield badge
     except TimeoutError:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.kafka import Placement
-from outbox.lateness import Wait, oldest_age
+from outbox.lateness import Lateness, oldest_age
 from outbox.models import TopicRecord
 from outbox.oldest_left import oldest_left
 from outbox.positions import AlarmCause, LagAlarm, LagSample, Member, PartitionEnd, Position
@@ -104,11 +104,11 @@ class Lag:
         return events_left(self.partitions)
 
     @property
-    def wait(self) -> Wait:
+    def wait(self) -> Lateness:
         """How long the oldest event yet to be processed has waited, in Kafka and for a relay."""
         ages = [part.seconds for part in self.partitions] or [None]
         limit = self.sync_delay_limit
-        return Wait(oldest_age(ages, limit=limit), self.unpublished, limit)
+        return Lateness(oldest_age(ages, limit=limit), self.unpublished, limit)
 
     @property
     def seconds(self) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Lateness:
     """How long the oldest event that a consumer has yet to process has waited, in seconds.
 
     in_kafka  of those that Kafka has; 0 without one, None while it is not known

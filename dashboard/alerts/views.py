@@ -76,9 +76,11 @@ class SilenceForm(forms.Form):
 @for_those_who_act("silence_alarm")
 def silence_alarm(request: HttpRequest, alarm_id: int) -> HttpResponse:
     """Ask, and have nobody told of an alarm for some hours."""
-    alarm = Alarm.objects.present().filter(id=alarm_id).first()
+    alarm = Alarm.objects.filter(id=alarm_id).first()
     if alarm is None:
-        raise Http404("There is no such alarm now: it is over, or never was.")
+        raise Http404("There is no such alarm.")
+    if alarm.ended_at is not None:
+        return redirect("alerts")  # which says that it is over
     error, form = "", SilenceForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         duration = timedelta(hours=form.cleaned_data["hours"])

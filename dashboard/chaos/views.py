@@ -59,16 +59,20 @@ def panel(request: HttpRequest) -> HttpResponse:
 def act(request: HttpRequest) -> HttpResponse:
     """Do something to a part: `act` is a verb and a name. Goes on to `next`, an address of this site."""
     verb, _, name = request.POST.get("act", "").partition(" ")
+    operator, told = operator_of(request), f"To {name}, a part of the demo."
     try:
         if verb not in set(Verb) - {Verb.LIST}:
             raise Refused("There is no such act.")
         with transaction.atomic():
-            write_down_command(operator_of(request), verb, detail=f"To {name}, a part of the demo.")
+            write_down_command(operator, verb, detail=told)
             ask(Verb(verb), name)
         logger.warning("%s did this to a part of the demo: %s %s", request.user.get_username(), verb, name)
     except Refused as refusal:
         return _panel(request, notice=str(refusal), status=HTTPStatus.CONFLICT)
     except NoAnswer as error:
+        write_down_command(
+            operator, verb, detail=f"{told} No answer came: it may have been done, or be done yet."
+        )
         return _panel(request, notice=str(error), status=HTTPStatus.SERVICE_UNAVAILABLE)
     return redirect(onward(request))
 

@@ -8,7 +8,7 @@ from dashboard import formats
 from dashboard.formats import Text
 from outbox.kafka import TopicState
 from outbox.lag import PartitionLag, events_left
-from outbox.lateness import Wait, oldest_age
+from outbox.lateness import Lateness, oldest_age
 from outbox.registry import Consumer
 from outbox.topics import Topic
 from outbox.topology import Difference
@@ -83,10 +83,10 @@ class Reader:
         return events_left(self.parts)
 
     @property
-    def wait(self) -> Wait:
+    def wait(self) -> Lateness:
         """How long the oldest that it has yet to process here has waited, in Kafka and for a relay."""
         ages, limit = [part.seconds for part in self.parts] or [None], self._limit
-        return Wait(oldest_age(ages, limit=limit), self.unsent, limit)
+        return Lateness(oldest_age(ages, limit=limit), self.unsent, limit)
 
     @property
     def seconds(self) -> float | None:

@@ -1,4 +1,7 @@
-"""The record of acts tells of the project's own commands, too, whose names the engine does not know."""
+"""The record of acts tells of the project's own commands, too, whose names the engine does not know.
+
+The way back deletes the acts of such commands: the earlier table has no place for them. Export them before.
+"""
 
 from django.db import migrations
 
@@ -26,11 +29,11 @@ ALTER TABLE outbox_act ENABLE TRIGGER outbox_act_append_only;
 ALTER TABLE outbox_act
     DROP CONSTRAINT outbox_act_act_check,
     ADD CONSTRAINT outbox_act_act_check CHECK (act IN ('replay', 'discard', 'release', 'resend',
-        'pause', 'resume', 'seek', 'rebuild', 'abandon', 'silence')),
+        'pause', 'resume', 'seek', 'rebuild', 'abandon', 'silence')) NOT VALID,
     DROP CONSTRAINT outbox_act_result_check,
     ADD CONSTRAINT outbox_act_result_check CHECK (result IN ('replayed', 'died', 'discarded', 'released', 'sent',
         'pending', 'asked', 'nothing', 'paused', 'resumed', 'skipped', 'moved', 'begun', 'stopped', 'rebuilt',
-        'abandoned', 'silenced', 'unsilenced'));
+        'abandoned', 'silenced', 'unsilenced')) NOT VALID;
 RESET lock_timeout;
 """
 

@@ -169,8 +169,11 @@ def test_an_operator_silences_an_alarm_with_a_reason(operator: User, viewer: Use
 
 def test_what_is_over_is_silenced_by_nobody(operator: User) -> None:
     alarm = raised(ended_at=clock.now())
-    form = {"hours": "4", "reason": "too late"}
-    assert browser_of(operator).post(f"/alerts/{alarm.id}/silence/", form).status_code == 404
+    form, client = {"hours": "4", "reason": "too late"}, browser_of(operator)
+    page = client.post(f"/alerts/{alarm.id}/silence/", form, follow=True)
+    assert (page.request["PATH_INFO"], alarm.label in page.content.decode()) == ("/alerts/", True)
+    assert not Act.objects.exists()
+    assert client.post("/alerts/987654321/silence/", form).status_code == 404
 
 
 def test_who_is_told_and_how_that_goes_is_shown_without_secrets(viewer: User, settings: Settings) -> None:
