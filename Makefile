@@ -32,8 +32,8 @@ demo: $(VENV)/installed ## The whole system in this terminal; ARGS=--traffic pla
 
 # They start some hundred processes, which shall not all compile the project.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(VENV)/installed-dev chromium pgbouncer ## All tests, with a PostgreSQL, a Kafka and a browser of their own
-	$(RUN) -m pytest $(ARGS)
+test: $(VENV)/installed-dev chromium pgbouncer ## All tests, with PostgreSQL, Kafka and a browser of their own; ARGS names some
+	$(RUN) -m pytest $(or $(ARGS),-n auto)
 
 fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 minutes; ARGS="--seconds 3600" for longer
 	$(RUN) -m tests.fuzz $(ARGS)
