@@ -14,7 +14,7 @@ from dashboard.formats import Bounded
 from outbox import state
 from outbox.ids import lowest_id, time_of
 from outbox.registry import all_consumers
-from outbox.unpublished import Oldest, oldest_unpublished
+from outbox.unpublished import Oldest, oldest_of, unpublished
 
 RATE_WINDOW = timedelta(seconds=10)
 DELAY_WINDOW = timedelta(seconds=60)
@@ -126,8 +126,8 @@ def written(*, now: datetime, since: datetime, using: str = DEFAULT_DB_ALIAS) ->
 
 def backlog(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Bounded, dict[str, Oldest]]:
     """Events that no relay has moved past yet, and the oldest of them in each topic."""
-    found = state.not_relayed(limit=COUNT_LIMIT + 1, using=using)
-    return Bounded.upto(COUNT_LIMIT, len(found)), oldest_unpublished(using=using)
+    found = unpublished(limit=COUNT_LIMIT + 1, using=using)
+    return Bounded.upto(COUNT_LIMIT, len(found)), oldest_of(found)
 
 
 def relay_state(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> RelayState:

@@ -4,14 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from outbox.ids import time_of
 from outbox.registry import all_consumers
-from outbox.window import Snapshot
+from outbox.unpublished import unpublished
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +28,8 @@ class SetAside:
 
 def backlog(*, now: datetime, limit: int, using: str = DEFAULT_DB_ALIAS) -> tuple[int, timedelta | None]:
     """How many events no relay has moved past yet, up to `limit`, and for how long the first has waited."""
-    found = [event_id for event_id, _ in not_relayed(limit=limit, using=using)]
-    return len(found), now - time_of(min(found)) if found else None
-
-
-def not_relayed(*, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[tuple[UUID, str]]:
-    """Up to so many events that no relay has moved past yet, each with its topic.
-
-    Read from the relays' cursors as outbox.window does; shards that share a cursor are read together.
-    """
-    found: list[tuple[UUID, str]] = []
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            "SELECT previous::text, position, array_agg(shard) FROM outbox_shard GROUP BY 1, 2 ORDER BY 1, 2"
-        )
-        for previous, position, shards in cursor.fetchall():
-            cursor.execute(*_behind(Snapshot(previous), position, shards, limit=limit - len(found)))
-            found += cursor.fetchall()
-    return found
-
-
-def _behind(seen: Snapshot, position: int, shards: list[int], *, limit: int) -> tuple[str, list[Any]]:
-    """The query for the events behind one cursor. Between windows (position 0) what is new is found by
-    transaction, within a window by position: either range is the backlog itself, at any size of the table.
-    """
-    by = "position" if position else "txid"
-    new = (
-        f"(SELECT id, topic FROM outbox_event WHERE txid >= %s::xid8 AND position > %s AND shard = ANY(%s)"  # noqa: S608
-        f" ORDER BY {by} LIMIT %s)"
-    )
-    late = (
-        "(SELECT id, topic FROM outbox_event WHERE txid = ANY(%s::xid8[]) AND position > %s"
-        " AND shard = ANY(%s) LIMIT %s)"
-    )
-    parameters: list[Any] = [seen.xmax, position, shards, limit]
-    if not seen.in_progress:
-        return new, parameters
-    parameters += [seen.in_progress, position, shards, limit, limit]
-    return f"SELECT id, topic FROM ({new} UNION ALL {late}) behind LIMIT %s", parameters  # noqa: S608
+    found = unpublished(limit=limit, using=using)
+    return min(len(found), limit), now - time_of(min(found).id) if found else None
 
 
 def refused(*, limit: int, using: str = DEFAULT_DB_ALIAS) -> int:

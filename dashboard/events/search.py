@@ -32,7 +32,7 @@ from dashboard.events.walks import (
 from outbox.ids import lowest_id, time_of
 from outbox.models import OutboxEvent, Outcome, Refusal
 from outbox.selectors import Trace, traces
-from outbox.state import not_relayed
+from outbox.unpublished import unpublished
 
 PAGE_SIZE = 50
 LOOK_AT = 20_000
@@ -201,8 +201,8 @@ def _route(question: Question) -> _Route:
     """By the rarest thing that is asked for."""
     if question.text:
         return _route_to(question.text)
-    if question.status == WAITING and len(behind := not_relayed(limit=FEW + 1)) <= FEW:
-        return _Route(FewEvents(tuple(event_id for event_id, _ in behind)))
+    if question.status == WAITING and len(behind := unpublished(limit=FEW + 1)) <= FEW:
+        return _Route(FewEvents(tuple(event.id for event in behind)))
     if question.status == REFUSED:
         return _Route(HeldEvents())
     if table := _ASIDE.get(question.status):

@@ -15,6 +15,7 @@ from dashboard.formats import Bounded
 from dashboard.latest import latest_events
 from outbox.ids import new_id
 from outbox.models import Generation, GenerationState, OutboxEvent
+from outbox.unpublished import unpublished
 from tests.integration.dashboard.conftest import Pay
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +111,22 @@ def test_a_backlog_is_counted_to_its_limit(first: User, pay: Pay, monkeypatch: p
         pay(first)
     waiting, _ = selectors.backlog()
     assert (waiting.count, waiting.more) == (3, True)
+
+
+def test_however_many_wait_behind_one_cursor_the_first_behind_each_other_one_is_seen(
+    first: User, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outbox.unpublished.AT_LEAST", 1)
+    for _ in range(20):
+        pay(first)
+    middle = OutboxEvent.objects.order_by("position")[10].position
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE outbox_shard SET position = %s - shard", [middle])
+    found = unpublished(limit=1)
+    shards = OutboxEvent.objects.filter(position__gt=middle).values_list("shard", flat=True)
+    assert len(found) > 1
+    told = OutboxEvent.objects.filter(id__in=[event.id for event in found])
+    assert set(told.values_list("shard", flat=True)) >= set(shards)
 
 
 def test_the_relays_delay_is_from_the_events_id_to_its_publication() -> None:
