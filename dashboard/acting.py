@@ -10,7 +10,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
 
 from accounts.commands import write_down
 from accounts.models import User
@@ -18,6 +17,7 @@ from dashboard.commands import may_act
 from dashboard.forms import ReasonForm
 from dashboard.order_form import OrderForm, version_of
 from dashboard.payment_page import render_payment
+from dashboard.posting import only_posted
 from dashboard.views import signed_in
 from orders import errors as order_errors
 from orders.models import Order
@@ -49,7 +49,7 @@ Done = tuple[forms.Form, UUID | None]
 
 
 @login_required
-@require_POST
+@only_posted("payment", "payment_id")
 def act(request: HttpRequest, payment_id: UUID, command: str) -> HttpResponse:
     """Carry a command out.
 

@@ -17,7 +17,7 @@ def show(
     users = Table.grid(padding=(0, 3))
     rows = [
         ("sees and administers all", accounts.staff),
-        ("sees all", accounts.operator),
+        ("sees all, and acts", accounts.operator),
         *(("a merchant, sees its own", merchant) for merchant in accounts.merchants),
     ]
     for role, account in rows:

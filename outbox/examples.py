@@ -45,7 +45,7 @@ outbox_backlog_events 3.0
 
 REPORT: dict[str, Any] = {
     "result": "replayed",
-    "detail": "It has been processed, and 2 that waited.",
+    "detail": "It has been processed; 2 that waited ran.",
     "ran": 2,
     "waiting": 0,
     "waiting_more": False,

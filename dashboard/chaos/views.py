@@ -16,7 +16,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_safe
 
 from accounts.models import User
 from accounts.selectors import merchants
@@ -25,6 +25,7 @@ from dashboard.chaos.channel import NoAnswer, Refused, Verb, ask, in_demo
 from dashboard.chaos.parts import shown_parts
 from dashboard.live import LivePage, Regions, live_stream
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
+from dashboard.posting import only_posted
 from outbox.repair.acts import write_down_command
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def panel(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@require_POST
+@only_posted("chaos")
 @for_those_who_act()
 def act(request: HttpRequest) -> HttpResponse:
     """Do something to a part: `act` is a verb and a name. Goes on to `next`, an address of this site."""
@@ -78,7 +79,7 @@ def act(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@require_POST
+@only_posted("chaos")
 @for_those_who_act()
 def poison_one(request: HttpRequest) -> HttpResponse:
     """Poison an event of the first merchant's, and go on to `next`; else to the panel, which says of what."""

@@ -6,11 +6,12 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from dashboard.forms import ReasonForm
 from dashboard.letters.letter import found, render_letter, waits
 from dashboard.operators import for_those_who_act, operator_of
+from dashboard.posting import only_posted
 from outbox.errors import NotAsShown, OutboxError
 from outbox.models import DeadLetter
 from outbox.repair import letters
@@ -23,7 +24,7 @@ CHANGED = (
 LONGEST_REASON = 500
 
 
-@require_POST
+@only_posted("letter", "letter_id")
 @for_those_who_act("replay_deadletter")
 def replay(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Have the consumer process it after all, or say what would come of it (`dry_run`)."""

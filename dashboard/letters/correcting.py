@@ -5,13 +5,13 @@ from uuid import UUID
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_POST
 
 from dashboard.formats import Bounded
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import CHANGED, carry_out, reason_of
 from dashboard.letters.letter import found, render_letter, waits
 from dashboard.operators import for_those_who_act, operator_of
+from dashboard.posting import only_posted
 from outbox.errors import OutboxError, UnknownConsumer
 from outbox.registry import get_consumer
 from outbox.repair import letters
@@ -21,7 +21,7 @@ from outbox.repair.difference import difference
 from outbox.shown import whole_text
 
 
-@require_POST
+@only_posted("letter", "letter_id")
 @for_those_who_act("replay_deadletter")
 def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Show the difference, and what the contract says; with `confirmed`, replay the letter with this data.

@@ -9,11 +9,12 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from dashboard.formats import Bounded
 from dashboard.letters.selectors import LINE, first_line
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
+from dashboard.posting import only_posted
 from outbox import clock
 from outbox.errors import NoSuchJob
 from outbox.models import DeadLetter, LetterState
@@ -51,7 +52,7 @@ def job_now(request: HttpRequest, job_id: UUID) -> HttpResponse:
     return render(request, "dashboard/letters/job_now.html", _context(request, job_id))
 
 
-@require_POST
+@only_posted("repair-job", "job_id")
 @for_those_who_act()
 def job_stop(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Have it do nothing more. Whoever may begin one of its kind may stop it."""

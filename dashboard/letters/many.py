@@ -9,12 +9,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
 from dashboard.letters.filters import LettersFilter
 from dashboard.operators import for_those_who_act, may_act, operator_of
+from dashboard.posting import only_posted
 from dashboard.volumes_page import zone_of
 from outbox import clock
 from outbox.errors import MoreThanShown
@@ -38,7 +39,7 @@ class ManyForm(ReasonForm):
     shown = forms.IntegerField(min_value=0, error_messages={"required": ""})
 
 
-@require_POST
+@only_posted("letters")
 @for_those_who_act()
 def selected(request: HttpRequest) -> HttpResponse:
     """Ask about those that were ticked, and begin a job about them."""

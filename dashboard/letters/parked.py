@@ -8,13 +8,14 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
 from dashboard.letters.filters import Place
 from dashboard.letters.selectors import PAGE_SIZE, parked_of
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
+from dashboard.posting import only_posted
 from outbox.errors import OutboxError
 from outbox.models import ParkCause, ParkedKey, WaitingEvent
 from outbox.registry import all_consumers
@@ -113,7 +114,7 @@ def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
     return render(request, "dashboard/confirm.html", context, status=422 if error else 200)
 
 
-@require_POST
+@only_posted("parked-keys")
 @for_those_who_act("release_parkedkey")
 def release_selected(request: HttpRequest) -> HttpResponse:
     """Ask about the keys that were ticked, with numbers; then have them go on without what is missing."""

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from accounts.selectors import merchants
 from contracts.money import Money
@@ -12,6 +12,7 @@ from dashboard.chaos.poison import AMOUNT_MINOR, CURRENCY, repair
 from dashboard.chaos.views import only_in_demo, onward
 from dashboard.operators import for_those_who_act, for_those_who_look, operator_of
 from dashboard.paying import make_payment
+from dashboard.posting import only_posted
 from dashboard.tour.place import place_in
 from dashboard.tour.progress import letter_of
 from dashboard.tour.steps import step_at
@@ -36,7 +37,7 @@ def now(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@require_POST
+@only_posted("flow")
 @for_those_who_act()
 def pay(request: HttpRequest) -> HttpResponse:
     """Make and validate a payment of the first merchant's, and follow it on the flow."""
@@ -55,7 +56,7 @@ def pay(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@require_POST
+@only_posted("flow")
 @for_those_who_act("replay_deadletter")
 def repair_one(request: HttpRequest) -> HttpResponse:
     """Replay the poisoned event of this step with corrected data, and what waits behind it."""

@@ -107,7 +107,7 @@ class Report:
     @property
     def detail(self) -> str:
         """All of it, in a sentence."""
-        ran = f", and {self.ran} that waited" if self.ran else ""
+        ran = f"; {self.ran} that waited ran" if self.ran else ""
         behind = "; then one died" if self.result in _DONE else ""
         stopped = f"{behind}: {self.error.rstrip('.')}" if self.error else ""
         left = Bounded(self.waiting, self.waiting_more)

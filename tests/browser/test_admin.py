@@ -71,7 +71,7 @@ def test_a_letter_is_replayed_when_its_page_was_answered_and_only_once(
     assert site.query(f"{OPEN} AND consumer = 'orders'") == [(1,)]
     page, late = pages
     send(page, "Replay dead letters", "mended <b>by hand</b>")
-    expect(page.get_by_text("It has been processed, and 1 that waited.")).to_be_visible()
+    expect(page.get_by_text("It has been processed; 1 that waited ran.")).to_be_visible()
     # Somebody else had the same page before them.
     send(late, "Replay dead letters", "mended as well")
     expect(late.get_by_text("had been dealt with by others")).to_be_visible()

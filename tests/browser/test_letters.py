@@ -65,7 +65,7 @@ def test_a_poisoned_event_appears_is_corrected_and_what_waited_runs_in_order(
     page.get_by_label("Reason").fill("a typing error")
     page.get_by_role("button", name="Replay with this data").click()
     expect(page.get_by_role("status")).to_contain_text(
-        "It has been processed with changed data, and 1 that waited."
+        "It has been processed with changed data; 1 that waited ran."
     )
     # The order arrived, and then its cancellation.
     [(status, number)] = site.query(

@@ -87,7 +87,7 @@ def test_a_replay_processes_it_and_what_waits(operator_api: APIClient, letter: D
     assert answer.status_code == 200
     assert answer.json() == {
         "result": "replayed",
-        "detail": "It has been processed, and 1 that waited.",
+        "detail": "It has been processed; 1 that waited ran.",
         "ran": 1,
         "waiting": 0,
         "waiting_more": False,
@@ -113,7 +113,7 @@ def test_a_dry_run_says_what_would_come_of_it_and_takes_it_back(
     operator_api: APIClient, letter: DeadLetter
 ) -> None:
     tried = act(operator_api, letter, "replay", {"dry_run": True})
-    assert tried.json()["detail"] == "It has been processed, and 1 that waited."
+    assert tried.json()["detail"] == "It has been processed; 1 that waited ran."
     assert operator_api.get(f"{LETTERS}{letter.id}/").json()["acts"] == []
     assert len(operator_api.get(LETTERS).json()["results"]) == 1
     assert not Order.objects.exists()

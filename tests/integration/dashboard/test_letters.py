@@ -239,7 +239,7 @@ def test_a_replay_runs_the_letter_and_what_waits(desk: Client, letter: DeadLette
     assert act(desk, letter, "replay", reason="fixed").status_code == 302
     assert Order.objects.get().status == "cancelled"
     page = text_of(desk.get(reverse("letter", args=[letter.id])))
-    assert "It has been processed, and 1 that waited." in page
+    assert "It has been processed; 1 that waited ran." in page
     (done,) = Act.objects.all()
     assert (done.who, done.via, done.why, done.result) == ("operator", "dashboard", "fixed", "replayed")
 
@@ -259,7 +259,7 @@ def test_a_form_that_is_sent_twice_is_one_act(desk: Client, letter: DeadLetter) 
 
 def test_a_dry_run_says_what_would_come_of_it_and_keeps_nothing(desk: Client, letter: DeadLetter) -> None:
     answer = act(desk, letter, "replay", dry_run="yes")
-    assert "Dry run, nothing was kept: It has been processed, and 1 that waited." in text_of(answer)
+    assert "Dry run, nothing was kept: It has been processed; 1 that waited ran." in text_of(answer)
     assert not Order.objects.exists()
     assert not Act.objects.exists()
     assert DeadLetter.objects.get().state == "open"
@@ -325,7 +325,7 @@ def test_a_correction_is_compared_and_checked_before_anything_happens(
     )
     assert json.loads(bytes(letter.payload or b"")) == data
     page = text_of(desk.get(reverse("letter", args=[letter.id])))
-    assert "It has been processed with changed data, and 1 that waited." in page
+    assert "It has been processed with changed data; 1 that waited ran." in page
     assert "<strong>replay with changed data</strong> by operator" in page
     assert re.search(r"<del>- .*c-1.*</del>\n<ins>\+ .*c-corrected.*</ins>", page)
 

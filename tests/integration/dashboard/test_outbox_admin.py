@@ -359,7 +359,7 @@ def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User
         return page
 
     assert "taken back" in act("dry_run")
-    tried = "nothing was kept. It has been processed, and 1 that waited."
+    tried = "nothing was kept. It has been processed; 1 that waited ran."
     assert tried in act("dry_run", confirmed="yes")
     assert not Act.objects.exists()
     asked = act("correct")
@@ -380,7 +380,7 @@ def test_a_letter_is_tried_out_corrected_and_replayed(admin: Client, first: User
     letter.refresh_from_db()
     assert letter.state == "open"
     told = act("correct", **given, shown=unescape(lines[0]))
-    assert "It has been processed with changed data, and 1 that waited" in told
+    assert "It has been processed with changed data; 1 that waited ran" in told
     letter.refresh_from_db()
     assert (letter.state, json.loads(bytes(letter.correction or b""))) == ("replayed", right)
     done = Act.objects.get(result="replayed")

@@ -301,6 +301,21 @@ def test_everyone_is_answered_what_the_table_says(
     assert not wrong, wrong
 
 
+def test_an_address_that_takes_a_form_leads_to_the_page_that_has_it(
+    people: dict[str, User | None], things: Callable[[str], dict[str, str]]
+) -> None:
+    """Whoever had to sign in anew comes to it by GET."""
+    client = _client(people["staff"])
+    led = {}
+    for route in routes():
+        if route.name in FORMS - {"logout"} and "GET" not in TABLE[route.name]:
+            answer = client.get(route.address(things(route.name)), follow=True)
+            assert answer.status_code == (404 if route.name.startswith(("chaos", "tour")) else 200), route.name
+            led[route.name] = answer.request["PATH_INFO"]
+    assert led["letter-replay"].startswith("/dead-letters/")
+    assert len(led) > 8
+
+
 def _client(user: User | None) -> Client:
     client = Client(raise_request_exception=False)
     if user is not None:

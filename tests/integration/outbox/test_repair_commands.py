@@ -168,7 +168,7 @@ def test_a_gap_is_released_by_its_key(service: Service) -> None:
     deliver(service, *notes("a", "1"), *notes("a", "3", first=3))
     words = ["release", "--consumer", service.consumer.name, "--reason", "lost"]
     assert "No such key" in refused_by(*words, "--key", "b")
-    assert manage(*words, "--key", "a") == "It is released without number 2, and 1 that waited.\n"
+    assert manage(*words, "--key", "a") == "It is released without number 2; 1 that waited ran.\n"
     assert service.heard() == ["1", "3"]
 
 

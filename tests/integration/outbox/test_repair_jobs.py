@@ -304,7 +304,7 @@ def test_a_dry_run_takes_all_of_it_back(service: Service) -> None:
     assert (again.result, "a is refused" in again.error) == ("died", True)
     service.fails.clear()
     report = letters.replay(letter_id=letter.id, operator=ANNA, dry_run=True)
-    assert report.detail == "It has been processed, and 2 that waited."
+    assert report.detail == "It has been processed; 2 that waited ran."
     assert (service.heard(), acts().count(), RepairJob.objects.count()) == ([], 0, 0)
     fresh = DeadLetter.objects.get()
     assert (fresh.state, fresh.attempts, fresh.died_at) == ("open", letter.attempts, letter.died_at)

@@ -85,7 +85,7 @@ def test_a_replay_runs_the_letter_and_then_what_waited_in_order(service: Service
     service.fails.clear()
     report = replay(letter)
     assert (report.result, report.ran, report.waiting) == (Result.REPLAYED, 2, 0)
-    assert report.detail == "It has been processed, and 2 that waited."
+    assert report.detail == "It has been processed; 2 that waited ran."
     assert service.heard() == ["1", "2", "3"]
     assert_nothing_is_left(service, processed=3)
     letter.refresh_from_db()
@@ -248,7 +248,7 @@ def test_many_that_wait_run_in_bounded_transactions(service: Service, settings: 
     _batch_of(10, settings)
     report = replay(letter)
     assert (report.ran, report.waiting) == (24, 0)
-    assert report.detail == "It has been processed, and 24 that waited."
+    assert report.detail == "It has been processed; 24 that waited ran."
     # The letter is one of the first ten; each transaction left its act.
     assert list(Act.objects.order_by("id").values_list("ran", "waiting")) == [(9, 15), (10, 5), (5, 0)]
     assert service.heard() == [str(number) for number in range(1, 26)]
@@ -470,7 +470,7 @@ def test_a_key_parked_by_a_gap_is_released_without_what_is_missing(service: Serv
     with pytest.raises(NothingSaid):
         keys.release(parked_id=parked.id, operator=Operator("anna"))
     report = keys.release(parked_id=parked.id, operator=ANNA)
-    assert report.detail == "It is released without number 2, and 2 that waited; 1 still waits."
+    assert report.detail == "It is released without number 2; 2 that waited ran; 1 still waits."
     assert service.heard() == ["1", "3", "4"]
     assert ParkedKey.objects.get().cause == ParkCause.GAP
     assert keys.release(parked_id=parked.id, operator=ANNA).done == "It is released without numbers 5 to 6"
