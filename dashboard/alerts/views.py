@@ -44,11 +44,16 @@ alerts_page = LivePage[bool]("alerts", {"alarms": _read})
 @for_those_who_look
 def page(request: HttpRequest) -> HttpResponse:
     """What is wrong now, what ended lately, and who is told."""
-    return render(
-        request,
-        "dashboard/alerts/page.html",
-        {"picture": picture(), "may_act": may_act(request.user, "silence_alarm")},
-    )
+    return _page(request)
+
+
+def _page(request: HttpRequest, *, notice: str = "", status: int = 200) -> HttpResponse:
+    shown = {
+        "picture": picture(),
+        "may_act": may_act(request.user, "silence_alarm"),
+        "notice": notice,
+    }
+    return render(request, "dashboard/alerts/page.html", shown, status=status)
 
 
 @require_safe
@@ -80,7 +85,7 @@ def silence_alarm(request: HttpRequest, alarm_id: int) -> HttpResponse:
     if alarm is None:
         raise Http404("There is no such alarm.")
     if alarm.ended_at is not None:
-        return redirect("alerts")  # which says that it is over
+        return _page(request, notice=f"{alarm} is over already: nothing was silenced.", status=409)
     error, form = "", SilenceForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         duration = timedelta(hours=form.cleaned_data["hours"])
@@ -88,7 +93,7 @@ def silence_alarm(request: HttpRequest, alarm_id: int) -> HttpResponse:
         try:
             silence(alarm_id=alarm.id, duration=duration, operator=operator)
         except NoSuchAlarm:
-            return redirect("alerts")
+            return _page(request, notice=f"{alarm} is over by now: nothing was silenced.", status=409)
         except RepairRefused as refusal:
             error = str(refusal)
         else:

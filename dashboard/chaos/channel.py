@@ -51,8 +51,12 @@ class ChannelError(Exception):
     """The base of what can go wrong with the control channel."""
 
 
+class Away(ChannelError):
+    """The demo's parent process is not there: it was asked for nothing."""
+
+
 class NoAnswer(ChannelError):
-    """The demo's parent process does not answer: it has ended, or hangs."""
+    """The demo's parent process was asked and does not answer: it has ended meanwhile, or hangs."""
 
 
 class Refused(ChannelError):
@@ -65,11 +69,11 @@ def in_demo() -> bool:
 
 
 def ask(verb: Verb, name: str = "") -> list[DemoPart]:
-    """Ask for something, and return how all parts are now. Raises NoAnswer and Refused."""
+    """Ask for something, and return how all parts are now. Raises Away, NoAnswer and Refused."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(TIMEOUT)
-            connection.connect(settings.DEMO_CONTROL)
+            _connect(connection)
             connection.sendall(f"{verb} {name}\n".encode())
             with connection.makefile("rb") as stream:
                 answer = json.loads(stream.readline(LONGEST_ANSWER))
@@ -81,3 +85,10 @@ def ask(verb: Verb, name: str = "") -> list[DemoPart]:
         DemoPart(part["name"], PartState(part["state"]), part["pid"], part["spared"])
         for part in answer["parts"]
     ]
+
+
+def _connect(connection: socket.socket) -> None:
+    try:
+        connection.connect(settings.DEMO_CONTROL)
+    except OSError as error:
+        raise Away(f"The demo's parent process does not answer: {error}.") from error

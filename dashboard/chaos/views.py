@@ -21,12 +21,12 @@ from django.views.decorators.http import require_GET, require_safe
 from accounts.models import User
 from accounts.selectors import merchants
 from dashboard.chaos import poison
-from dashboard.chaos.channel import NoAnswer, Refused, Verb, ask, in_demo
+from dashboard.chaos.channel import Away, ChannelError, NoAnswer, Refused, Verb, ask, in_demo
 from dashboard.chaos.parts import shown_parts
 from dashboard.live import LivePage, Regions, live_stream
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from dashboard.posting import only_posted
-from outbox.repair.acts import write_down_command
+from outbox.repair.acts import Result, write_down_command
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,11 @@ def act(request: HttpRequest) -> HttpResponse:
         logger.warning("%s did this to a part of the demo: %s %s", request.user.get_username(), verb, name)
     except Refused as refusal:
         return _panel(request, notice=str(refusal), status=HTTPStatus.CONFLICT)
+    except Away as error:
+        return _panel(request, notice=str(error), status=HTTPStatus.SERVICE_UNAVAILABLE)
     except NoAnswer as error:
-        write_down_command(
-            operator, verb, detail=f"{told} No answer came: it may have been done, or be done yet."
-        )
+        told += " No answer came: it may have been done, or be done yet."
+        write_down_command(operator, verb, detail=told, result=Result.PENDING)
         return _panel(request, notice=str(error), status=HTTPStatus.SERVICE_UNAVAILABLE)
     return redirect(onward(request))
 
@@ -125,7 +126,7 @@ def _panel(request: HttpRequest, *, notice: str = "", status: int = HTTPStatus.O
 def _parts_html(*, acting: bool) -> str:
     try:
         shown, away = shown_parts(ask(Verb.LIST)), ""
-    except (NoAnswer, Refused) as error:
+    except ChannelError as error:
         shown, away = [], str(error)
     return render_to_string("dashboard/chaos/parts.html", {"parts": shown, "may_act": acting, "away": away})
 

@@ -74,15 +74,16 @@ def standing(job: RepairJob, *, silent: bool = False) -> tuple[str, str]:
     if running and (job.trouble or silent):
         return "warn", "cannot go on" if job.trouble else "waits for a worker"
     died, left = job.results.get(Result.DIED, 0), job.results.get(Result.NOTHING, 0)
-    untried = job.results.get(Result.UNTRIED, 0)
-    again = _AGAIN[job.act]
+    untried, stopped = job.results.get(Result.UNTRIED, 0), job.would_stop
+    again = _AGAIN.get(job.act, "failed")
     words = [
         JobState(job.state).value,
         *([f"{died:,} {again}"] if died else []),
+        *([f"behind {stopped:,} an event would die"] if stopped else []),
         *([f"{left:,} left as {'it was' if left == 1 else 'they were'}"] if left else []),
         *([f"{untried:,} not tried"] if untried else []),
     ]
-    if died or left or untried:
+    if died or left or untried or stopped:
         return ("bad" if died == job.done and not running else "warn"), "; ".join(words)
     return {"running": "wait", "done": "ok", "stopped": "idle"}[job.state], words[0]
 
@@ -122,6 +123,13 @@ def failed(job: RepairJob) -> list[Failed]:
     return sorted(groups.values(), key=lambda group: -group.count.count)
 
 
+def _all_settled(job: RepairJob) -> bool:
+    """Whether something has died in it, all of that is known to be of this job, and none of it is open."""
+    died, acts = job.results.get(Result.DIED, 0), died_in(job.id, using=DEFAULT_DB_ALIAS)
+    still = DeadLetter.objects.filter(id__in=acts.values("letter_id"), state=LetterState.OPEN)
+    return died > 0 and acts.count() == died and not still.exists()
+
+
 def _address(selection: Selection, **more: str) -> str:
     """The letters' page of what is meant, narrowed."""
     words = {name: getattr(selection, name) for name in ("type", "key")}
@@ -146,7 +154,7 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
     if selection.ids is not None:
         meant = [("selected", f"{len(selection.ids):,} letters")]
     state, word = standing(found, silent=silent)
-    died = found.results.get(Result.DIED, 0)
+    still_open = failed(found)
     return {
         "job": found,
         "running": running,
@@ -155,9 +163,8 @@ def _context(request: HttpRequest, job_id: UUID) -> dict[str, object]:
         "times": [("died since", selection.since), ("died before", selection.until)],
         "state": state,
         "word": word,
-        "failed": failed(found),
-        "other_failures": died - sum(failure.letters for failure in found.would_fail),
-        "settled": 0 < died == died_in(found.id, using=DEFAULT_DB_ALIAS)[: died + 1].count(),
+        "failed": still_open,
+        "settled": not running and not still_open and _all_settled(found),
         "whole": max(found.total, found.done),
         "may_act": may_act(request.user, PERMISSIONS[found.act]),
     }

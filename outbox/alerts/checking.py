@@ -84,6 +84,8 @@ def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> Alarm:
         since = min(found.since or at, at)
         row = Alarm(cause=found.cause, subject=found.subject, since=since, noticed_at=at)
         logger.warning("alarm: %s", said)
+    elif row.ended_at is not None and row.told_at is not None:
+        row.noticed_at = at  # others know of it; who does not is told when it has held
     row.said, row.many, row.severity, row.seen_at, row.ended_at = said, found.many, severity, at, None
     row.unknown_since = found.unknown_since
     if found.follows:
@@ -105,9 +107,9 @@ def _tell(at: datetime, options: Alerts, following: set[int], using: str) -> Non
         again |= Q(told_at__lte=at - timedelta(seconds=options.remind))
     for alarm in heard.filter(again).exclude(told_at=None).order_by("id"):
         _write(alarm, NoticeKind.LASTS, at, options, using)
-    # A channel that is new, and one that was while the alarm was silenced or seemed to be over.
+    # To a channel that has come since the others were told, or while the alarm was silenced or seemed over.
     for channel in Channel.objects.using(using):
-        for alarm in heard.unheard_by(channel).order_by("id"):
+        for alarm in heard.filter(noticed_at__lte=lasted).unheard_by(channel).order_by("id"):
             body = body_of(alarm, NoticeKind.BEGUN, at, page=options.page)
             Notice.objects.using(using).create(
                 alarm=alarm, kind=NoticeKind.BEGUN, at=at, body=body, channel=channel.name

@@ -24,7 +24,8 @@ ALTER TABLE outbox_act
 NO_COMMANDS = """
 SET lock_timeout = '5s';
 ALTER TABLE outbox_act DISABLE TRIGGER outbox_act_append_only;
-DELETE FROM outbox_act WHERE result = 'done';
+DELETE FROM outbox_act WHERE result = 'done' OR act NOT IN ('replay', 'discard', 'release', 'resend',
+    'pause', 'resume', 'seek', 'rebuild', 'abandon', 'silence');
 ALTER TABLE outbox_act ENABLE TRIGGER outbox_act_append_only;
 ALTER TABLE outbox_act
     DROP CONSTRAINT outbox_act_act_check,

@@ -216,11 +216,13 @@ def write_down_command(
     *,
     event_id: UUID | None = None,
     detail: str = "",
+    result: Steered | Result = Steered.DONE,
     using: str = DEFAULT_DB_ALIAS,
 ) -> None:
     """Keep that a command of the project's own was carried out, in the transaction under way.
 
     event_id  what tells of it in the outbox, if anything does
+    result    PENDING where nobody knows what came of it
     """
     told = (
         OutboxEvent.objects.using(using).only("topic", "key", "type").get(id=event_id) if event_id else None
@@ -228,7 +230,7 @@ def write_down_command(
     _keep(
         operator,
         act,
-        Steered.DONE,
+        result,
         detail or (f"{told.type} tells of it." if told else ""),
         using=using,
         error="",

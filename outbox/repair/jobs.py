@@ -30,20 +30,21 @@ PERMISSIONS = {
     DRY_RUN: "replay_deadletter",
     "discard": "discard_deadletter",
 }
-_TRIED = {
+_TRIED: dict[str, str] = {
     Result.REPLAYED: "would be replayed",
     Result.DIED: "would die again",
     Result.NOTHING: "would be left",
     Result.UNTRIED: "behind an earlier one of their key, not tried",
 }
-# Of so many fingerprints a dry run tells an error, up to so many characters of it.
+# Of so many fingerprints a dry run tells an error, up to so many characters of it; the others are counted.
 MOST_FAILURES = 20
 LONGEST_ERROR = 300
+OTHERS = "others"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """So many letters would die again with errors of one fingerprint, one of which is told."""
+    """So many letters would die again, or an event behind them, of one fingerprint; an error of one of them."""
 
     fingerprint: str
     error: str
@@ -67,7 +68,8 @@ class RepairJob(InHand):
     per_second  letters, at most; null for as fast as it goes
     total       how many matched when it was asked for; at least so many where `more` says so
     results     how many came to which Result
-    failures    of a dry run, by the fingerprint of what letters died of again: how many, and an error
+    failures    of a dry run, by the fingerprint of what letters, or events behind them, died of: how many
+                letters, and an error
     after_died  with `after_id`, the letter that was acted on last
     trouble     what keeps it from going on at the moment; empty when nothing does
     worked_at   when the last letter was acted on
@@ -113,9 +115,15 @@ class RepairJob(InHand):
 
     @property
     def would_fail(self) -> list[Failure]:
-        """What a dry run found, the most frequent first; of MOST_FAILURES fingerprints at most."""
+        """What a dry run found, the most frequent first; after MOST_FAILURES fingerprints the OTHERS."""
         found = [Failure(mark, error, many) for mark, (many, error) in self.failures.items()]
-        return sorted(found, key=lambda failure: -failure.letters)
+        return sorted(found, key=lambda failure: (failure.fingerprint == OTHERS, -failure.letters))
+
+    @property
+    def would_stop(self) -> int:
+        """Behind how many of the letters that a dry run replayed an event would die."""
+        failed = sum(failure.letters for failure in self.would_fail)
+        return failed - self.results.get(Result.DIED, 0) if failed else 0
 
     @property
     def done(self) -> int:
@@ -125,7 +133,8 @@ class RepairJob(InHand):
     @property
     def came_of_it(self) -> list[tuple[str, int]]:
         """In words, how many letters came to what."""
-        return [(_TRIED[Result(name)] if self.dry_run else name, many) for name, many in self.results.items()]
+        words = _TRIED if self.dry_run else {}
+        return [(words.get(name, name), many) for name, many in self.results.items()]
 
     @property
     def selection(self) -> Selection:
@@ -148,10 +157,11 @@ class RepairJob(InHand):
         """Add what came of a letter."""
         self.results = {**self.results, report.result: self.results.get(report.result, 0) + 1}
         self.ran += report.ran
-        if self.dry_run and report.result is Result.DIED:
-            many, error = self.failures.get(report.fingerprint, (0, report.error[:LONGEST_ERROR]))
-            if many or len(self.failures) < MOST_FAILURES:
-                self.failures = {**self.failures, report.fingerprint: [many + 1, error]}
+        if self.dry_run and report.error:
+            told = report.fingerprint in self.failures or len(self.failures) < MOST_FAILURES
+            mark, error = (report.fingerprint, report.error[:LONGEST_ERROR]) if told else (OTHERS, "")
+            many, error = self.failures.get(mark, (0, error))
+            self.failures = {**self.failures, mark: [many + 1, error]}
         self.after_died, self.after_id = letter.died_at, letter.id
         self.worked_at, self.trouble = now, ""
 

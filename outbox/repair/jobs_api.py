@@ -16,7 +16,7 @@ from outbox.operating import OperatorsAct, may, once
 from outbox.repair import jobs
 from outbox.repair.acts import Operator, Via
 from outbox.repair.api import StateForbids
-from outbox.repair.jobs import DRY_RUN, MOST_FAILURES, PERMISSIONS, JobState, RepairJob
+from outbox.repair.jobs import DRY_RUN, MOST_FAILURES, OTHERS, PERMISSIONS, JobState, RepairJob
 from outbox.repair.matching import Selection, extent
 from outbox.repair.serializers import LONGEST_REASON, ReasonField, StrictInput
 
@@ -74,6 +74,12 @@ class ReplayManyInput(SelectionInput):
     )
     reason = ReasonField(required=False, max_length=LONGEST_REASON, help_text="Kept with each act.")
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Either is asked for, or none."""
+        if attrs.get("preview") and attrs.get("dry_run"):
+            raise ValidationError({"preview": "A preview counts, a dry run tries each: ask for one of them."})
+        return attrs
+
 
 @extend_schema_serializer(
     examples=[OpenApiExample("Of one key", {"key": "k-17", "reason": "the customer has left"})]
@@ -96,7 +102,7 @@ class ExtentOutput(serializers.Serializer[Any]):
 
 
 class FailureOutput(serializers.Serializer[Any]):
-    """What a dry run found: so many letters would die again with errors of one fingerprint."""
+    """What a dry run found: so many letters would die again, or an event behind them, of one fingerprint."""
 
     fingerprint = serializers.CharField()
     error = serializers.CharField(help_text="Of one of them.")
@@ -111,14 +117,19 @@ class JobOutput(serializers.ModelSerializer[RepairJob]):
 
     state = serializers.ChoiceField(choices=JobState.choices, read_only=True)
     rate = serializers.FloatField(source="per_second", read_only=True, allow_null=True)
+    act = serializers.ChoiceField(choices=list(PERMISSIONS), read_only=True)
     done = serializers.IntegerField(read_only=True, help_text="How many letters have been acted on.")
     results = serializers.DictField(
-        child=serializers.IntegerField(), read_only=True, help_text="How many came to which result."
+        child=serializers.IntegerField(),
+        read_only=True,
+        help_text="How many came to which result: replayed, died (again), discarded, nothing (as they"
+        " were), and in a dry run untried (an earlier letter of their key goes first).",
     )
     would_fail = FailureOutput(
         many=True,
         read_only=True,
-        help_text=f"Of a dry run: what letters would die of again; of {MOST_FAILURES} fingerprints at most.",
+        help_text=f"Of a dry run: what letters, or events behind them, would die of; after {MOST_FAILURES}"
+        f" fingerprints the `{OTHERS}`.",
     )
     more = serializers.BooleanField(read_only=True, help_text="That there were more than `total`.")
     ran = serializers.IntegerField(read_only=True, help_text="How many events that waited behind them ran.")

@@ -188,7 +188,7 @@ def _pass_over(job: RepairJob, letter: DeadLetter, deaths: int, *, using: str) -
     """Leave a letter as it is that has killed its process so often, and write that down."""
     letter = letters.get_letter(letter.id, using=using)
     error = f"{deaths} processes died with it in hand: killed, out of memory, or crashed in native code"
-    report = Report(Result.DIED, "It is passed over", error=error)
+    report = Report(Result.DIED, "It is passed over", error=error, fingerprint="ProcessDied")
     if job.dry_run:
         return report
     write_down(

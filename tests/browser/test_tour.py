@@ -222,7 +222,7 @@ def thawed(demo: RunningDemo) -> Iterator[None]:
     yield
     for process in demo.read()["processes"].values():
         with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGCONT)
+            os.killpg(os.getpgid(process), signal.SIGCONT)
 
 
 def press(panel: Page, verb: str, name: str, state: str) -> None:

@@ -39,6 +39,8 @@ def test_all_that_match_are_replayed_by_workers_and_followed(
     tried = operator_api.get(f"{JOBS}{tried.json()['id']}/").json()
     assert (tried["state"], tried["results"], tried["would_fail"]) == ("done", {"replayed": 1}, [])
     assert not Act.objects.exists()
+    both = {"dry_run": True, "preview": True}
+    assert "preview" in refused_fields(operator_api.post(REPLAY, {**meant, **both}))
     assert "dry_run" in refused_fields(
         operator_api.post(DISCARD, {**meant, "reason": "gone", "dry_run": True})
     )

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts.models import User
 from contracts.payments import PaymentValidated
 from dashboard.chaos import poison
-from dashboard.chaos.channel import DemoPart, NoAnswer, Refused, Verb
+from dashboard.chaos.channel import Away, DemoPart, NoAnswer, Refused, Verb
 from dashboard.tour.place import Place
 from dashboard.tour.progress import STOPPED, shared_lags
 from loyalty.models import LedgerEntry
@@ -120,6 +120,8 @@ def test_what_is_done_to_a_part_is_written_down_and_what_is_refused_is_not(
             raise Refused("There is no relay-2.")
         if name == "relay-3":
             raise NoAnswer("timed out")
+        if name == "relay-4":
+            raise Away("nobody is there")
         return []
 
     monkeypatch.setattr("dashboard.chaos.views.ask", ask)
@@ -132,8 +134,11 @@ def test_what_is_done_to_a_part_is_written_down_and_what_is_refused_is_not(
     assert "relay-1" in act.detail
     assert client.post(reverse("chaos-act"), {"act": f"{verb} relay-3"}).status_code == 503
     unknown = Act.objects.latest("id")
-    assert (unknown.who, unknown.act, "relay-3" in unknown.detail) == ("operator", verb, True)
+    assert (unknown.who, unknown.act, unknown.result) == ("operator", verb, "pending")
+    assert "relay-3" in unknown.detail
     assert "No answer came" in unknown.detail
+    assert client.post(reverse("chaos-act"), {"act": f"{verb} relay-4"}).status_code == 503
+    assert Act.objects.count() == 2
 
 
 def test_what_was_poisoned_is_said_and_led_to(demo: None, operator: User, first: User, pay: Pay) -> None:

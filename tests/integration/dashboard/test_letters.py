@@ -390,6 +390,10 @@ def test_a_job_in_which_letters_die_again_says_so_why_and_where_they_are(
     assert "What failed has been settled since." in text_of(desk.get(job_page))
     RepairJob.objects.update(results={"died": 3})  # not all of its acts are known to be its own
     assert "What failed has been settled since." not in text_of(desk.get(job_page))
+    RepairJob.objects.update(results={"died": 2})
+    DeadLetter.objects.filter(id=letters[1].id).update(state="open", settled_at=None)
+    monkeypatch.setattr("dashboard.letters.jobs.MOST_FAILED", 1)  # and it is beyond what is looked at
+    assert "What failed has been settled since." not in text_of(desk.get(job_page))
 
 
 def test_many_are_tried_before_they_are_replayed(
@@ -412,8 +416,10 @@ def test_many_are_tried_before_they_are_replayed(
     assert '<span class="number">2</span> letters</span><span>such as Refused: the shelf is empty' in page
     assert PLANTED not in page
     assert not Act.objects.exists()
-    RepairJob.objects.update(failures={"f": [1, "full"]})  # no more fingerprints are kept
-    assert '<span class="number">1</span> letter</span><span>of other causes' in text_of(desk.get(tried_page))
+    RepairJob.objects.update(failures={"f": [2, "full"], "others": [1, ""]})
+    tried_text = text_of(desk.get(tried_page))
+    assert '<span class="number">1</span> letter</span><span>other causes' in tried_text
+    assert "done; 2 would die again; behind 1 an event would die<" in tried_text
     assert "dry run</a>" in text_of(desk.get(reverse("repair-jobs")))
 
     monkeypatch.undo()

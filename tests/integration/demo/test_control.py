@@ -14,7 +14,7 @@ import psutil
 import pytest
 from pytest_django import Settings
 
-from dashboard.chaos.channel import DemoPart, NoAnswer, PartState, Refused, Verb, ask
+from dashboard.chaos.channel import Away, DemoPart, PartState, Refused, Verb, ask
 from demo.child import Child
 from demo.control import LONGEST_PATH, control_channel, socket_path
 from demo.output import Output
@@ -208,7 +208,7 @@ async def test_the_end_takes_frozen_and_stopped_parts_with_it(tmp_path: Path, se
         pids = list(world.announced.values())
         os.kill(world.announced["web"], signal.SIGSTOP)
         await world.ask(Verb.STOP, "relay-1")
-    with pytest.raises(NoAnswer):
+    with pytest.raises(Away):
         await world.ask(Verb.LIST)
     async with asyncio.timeout(10):
         await world.supervisor.end()

@@ -310,7 +310,9 @@ def test_an_address_that_takes_a_form_leads_to_the_page_that_has_it(
     for route in routes():
         if route.name in FORMS - {"logout"} and "GET" not in TABLE[route.name]:
             answer = client.get(route.address(things(route.name)), follow=True)
-            assert answer.status_code == (404 if route.name.startswith(("chaos", "tour")) else 200), route.name
+            assert answer.status_code == (404 if route.name.startswith(("chaos", "tour")) else 200), (
+                route.name
+            )
             led[route.name] = answer.request["PATH_INFO"]
     assert led["letter-replay"].startswith("/dead-letters/")
     assert len(led) > 8

@@ -17,7 +17,7 @@ from outbox.models import DeadLetter, LetterState, WaitingEvent
 from outbox.registry import Route
 from outbox.repair import jobs, letters, releasing, working
 from outbox.repair.acts import Act, Operator, Via
-from outbox.repair.jobs import RepairJob
+from outbox.repair.jobs import Failure, RepairJob
 from outbox.repair.matching import Selection, extent
 from outbox.suspects import DEATHS
 from tests.engine import Noted
@@ -341,7 +341,17 @@ def test_a_dry_run_tells_errors_of_one_place_once(service: Service, monkeypatch:
     assert [failure.letters for failure in job.would_fail] == [3]
     monkeypatch.setattr("outbox.repair.jobs.MOST_FAILURES", 0)
     job = work(jobs.begin(act="dry_run", selection=ALL, operator=ANNA))
-    assert (job.results, job.would_fail) == ({"died": 3}, [])
+    assert (job.results, job.would_fail) == ({"died": 3}, [Failure("others", "", 3)])
+
+
+def test_a_dry_run_says_behind_how_many_an_event_would_die(service: Service) -> None:
+    died(service, "a", "b", waiting=2)
+    del service.fails["a"], service.fails["b"]
+    service.fails["b1"] = Refused("b1 is refused")
+    job = work(jobs.begin(act="dry_run", selection=ALL, operator=ANNA))
+    assert (job.results, job.ran, job.would_stop) == ({"replayed": 2}, 3, 1)
+    [failure] = job.would_fail
+    assert (failure.error, failure.letters) == ("Refused: b1 is refused", 1)
 
 
 def test_a_dry_run_does_not_try_what_is_behind_an_earlier_letter(service: Service) -> None:

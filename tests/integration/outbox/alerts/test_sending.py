@@ -347,6 +347,9 @@ def test_a_channel_that_began_while_an_alarm_seemed_to_be_over_hears_that_it_is_
     with connection.cursor() as sql:
         sql.execute("DELETE FROM outbox_relay")
     look()
+    assert send_notices() == 0  # it has not held yet
+    configure(EMAIL=["ops@shop.example"])
+    look()
     assert send_notices() == 1
     assert mail.outbox[0].subject.startswith("[critical] No relay runs")
 
