@@ -40,6 +40,7 @@ class UserAdmin(KeysetLists, DjangoUserAdmin):  # type: ignore[misc, type-arg]
 
     form = UserChangeForm
     add_form = UserCreationForm
+    add_fieldsets = DjangoUserAdmin.add_fieldsets  # unfold's are empty
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "id", "group_names", "is_staff", "is_active", "last_login")
     list_filter = (RoleFilter, "is_staff", "is_superuser", "is_active")

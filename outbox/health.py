@@ -120,7 +120,8 @@ def _relay(using: str) -> Part:
         _, oldest = state.backlog(now=clock.now(using=using), limit=STUCK_ROWS, using=using)
         if oldest is None or oldest < STUCK:
             return Part(True, f"all {shards} shards have a relay; there are {relays}", required=False)
-        detail = f"An event has waited for {oldest.total_seconds():.0f} s: see the relay's log."
+        waited = f"An event has waited for {oldest.total_seconds():.0f} s"
+        detail = f"{waited}: see whether Kafka answers, and the relay's log."
     return Part(ok=False, detail=detail, required=False)
 
 

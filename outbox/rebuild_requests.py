@@ -100,6 +100,12 @@ def half_built(consumer: Consumer) -> Generation | None:
     return rows.filter(consumer=consumer.name, state=GenerationState.BUILDING).first()
 
 
+def _given_up(consumer: Consumer) -> Generation | None:
+    """The generation that was given up last, until what it built is cleared away."""
+    rows = Generation.objects.using(consumer.using)
+    return rows.filter(consumer=consumer.name, state=GenerationState.ABANDONED).order_by("generation").last()
+
+
 def mark(half: Generation | None) -> str:
     """By which a half-built generation is known from another one, of the same number, too; - for none."""
     return "-" if half is None else f"{half.generation} of {half.started_at.astimezone(UTC).isoformat()}"
@@ -124,7 +130,9 @@ def give_up(*, consumer: Consumer, operator: Operator, shown: str | None = None)
     succession.projection_of(consumer)
     with transaction.atomic(using=consumer.using), connections[consumer.using].cursor() as sql:
         take_next(consumer.name, using=consumer.using)
-        _refuse_another(half_built(consumer), shown)
+        half = half_built(consumer)
+        if half is not None or shown != mark(_given_up(consumer)):  # a form that is sent twice is one act
+            _refuse_another(half, shown)
         numbers = succession.abandon(consumer, operator=operator)
         # A worker is to clear away also what a command had begun.
         sql.execute(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -71,8 +70,10 @@ def steer(request: HttpRequest, name: str, steering: str) -> HttpResponse:
     """Ask before it, then do it. 422 without a reason; 409 where it is refused, with the refusal's words."""
     if steering not in _COMMANDS:
         raise Http404("There is no such command.")
-    asked = _COMMANDS[steering]
-    [standing] = standings([declared(name)])
+    asked, consumer = _COMMANDS[steering], declared(name)
+    if consumer.projection is None and steering in {"rebuild", "abandon"}:
+        raise Http404(f"{name} is no projection: it cannot be rebuilt.")
+    [standing] = standings([consumer])
     form = CommandForm(request.POST) if request.method == "POST" else None
     if form is None:
         return _ask(request, asked, standing)
@@ -195,12 +196,8 @@ def _building(standing: Standing) -> str:
     )
 
 
-def _about_building(standing: Standing) -> Iterator[str]:
-    rates = standing.lag.rates
-    if rates is not None and rates.out > 0 and standing.lag.produced:
-        span = formats.delay(timedelta(seconds=standing.lag.produced / rates.out))
-        yield f"At the {formats.rate(rates.out)} it processes now that takes {span}; it may well be faster."
-    yield "A Celery worker carries it out, and goes on after a restart. This page may be closed."
+def _about_building(_: Standing) -> Iterator[str]:
+    yield "A Celery worker carries it out, also after a restart; once begun it tells how long that takes."
 
 
 def _give_up(standing: Standing, operator: Operator, form: CommandForm) -> None:

@@ -74,6 +74,8 @@ def render_letter(
         "headers": headers_text(decode_headers(letter.headers)),
         "has_event": OutboxEvent.objects.filter(id=letter.event_id).exists(),
         "payment_id": payment_of(letter),
+        "reason": request.POST.get("reason", ""),
+        "late": "late" in request.POST,
         "notice": notice,
         "notice_state": state,
     }

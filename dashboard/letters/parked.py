@@ -82,6 +82,9 @@ def _render(request: HttpRequest, row: ParkedKey, *, notice: str = "", status: i
 def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
     """Ask for a reason, with the numbers of what follows; then go on without what is missing."""
     row = _found(parked_id)
+    if row.cause != ParkCause.GAP:
+        said = "It waits for no missing event: a dead letter holds it, or it is being released already."
+        return _render(request, row, notice=said, status=409)
     form, shown = ReasonForm(request.POST), _shown(request, "missing")
     confirmed = "confirmed" in request.POST and shown is not None
     if confirmed and form.is_valid():

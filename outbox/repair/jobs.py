@@ -44,7 +44,7 @@ OTHERS = "others"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """So many letters would die again, or an event behind them, of one fingerprint; an error of one of them."""
+    """So many letters would die again, or an event behind them, of one fingerprint; and an error of one."""
 
     fingerprint: str
     error: str

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 
 from outbox.bounded import Bounded, many
 from outbox.listings import ParkedKeyListing
+from outbox.models import ParkCause
 from outbox.operated import Asked, Operated, Shown, not_without_it
 from outbox.readonly import ConsumerFilter, EventRows
 from outbox.repair import keys
@@ -35,14 +36,16 @@ class ParkedKeyAdmin(Operated[ParkedKeyListing], EventRows[ParkedKeyListing]):
         found = list(queryset)
         known = behind(row.id for row in found)
         held = {row.id: known.get(row.id, NOTHING) for row in found}
-        counts = [one.waiting for one in held.values()]
+        free = [row for row in found if row.cause != ParkCause.DEAD_LETTER]
+        counts = [held[row.id].waiting for row in free]
         waiting = Bounded(sum(count.count for count in counts), any(count.more for count in counts))
         least = "at least " if waiting.more else ""
         consequence = (
-            f"Releases {many(len(found), 'key')} without what is missing;"
+            f"Releases {many(len(free), 'key')} without what is missing;"
             f" {least}{many(waiting.count, 'waiting event')} will then run, in order, up to the next gap."
-            " A key that a dead letter holds is left as it is."
         )
+        if left := len(found) - len(free):
+            consequence += f" {many(left, 'key')} held by a dead letter {'is' if left == 1 else 'are'} left."
         asked = Asked(
             "release",
             "Release parked keys",

@@ -125,7 +125,7 @@ def test_shards_and_events_that_a_relay_leaves_are_named(client: Client, db: Non
         cursor.execute("UPDATE outbox_event SET id = %s", [old])
     told = parts(client)["relay"]
     assert not told["ok"]
-    assert re.match(r"An event has waited for 12\d s: see the relay's log", str(told["detail"]))
+    assert re.match(r"An event has waited for 12\d s: see whether Kafka answers", str(told["detail"]))
 
 
 def test_a_consumer_that_is_missing_or_paused_is_named(client: Client, db: None, kafka_away: None) -> None:

@@ -30,6 +30,19 @@ def root(db: None) -> User:
     return ensure_user(username="root", password=None, is_staff=True, is_superuser=True)
 
 
+def test_whatever_can_be_added_has_a_form_and_a_user_can_sign_in_afterwards(root: User) -> None:
+    client, request = browser_of(root), RequestFactory().get("/")
+    request.user = root
+    for one in ADMINS:
+        if one.has_add_permission(request):
+            page = client.get(reverse(f"admin:{one.opts.app_label}_{one.opts.model_name}_add"))
+            assert re.search(r'<(input|select|textarea)[^>]* id="id_', page.content.decode()), one
+    words = {"password1": "pass-word-17", "password2": "pass-word-17", "usable_password": "true"}
+    asked = {"username": "anna", **words}
+    assert client.post(reverse("admin:accounts_user_add"), asked).status_code == 302
+    assert Client().login(username="anna", password="pass-word-17")
+
+
 @pytest.fixture
 def rows(first: User, second: User, root: User) -> None:
     """A few rows in most lists."""

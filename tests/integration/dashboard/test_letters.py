@@ -258,7 +258,8 @@ def test_a_form_that_is_sent_twice_is_one_act(desk: Client, letter: DeadLetter) 
 
 
 def test_a_dry_run_says_what_would_come_of_it_and_keeps_nothing(desk: Client, letter: DeadLetter) -> None:
-    answer = act(desk, letter, "replay", dry_run="yes")
+    answer = act(desk, letter, "replay", dry_run="yes", reason="the shelf is full")
+    assert 'value="the shelf is full"' in text_of(answer)
     assert "Dry run, nothing was kept: It has been processed; 1 that waited ran." in text_of(answer)
     assert not Order.objects.exists()
     assert not Act.objects.exists()

@@ -316,6 +316,11 @@ def test_a_key_is_released_without_what_the_admin_showed_and_nothing_else(admin:
     shown = admin.post(address, asked, follow=True).content.decode()
     assert "numbers 4 to 5" in shown
     assert "1 waiting event will then run" in shown
+    ParkedKey.objects.update(cause="dead_letter")
+    held = admin.post(address, asked, follow=True).content.decode()
+    assert "Releases 0 keys without what is missing; 0 waiting events will then run" in held
+    assert "1 key held by a dead letter is left." in held
+    ParkedKey.objects.update(cause="gap")
     KeyProgress.objects.update(number=4)
     again = admin.post(address, {**asked, "confirmed": "yes"}, follow=True).content.decode()
     assert "number 5" in again  # it had told of nothing: it asks

@@ -139,7 +139,10 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "parked-keys": {"GET": (OPERATORS_PAGE, None)},
     "parked-key": {"GET": (OPERATORS_PAGE, None)},
     "release-parked-keys": {"POST": ("302 403 403 403 403 403 409 409", REASON)},  # nothing is ticked
-    "release-parked-key": {"GET": (ASKED, None), "POST": (ASKED, REASON)},  # not confirmed
+    "release-parked-key": {  # a dead letter holds it
+        "GET": ("302 403 403 403 403 403 409 409", None),
+        "POST": ("302 403 403 403 403 403 409 409", REASON),
+    },
     "letter": {"GET": (OPERATORS_PAGE, None)},
     "letter-replay": {"POST": ("302 403 403 403 403 403 409 409", REASON)},  # of which state is not said
     "letter-discard": {"GET": (ASKED, None), "POST": (ASKED, REASON)},  # not confirmed

@@ -10,6 +10,7 @@ import { showTimes } from "./times.js";
 const pipeline = document.querySelector(".pipeline");
 const live = document.getElementById("live");
 const notices = document.getElementById("notices");
+const broken = document.getElementById("broken"); // read out when a part breaks
 let told = "";
 
 function say(state, word) {
@@ -21,6 +22,7 @@ function say(state, word) {
 function draw(kind, name, stage) {
   const box = pipeline.querySelector(`[data-${kind}="${CSS.escape(name)}"]`);
   if (!box) return;
+  if (stage.state === "bad" && box.dataset.state !== "bad") broken.textContent = `${name}: ${stage.word}`;
   box.dataset.state = stage.state;
   box.querySelector("h3").dataset.state = stage.state;
   box.querySelector("[data-word]").textContent = stage.word;

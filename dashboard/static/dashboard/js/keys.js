@@ -1,4 +1,4 @@
-// In a table: j and k move, Enter opens. Anywhere: / goes to the search.
+// In a table: j and k move, Enter opens. Anywhere: / goes to the search, and Escape out of it.
 const typing = (target) => target.closest("input, textarea, select, [contenteditable]");
 
 function step(table, by) {
@@ -13,6 +13,7 @@ function step(table, by) {
 }
 
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.matches('input[type="search"]')) event.target.blur();
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
   const table = document.querySelector("table[data-keys]");
   if (event.key === "/") {
