@@ -111,7 +111,9 @@ def plant() -> dict[str, str]:
     )  # fmt: skip
     parked = ParkedKey.objects.create(**whose, cause="dead_letter", event_id=other_foreign.id, parked_at=now)
     gap = {**whose, "key": f"{PLANTED}4"}
-    ParkedKey.objects.create(**gap, cause="gap", event_id=foreign.id, parked_at=now - timedelta(hours=1))
+    missing = ParkedKey.objects.create(
+        **gap, cause="gap", event_id=foreign.id, parked_at=now - timedelta(hours=1)
+    )
     WaitingEvent.objects.create(**record, **whose, event_id=foreign.id, received_at=now)
     Refusal.objects.create(
         event_id=other_foreign.id, position=other_foreign.position, topic="payments", key=PLANTED,
@@ -164,6 +166,7 @@ def plant() -> dict[str, str]:
         "validated_event_id": str(validated_event),
         "letter_id": str(letter.id),
         "parked_id": str(parked.id),
+        "gap_id": str(missing.id),
         "alarm_id": str(alarm.id),
         "job_id": str(job.id),
         "act": "replay",
