@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -74,6 +75,11 @@ class Batch:
     def has_new(self) -> bool:
         """Whether the inbox did not know one of the events."""
         return bool(self._claims)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the first event happened of those that were processed; None when none was."""
+        return min(self._outcomes.occurred(self._claims.values()), default=None)
 
     def run(self, items: list[Item], generation: Held) -> Record | None:
         """Lock, handle each new event in order, claim. The record at which the time was over, if it was."""

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import Error as DjangoDatabaseError
@@ -167,7 +167,7 @@ class ConsumerWorker:
                     mark for mark, (kind, _) in self._failed.items() if not kind or kind in ran.worked
                 ]:
                     del self._failed[mark]
-                self._done(batch[: ran.done])
+                self._done(batch[: ran.done], oldest=ran.oldest)
 
     def _run(self, batch: list[Record], *, is_due: bool) -> Ran:
         """One transaction, which leaves the time to poll again."""
@@ -202,19 +202,19 @@ class ConsumerWorker:
         self._paused = paused
         return paused
 
-    def _done(self, batch: list[Record]) -> None:
+    def _done(self, batch: list[Record], *, oldest: datetime | None) -> None:
         """Forget what has been committed, tell Kafka, and fetch on. Nothing, when that had waited."""
         del self._pending[: len(batch)]
         self._alone = max(0, self._alone - len(batch))
         self._go_on()
+        last = {(record.topic, record.partition): record for record in batch}
+        if self._reporter is not None:
+            self._reporter.done(last, oldest=oldest)
         if not batch:
             return
-        last = {(record.topic, record.partition): record for record in batch}
         offsets = {place: record.offset + 1 for place, record in last.items()}
         if not self._may_be_due:
             self.reached.update(offsets)
-        if self._reporter is not None:
-            self._reporter.done(last)
         self._reader.commit(offsets)
 
     def _must_wait(self, batch: list[Record], error: Exception) -> bool:

@@ -31,13 +31,16 @@ class Outcomes:
         """An event was known, and dropped."""
         self._found.append((event_type, metrics.REPEATED))
 
+    def occurred(self, claims: Iterable[Claim]) -> list[datetime]:
+        """When each event happened that was processed, with these inbox rows."""
+        return self._occurred + [claim.occurred_at for claim in claims if claim.outcome == _PROCESSED]
+
     def count(self, claims: Iterable[Claim]) -> None:
         """The transaction has been committed, with these inbox rows."""
         claims = list(claims)
         found = self._found + [(claim.type, claim.outcome) for claim in claims]
         if not found:
             return
-        occurred = self._occurred + [claim.occurred_at for claim in claims if claim.outcome == _PROCESSED]
         now = clock.now(using=self._consumer.using)
-        metrics.processed(self._consumer.name, found, occurred=occurred, now=now)
+        metrics.processed(self._consumer.name, found, occurred=self.occurred(claims), now=now)
         metrics.ran(self._consumer.name, events=len(found), seconds=time.monotonic() - self._began)

@@ -78,7 +78,8 @@ class LagSample(models.Model):
 
     events     yet to be processed; null while that was not known
     seconds    the age of the oldest of them; 0 when there was none, null while it was not known
-    delay      the longest from an event to its effect, of what was processed last; null when nothing was
+    delay      the longest from an event to its effect, of all that was processed until the next sample; null
+               when nothing was
     produced   the sum of the partitions' known ends: of two samples whose `events` are known the difference
                is what came in
     processed  the sum of the offsets reached

@@ -30,12 +30,14 @@ class Ran:
     new     whether any of them was new to the inbox
     is_due  whether events that waited can go on, for which there was no time left
     worked  the types of events that were processed
+    oldest  when the first of these events happened; None when none was processed
     """
 
     done: int
     new: bool
     is_due: bool
     worked: Set[str]
+    oldest: datetime | None
 
 
 class Processor:
@@ -94,14 +96,14 @@ class Processor:
         with self._batch(next(iter(items), None), until=until) as (batch, held):
             left = batch.run([*items.values()], held)
         done = next((place for place, record in enumerate(records) if record is left), len(records))
-        return Ran(done, batch.has_new, batch.is_due, batch.worked)
+        return Ran(done, batch.has_new, batch.is_due, batch.worked, batch.oldest)
 
     def go_on(self, record: Record, *, until: float = math.inf) -> Ran:
         """Run an event that waited and can go on, and what waits behind it, as run() does."""
         item = self.read(record)
         with self._batch(item.inbox_id, until=until) as (batch, held):
             batch.go_on(item, held)
-        return Ran(0, batch.has_new, batch.is_due, batch.worked)
+        return Ran(0, batch.has_new, batch.is_due, batch.worked, batch.oldest)
 
     def first_due(self, places: Set[Placement]) -> Record | None:
         """The first event of these partitions that waited behind a gap which has closed, if there is one."""

@@ -6,6 +6,7 @@ instance nor fails it. What cannot be written is left out.
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from django.db import Error, connections, transaction
 from outbox import clock
 from outbox.envelope import happened_at
 from outbox.kafka import BrokerError, GroupReader, Placement, Record, member_name
+from outbox.lag import SLOT
 from outbox.registry import Consumer
 from outbox.sampling import sample_when_due
 
@@ -61,6 +63,17 @@ ON CONFLICT (consumer, topic, partition) DO UPDATE SET
     clear_until = coalesce(EXCLUDED.clear_until, known.clear_until),
     reported_at = clock_timestamp()
 """
+# Whether there is a sample of now, which is raised; an older one had another time.
+_DELAY = """
+WITH present AS (
+    SELECT max(at) AS at FROM outbox_lag_sample
+    WHERE consumer = %(consumer)s AND at > clock_timestamp() - make_interval(secs => %(recent)s)
+), raised AS (
+    UPDATE outbox_lag_sample AS sample SET delay = %(delay)s FROM present
+    WHERE consumer = %(consumer)s AND sample.at = present.at AND (delay IS NULL OR delay < %(delay)s)
+)
+SELECT at IS NOT NULL FROM present
+"""
 
 
 class Standing(NamedTuple):
@@ -85,7 +98,7 @@ class Reporter:
         ...
         reporter.polled()
         ...
-        reporter.done(last_records)
+        reporter.done(last_records, oldest=when_the_first_of_them_happened)
     """
 
     def __init__(self, consumer: Consumer, *, reader: GroupReader) -> None:
@@ -96,6 +109,10 @@ class Reporter:
         # Replaced whole by the instance's thread, and looked at by the other one.
         self._standing: dict[Placement, Standing] = {}
         self._done: dict[Placement, Done] = {}
+        # The longest delay that has yet to be told, by two clocks: the event's, since 1970, when it happened,
+        # and the monotonic one when it had been processed.
+        self._longest = -math.inf
+        self._longest_lock = threading.Lock()
         self._stop = threading.Event()
         self._failed = False
         self._thread = threading.Thread(target=self._run, name=f"report-{consumer.name}", daemon=True)
@@ -122,9 +139,14 @@ class Reporter:
             for place, end in ends.items()
         }
 
-    def done(self, last: Mapping[Placement, Record]) -> None:
-        """Take note of the last record of each partition that has been processed just now."""
+    def done(self, last: Mapping[Placement, Record], *, oldest: datetime | None) -> None:
+        """Take note of the last record of each partition that has been processed just now, and of when the
+        first event happened that was.
+        """
         at = time.monotonic()
+        if oldest is not None:
+            with self._longest_lock:
+                self._longest = max(self._longest, at - oldest.timestamp())
         changed = dict(self._standing)
         for place, record in last.items():
             end, told_at = changed[place][1:] if place in changed else (None, 0.0)
@@ -190,6 +212,34 @@ class Reporter:
                         "processed": [one and _moment(one.at, now, monotonic) for one in fresh],
                     },
                 )
+        self._tell_longest(now.timestamp() - monotonic)
+
+    def _tell_longest(self, offset: float) -> None:
+        """Raise the delay of the present sample, which is as long as that of any event since, by whichever
+        instance. `offset` is what the database's clock is ahead of the monotonic one.
+
+        It is told again until there is one and that has been committed.
+        """
+        longest = self._longest
+        if longest == -math.inf:
+            return
+        with connections[self._consumer.using].cursor() as sql:
+            sql.execute(
+                _DELAY,
+                {
+                    "consumer": self._consumer.name,
+                    "delay": max(longest + offset, 0.0),
+                    "recent": 2 * SLOT.total_seconds(),
+                },
+            )
+            [has_sample] = sql.fetchone()
+        if has_sample:
+            transaction.on_commit(lambda: self._forget_longest(longest), using=self._consumer.using)
+
+    def _forget_longest(self, told: float) -> None:
+        with self._longest_lock:
+            if self._longest == told:
+                self._longest = -math.inf
 
     def _sample(self) -> None:
         sample_when_due(using=self._consumer.using)

@@ -81,17 +81,12 @@ def _is_done(consumers: list[str], at: datetime, using: str) -> bool:
 
 
 def _keep(lag: Lag, at: datetime, using: str) -> None:
-    delays = [
-        part.delay
-        for part in lag.partitions
-        if part.delay is not None and part.processed_at is not None and part.processed_at > lag.at - SLOT
-    ]
+    """Its delay is told by the instances, until there is another one (outbox/reporting.py)."""
     LagSample.objects.using(using).create(
         consumer=lag.consumer.name,
         at=at,
         events=lag.events,
         seconds=lag.seconds,
-        delay=max(delays, default=None),
         produced=lag.produced,
         processed=lag.processed,
         members=len(lag.members),

@@ -118,6 +118,47 @@ def test_an_instance_says_what_it_reads_how_far_it_is_and_how_late_the_last_was(
     assert [(part.member, part.reached) for part in lag.partitions] == [(None, 3), (None, 0)]
 
 
+def slowest(reader: Reader) -> float:
+    """The greatest delay in its history."""
+    samples = history(reader.consumer, since=datetime.now(UTC) - timedelta(minutes=5))
+    return max((one.delay for one in samples if one.delay is not None), default=0.0)
+
+
+def test_a_short_spike_between_two_samples_is_in_the_history(reader: Reader) -> None:
+    """Also when its instance ends right after it, and another one goes on."""
+    happened = datetime.now(UTC) - timedelta(minutes=1)
+    with reader.instance():
+        until(lambda: LagSample.objects.exists())
+        # In one batch, or two: the last of them is quick.
+        send(
+            record_of(reader.event(about="a"), number=1, at=happened),
+            record_of(reader.event(about="a"), number=2),
+        )
+        until(lambda: reader.processed() == 2)
+    with reader.instance():
+        send(record_of(reader.event(about="a"), number=3))
+        until(lambda: reader.processed() == 3)
+    assert 60 <= slowest(reader) < 90
+    sample()
+    sample()
+    assert 60 <= slowest(reader) < 90
+
+
+def test_a_sample_has_the_slowest_of_all_instances_since_and_not_of_those_before(reader: Reader) -> None:
+    happened = datetime.now(UTC) - timedelta(minutes=1)
+    with reader.instance(), reader.instance():
+        until(lambda: len(reader.lag().members) == 1 and LagSample.objects.exists())
+        send(record_of(reader.event(about="a"), number=1, at=happened))
+        send(record_of(reader.event(about="b"), number=1))
+        until(lambda: slowest(reader) >= 60)
+        sample()
+        send(record_of(reader.event(about="b"), number=2))
+        until(lambda: reader.processed() == 3)
+    *_, last = history(reader.consumer, since=datetime.now(UTC) - timedelta(minutes=5))
+    assert last.delay is not None
+    assert last.delay < 30
+
+
 def test_an_instance_that_starts_anew_says_where_its_group_was(reader: Reader) -> None:
     send(*(record_of(reader.event(about="a"), number=n) for n in (1, 2, 3)))
     with reader.instance():
@@ -408,11 +449,13 @@ def test_an_instance_goes_on_when_it_cannot_say_where_it_stands(
         until(lambda: Member.objects.exists())
         other.begin()
         other.execute("LOCK TABLE outbox_consumer_member, outbox_consumer_position, outbox_partition_end")
-        send(*(record_of(reader.event(about="a"), number=n) for n in (1, 2)))
+        happened = datetime.now(UTC) - timedelta(minutes=1)
+        send(*(record_of(reader.event(about="a"), number=n, at=happened) for n in (1, 2)))
         until(lambda: reader.processed() == 2)
         until(lambda: "cannot say where it stands" in caplog.text)
         other.end()
         until(lambda: [part.reached for part in reader.lag().partitions] == [2, 0])
+        until(lambda: slowest(reader) >= 60)  # what could not be said then is said later
 
 
 def test_what_kafka_has_is_believed_when_a_topic_begins_again(reader: Reader) -> None:
