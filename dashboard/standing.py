@@ -83,9 +83,9 @@ def _said(
         return "warn", _keys(parked), remedies.let_go_on(name)
     if kafka_away:
         return "warn", "waits for Kafka", None
-    # An alarm lasts for a while, and what is on its way within a second is no backlog.
-    left = (behind.events or 0) > ((done and done.per_second) or 0)
-    if left and AlarmCause.FALLING_BEHIND in behind.alarms:
+    # An alarm lasts for a while.
+    keeps_up = wait.keeps_up(events=behind.events or 0, out=(done and done.per_second) or 0.0)
+    if not keeps_up and AlarmCause.FALLING_BEHIND in behind.alarms:
         return "warn", "falling behind", remedies.see_why(name)
     if stuck:
         return "warn", "late", remedies.see_why(name)

@@ -152,7 +152,10 @@ class ConsumerOutput(serializers.Serializer[Lag]):
     )
     catch_up_seconds = serializers.FloatField(
         allow_null=True,
-        help_text="Until nothing is left, at the present rates; null when that is never, or not known.",
+        help_text=(
+            "Until nothing is left, at the present rates; 0 while it keeps up: no event is late, and"
+            " rate_out clears lag_events within sync_delay_limit. null when that is never, or not known."
+        ),
     )
     pause = serializers.SerializerMethodField(help_text="null while it is not paused.")
     alarms = serializers.SerializerMethodField()

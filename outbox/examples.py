@@ -141,7 +141,7 @@ CONSUMER: dict[str, Any] = {
     "delay_seconds": 0.021,
     "rate_in": 48.2,
     "rate_out": 50.1,
-    "catch_up_seconds": 6.3,
+    "catch_up_seconds": 0.0,
     "pause": None,
     "alarms": [],
     "members": [

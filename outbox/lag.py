@@ -141,14 +141,23 @@ class Lag:
         return sum(part.reached or 0 for part in self.partitions)
 
     @property
+    def keeps_up(self) -> bool | None:
+        """Whether what Kafka has for it is on its way, at the present rate (`Lateness.keeps_up`); None while
+        nobody knows how much that is.
+        """
+        out = 0.0 if self.rates is None else self.rates.out
+        return None if self.events is None else self.wait.keeps_up(events=self.events, out=out)
+
+    @property
     def catch_up_seconds(self) -> float | None:
-        """Until nothing is left, at the present rates; None when that is never, or not known.
+        """Until nothing is left, at the present rates: 0 while it keeps up; None when that is never, or not
+        known.
 
         Nobody knows while events of its topics wait for a relay for longer than it may be late.
         """
         if self.unpublished > self.sync_delay_limit or self.events is None:
             return None
-        if not self.events:
+        if self.keeps_up:
             return 0.0
         if self.rates is None or self.rates.out <= self.rates.into:
             return None

@@ -33,6 +33,8 @@ def _rates(lag: Lag) -> str:
     rates = f"{lag.rates.into:.1f} events/s come in, {lag.rates.out:.1f} are processed"
     if not lag.events:
         return rates
+    if lag.keeps_up:
+        return f"{rates}, it keeps up"
     seconds = lag.catch_up_seconds
     return f"{rates}, " + ("it does not catch up" if seconds is None else f"caught up in {seconds:.0f} s")
 

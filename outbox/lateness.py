@@ -1,4 +1,4 @@
-"""Whether a consumer is late: one rule, for alarms, metrics and every page."""
+"""Whether a consumer is late, and whether it keeps up: one rule each, for alarms, metrics and every page."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -26,6 +26,12 @@ class Lateness:
     def late(self) -> bool | None:
         """Whether it is longer than it may be. None while that is not known: neither late nor well."""
         return None if self.seconds is None else self.seconds > self.limit
+
+    def keeps_up(self, *, events: int, out: float) -> bool:
+        """Whether none of the `events` that Kafka has is late, and they are moved past within the limit at
+        `out` a second: such a few are always on their way, and when none will be left is noise.
+        """
+        return events <= out * self.limit and not (self.in_kafka or 0.0) > self.limit
 
     @property
     def is_for_relay(self) -> bool:

@@ -141,7 +141,7 @@ class Standing:
 
     @property
     def falls_behind(self) -> bool | None:
-        """Whether it was slower than what comes in, and is still: more is left than it does in a second.
+        """Whether it was slower than what comes in, and is still.
 
         None while how much is left is not known.
         """
@@ -149,8 +149,7 @@ class Standing:
             return False
         if self.lag.events is None:
             return None
-        out = 0.0 if self.lag.rates is None else self.lag.rates.out
-        return self.lag.events > out and self.lag.catch_up_seconds is None
+        return not self.lag.keeps_up and self.lag.catch_up_seconds is None
 
     @property
     def events(self) -> Text:
@@ -182,7 +181,7 @@ class Standing:
 
     @property
     def catch_up(self) -> Text:
-        """Until nothing is left, at the present rates."""
+        """Until nothing is left, at the present rates, of one that does not keep up."""
         seconds = self.lag.catch_up_seconds
         if self._waits_for_a_relay or self.lag.events is None:
             return formats.UNKNOWN
@@ -190,6 +189,8 @@ class Standing:
             return Text("done")
         if self.pause is not None:
             return Text("paused")
+        if self.lag.keeps_up:
+            return Text("keeps up")
         if seconds is not None:
             return formats.delay(timedelta(seconds=seconds))
         return formats.UNKNOWN if self.lag.rates is None else Text("never")
@@ -205,6 +206,8 @@ class Standing:
             return "nothing is left"
         if self.pause is not None:
             return "until it is resumed"
+        if self.lag.keeps_up:
+            return "what is left is on its way"
         if self.lag.rates is None:
             return "rates are not known yet"
         return "at this rate" if self.lag.catch_up_seconds is None else "until none is left"

@@ -227,16 +227,22 @@ def _waiting(lag: Lag) -> str:
 
 
 def _falls_behind(lag: Lag) -> str:
-    """Why consumption is too slow for what is produced; nothing when it keeps up, as far as that is known."""
+    """Why consumption is too slow for what is produced; nothing when it keeps up, as far as that is known, or
+    when nobody consumes.
+    """
     rates = lag.rates
     if (
-        rates is None
+        not lag.members
+        or rates is None
         or rates.seconds < AWHILE
         or (lag.seconds is not None and lag.seconds < PATIENCE)
-        or rates.out >= KEEPS_UP * rates.into
+        or lag.keeps_up
     ):
         return ""
-    return f"falls behind: {rates.into:.1f} events a second come in, {rates.out:.1f} are processed"
+    into, out = round(rates.into, 1), round(rates.out, 1)  # as they are said: they must say that it is so
+    if out >= KEEPS_UP * into:
+        return ""
+    return f"falls behind: {into:.1f} events a second come in, {out:.1f} are processed"
 
 
 def _lost(names: list[str], at: datetime, using: str) -> Iterator[Found]:

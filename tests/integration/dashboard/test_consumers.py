@@ -377,6 +377,8 @@ def test_what_stands_out_most_is_its_word(
         (40, 852, "50 s", "until none is left"),
         (300, 700, "never", "at this rate"),
         (0, 940, "done", "nothing is left"),
+        # Of 15.8 a second: as many come in, and two are on their way.
+        (2, 50, "keeps up", "what is left is on its way"),
     ],
 )
 def test_it_is_said_when_it_will_have_caught_up(

@@ -14,6 +14,7 @@ from outbox.alerts.alarms import Alarm
 from outbox.consumer import ConsumerWorker
 from outbox.kafka import member_name
 from outbox.lag import SLOT, Lag, history, lags
+from outbox.lag_table import shown
 from outbox.models import InboxEntry, Publication
 from outbox.positions import AlarmCause, LagSample, Member, PartitionEnd, Position
 from outbox.relay import Relay
@@ -422,6 +423,7 @@ def test_a_consumer_slower_than_production_for_a_minute_falls_behind(reader: Rea
     Position.objects.create(
         consumer=name, topic=topic, partition=0, reached=800, clear_until=now - timedelta(seconds=10)
     )
+    Member.objects.create(consumer=name, name="host:1", partitions=[[topic, 0], [topic, 1]])
     earlier = {"consumer": name, "events": 100, "seconds": 3, "members": 1, "produced": 100}
     LagSample.objects.create(**earlier, at=now - timedelta(seconds=60), processed=0)
     assert sample_when_due()
@@ -439,6 +441,68 @@ def test_a_consumer_slower_than_production_for_a_minute_falls_behind(reader: Rea
     lag = reader.lag()
     assert lag.rates is not None
     assert lag.catch_up_seconds == pytest.approx(60 / (lag.rates.out - lag.rates.into))
+
+
+def stood(reader: Reader, *, events: int, waits: float, into: float, out: float, runs: bool = True) -> None:
+    """As if an instance had told of one partition, with these rates in the last minute."""
+    name, topic, now = reader.consumer.name, reader.topic.name, datetime.now(UTC)
+    PartitionEnd.objects.create(topic=topic, partition=1, next_offset=0)
+    PartitionEnd.objects.create(topic=topic, partition=0, next_offset=100_000)
+    Position.objects.create(
+        consumer=name,
+        topic=topic,
+        partition=0,
+        reached=100_000 - events,
+        clear_until=now - timedelta(seconds=waits),
+    )
+    if runs:
+        Member.objects.create(consumer=name, name="host:1", partitions=[[topic, 0], [topic, 1]])
+    LagSample.objects.create(
+        consumer=name, at=now - timedelta(seconds=60), events=0, seconds=0, members=1,
+        produced=100_000 - round(into * 60), processed=100_000 - events - round(out * 60),
+    )  # fmt: skip
+
+
+def test_nobody_falls_behind_by_figures_that_do_not_say_so(reader: Reader) -> None:
+    """After a thaw: what has waited for a minute came just now, and it was little."""
+    stood(reader, events=4, waits=60, into=0.04, out=0.0)
+    assert sample_when_due()
+    assert alarms() == {"late"}
+
+
+@pytest.mark.parametrize(
+    ("events", "waits", "into", "out", "catch_up"),
+    [
+        (2, 0.2, 4.7, 4.75, 0.0),  # on its way: not 41 s
+        (2, 0.2, 4.7, 4.7, 0.0),  # nor never
+        (23, 4.0, 50.0, 4.7, 0.0),  # 4.9 s at its rate, of the 5 s that it has
+        (30, 4.0, 50.0, 4.7, None),
+        (100, 4.0, 1.0, 11.0, pytest.approx(10, rel=0.1)),
+        (2, 30.0, 4.7, 4.7, None),  # one waits for longer than it may, however few they are
+    ],
+)
+def test_only_of_what_does_not_keep_up_is_told_when_nothing_will_be_left(
+    reader: Reader, events: int, waits: float, into: float, out: float, catch_up: float | None
+) -> None:
+    stood(reader, events=events, waits=waits, into=into, out=out)
+    lag = reader.lag()
+    assert lag.catch_up_seconds == catch_up
+    [first, *_] = shown(lag)
+    said = "it keeps up" if catch_up == 0 else "it does not catch up" if catch_up is None else "caught up in"
+    assert f", {said}" in first
+
+
+@pytest.mark.parametrize(
+    ("events", "runs", "raised"), [(60, True, set()), (100, True, {"falling_behind"}), (100, False, set())]
+)
+def test_only_one_that_runs_and_does_not_keep_up_falls_behind(
+    reader: Reader, events: int, runs: bool, raised: set[str]
+) -> None:
+    """Of its 20 seconds an event has waited for ten, and of four a second it has 80."""
+    reader.consumer.sync_delay_limit = timedelta(seconds=20)
+    stood(reader, events=events, waits=10, into=8.0, out=4.1, runs=runs)
+    assert sample_when_due()
+    assert alarms() == raised
 
 
 def test_an_instance_goes_on_when_it_cannot_say_where_it_stands(
