@@ -26,9 +26,10 @@ class AlarmRows(QuerySet["Alarm"]):
         return self.exclude(told_at=None).filter(~Exists(heard))
 
     def worst_first(self) -> "AlarmRows":
-        """The critical ones first, and of these the oldest."""
+        """Those that follow from others last; of either the critical ones first, and of these the oldest."""
+        root = Case(When(follows="", then=Value(0)), default=Value(1))
         rank = Case(When(severity=Severity.CRITICAL, then=Value(0)), default=Value(1))
-        return self.order_by(rank, "since", "id")
+        return self.order_by(root, rank, "since", "id")
 
 
 class Alarm(models.Model):
@@ -38,6 +39,7 @@ class Alarm(models.Model):
     said           what is wrong, in a sentence with figures, as it was seen last
     many           how many it is about, as they were counted last; 0 where there is nothing to count
     told_many      how many there were when the last notice was written
+    follows        the cause of what it follows from, another alarm or a pause; empty while that is nothing
     since          since when it has been so, as far as that is known
     unknown_since  since when nobody knows whether it is still so; null while that is known
     noticed_at     when it was first seen; as long as it follows from another one, when it was last seen
@@ -53,6 +55,7 @@ class Alarm(models.Model):
     said = models.TextField(default="")
     many = models.IntegerField(default=0, db_default=0)
     told_many = models.IntegerField(default=0, db_default=0)
+    follows = models.TextField(default="", db_default="")
     since = models.DateTimeField(db_default=Now())
     unknown_since = models.DateTimeField(null=True)
     noticed_at = models.DateTimeField(db_default=Now())
@@ -80,8 +83,8 @@ class Alarm(models.Model):
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
-        return advice_on(self.cause, self.subject)
+        """What to do about it, or about what it follows from."""
+        return advice_on(self.follows or self.cause, self.subject)
 
 
 class NoticeKind(models.TextChoices):

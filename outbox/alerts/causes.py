@@ -46,11 +46,11 @@ _CRITICAL = {
 }
 
 _ADVICE = {
-    Cause.NO_RELAY: "Start one: manage.py run_relay",
+    Cause.NO_RELAY: "Start a relay: manage.py run_relay",
     Cause.BACKLOG: "Kafka is away, or a topic is missing: the relay's log says which, /readyz too.",
     Cause.REFUSED: "Mend what the cause names, then: manage.py relay resend EVENT_ID, or discard it",
-    Cause.NO_INSTANCE: "Start one: manage.py run_consumer {subject}",
-    Cause.LATE: "Look at whether it runs, waits for its database, or has too few instances.",
+    Cause.NO_INSTANCE: "Start an instance: manage.py run_consumer {subject}",
+    Cause.LATE: "Its log says what it waits for, its database for one; else it has too few instances.",
     Cause.FALLING_BEHIND: "Start more instances: manage.py run_consumer {subject} --instances N",
     Cause.PAUSED_ITSELF: "Mend what fails, then: manage.py consumers resume {subject}",
     Cause.PAUSED: "When the reason is gone: manage.py consumers resume {subject}",
@@ -60,7 +60,7 @@ _ADVICE = {
     Cause.PARTITIONS: "Make them: manage.py outbox_partitions; then look after Celery's beat and worker.",
     Cause.OUTBOX_WEEKS: "See what keeps them: manage.py prune_events --dry-run",
     Cause.INBOX_WEEKS: "See what keeps them: manage.py prune_inbox --dry-run",
-    Cause.KAFKA_AWAY: "Look after its brokers, and the way to them: what is published waits in the outbox.",
+    Cause.KAFKA_AWAY: "Look after Kafka's brokers and the way there: what is published waits in the outbox.",
     Cause.NO_TASKS: "Start Celery's worker and its beat: celery -A PROJECT worker, celery -A PROJECT beat",
     Cause.WRAPAROUND: "Look for what holds VACUUM up: old transactions, prepared ones, replication slots.",
 }

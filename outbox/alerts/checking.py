@@ -87,7 +87,7 @@ def _note(row: Alarm | None, found: Found, at: datetime, using: str) -> Alarm:
     elif row.ended_at is not None and row.told_at is not None:
         row.noticed_at = at  # others know of it; who does not is told when it has held
     row.said, row.many, row.severity, row.seen_at, row.ended_at = said, found.many, severity, at, None
-    row.unknown_since = found.unknown_since
+    row.unknown_since, row.follows = found.unknown_since, found.follows or ""
     if found.follows:
         row.noticed_at = at
     row.save(using=using)

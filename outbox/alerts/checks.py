@@ -45,7 +45,7 @@ class Found:
 
     since          None where only this look has shown it
     many           how many events, keys or stretches, MANY at most; 0 where there is nothing to count
-    follows        from something else that is wrong, or was meant: nobody is told of it as long as it does
+    follows        the cause of something else that is wrong, or was meant; as long as it does nobody is told
     unknown_since  since when nobody knows whether it is still so; None while that is known
     """
 
@@ -54,13 +54,21 @@ class Found:
     subject: str = ""
     since: datetime | None = None
     many: int = 0
-    follows: bool = False
+    follows: Cause | None = None
     unknown_since: datetime | None = None
 
     @property
     def severity(self) -> Severity:
         """How bad it is."""
         return severity_of(self.cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """What makes a consumer late: an alarm of its own, or a pause; and the words that say so."""
+
+    cause: Cause
+    words: str
 
 
 def look(
@@ -74,8 +82,9 @@ def look(
     yield from _partitions(using)
     yield from _wraparound(using)
     if lags:
-        because = "Kafka does not answer" if kafka_is_away else ""
-        yield from _consumers(lags, at, options, using, because=because, unsent=bool(relays))
+        root = Root(Cause.KAFKA_AWAY, "Kafka does not answer") if kafka_is_away else None
+        unsent = [Root(one.cause, "what is late waits in the outbox") for one in relays]
+        yield from _consumers(lags, at, options, using, root=root, unsent=next(iter(unsent), None))
 
 
 def ask_kafka() -> Iterator[Found]:
@@ -106,7 +115,7 @@ def _relays(at: datetime, options: Alerts, using: str, *, kafka_is_away: bool) -
     elif oldest is not None and (at - oldest).total_seconds() > options.backlog:
         topics = ", ".join(sorted(waiting))
         said = f"A relay runs, and {waits} ({topics})."
-        yield Found(Cause.BACKLOG, said, since=oldest, follows=kafka_is_away)
+        yield Found(Cause.BACKLOG, said, since=oldest, follows=Cause.KAFKA_AWAY if kafka_is_away else None)
 
 
 def _refused(using: str) -> Iterator[Found]:
@@ -144,16 +153,22 @@ def _wraparound(using: str) -> Iterator[Found]:
 
 
 def _consumers(
-    lags: Collection[Lag], at: datetime, options: Alerts, using: str, *, because: str, unsent: bool
+    lags: Collection[Lag],
+    at: datetime,
+    options: Alerts,
+    using: str,
+    *,
+    root: Root | None,
+    unsent: Root | None,
 ) -> Iterator[Found]:
-    """`because` is said of all that are late; `unsent`, that an alarm tells of what waits in the outbox."""
+    """`root` is said of all that are late, `unsent` of those that are by what waits in the outbox."""
     names = [lag.consumer.name for lag in lags]
     pauses = dict[str, tuple[datetime, str, str]]()
     for name, *pause in _ask(using, _PAUSED, [names]):
         pauses[name] = (pause[0], pause[1], pause[2])
     for lag in lags:
-        waits_there = "what is late waits in the outbox" if unsent and lag.wait.is_for_relay else ""
-        yield from _one(lag, pauses.get(lag.consumer.name), at, options, because=because or waits_there)
+        waits_there = unsent if lag.wait.is_for_relay else None
+        yield from _one(lag, pauses.get(lag.consumer.name), at, options, root=root or waits_there)
     before = at - timedelta(seconds=config().gap_alarm)
     for name, dead, died_at, gaps, parked_at in _ask(
         using, _ASIDE, {"names": names, "before": before, "limit": MANY}
@@ -174,20 +189,19 @@ def _one(
     at: datetime,
     options: Alerts,
     *,
-    because: str,
+    root: Root | None,
 ) -> Iterator[Found]:
     name = lag.consumer.name
     if not lag.members:
-        because = "no instance of it runs"
+        root = Root(Cause.NO_INSTANCE, "no instance of it runs")
     elif pause is not None:
-        because = "it is paused"
+        root = Root(Cause.PAUSED_ITSELF if pause[1] == ITSELF else Cause.PAUSED, "it is paused")
+    because, follows = (f": {root.words}", root.cause) if root else ("", None)
     for cause, why in ((Cause.LATE, _late(lag)), (Cause.FALLING_BEHIND, _falls_behind(lag))):
         if why:
-            said = f"{name} {why}: {because}." if because else f"{name} {why}."
-            yield Found(cause, said, name, follows=bool(because))
+            yield Found(cause, f"{name} {why}{because}.", name, follows=follows)
     for cause, why, since in _kept(lag):
-        said = f"{name} {why}: {because}." if because else f"{name} {why}."
-        yield Found(cause, said, name, follows=bool(because), unknown_since=since)
+        yield Found(cause, f"{name} {why}{because}.", name, follows=follows, unknown_since=since)
     if not lag.members:
         yield Found(Cause.NO_INSTANCE, f"No instance of {name} runs; {_waiting(lag)} wait.", name)
     if pause is None:

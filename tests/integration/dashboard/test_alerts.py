@@ -92,6 +92,16 @@ def test_the_worst_comes_first_with_since_when_what_to_do_and_where(viewer: User
     assert "/silence/" not in page
 
 
+def test_what_follows_from_another_one_stands_after_it_with_the_advice_on_that(viewer: User) -> None:
+    watched()
+    raised(said="orders is late: it is paused.", follows="paused", since=clock.now() - timedelta(hours=3))
+    raised(cause="paused", severity="warning", said="orders has been paused by ana for 61 min")
+    page = page_of(viewer).partition("Wrong now")[2]
+    assert page.index("has been paused by ana") < page.index("orders is late")
+    assert page.count("manage.py consumers resume orders") == 2
+    assert "Its log says" not in page
+
+
 def test_the_page_that_an_alarm_leads_to_shows_what_is_wrong(viewer: User) -> None:
     """Not only that nothing is like that."""
     watched()

@@ -169,18 +169,24 @@ def test_what_follows_from_another_fault_is_told_of_nobody(listener: Listener, s
     with DatabaseClock() as database:
         for seconds in (0, 20):
             database.be_ahead(timedelta(seconds=seconds))
-            assert look()["late", name].said.endswith("100 events wait in Kafka: no instance of it runs.")
+            late = look()["late", name]
+            assert late.said.endswith("100 events wait in Kafka: no instance of it runs.")
+            assert f"run_consumer {name}" in late.advice
         assert "no_instance" in told_of(name)
         assert "late" not in told_of(name)
         pausing.pause(consumer=listener.consumer, by="ana", reason="a look")
         database.be_ahead(timedelta(seconds=40))
         runs(listener)
-        assert look()["late", name].said.endswith("it is paused.")
+        late = look()["late", name]
+        assert late.said.endswith("it is paused.")
+        assert f"consumers resume {name}" in late.advice
         pausing.resume(consumer=listener.consumer, by="ana")
         for seconds, told in ((42, False), (60, True)):
             database.be_ahead(timedelta(seconds=seconds))
             runs(listener)
-            assert look()["late", name].said.endswith("100 events wait in Kafka.")
+            late = look()["late", name]
+            assert late.said.endswith("100 events wait in Kafka.")
+            assert "Its log says what it waits for" in late.advice
             assert ("late" in told_of(name)) is told
 
 
@@ -197,11 +203,36 @@ def test_what_waits_for_a_relay_is_told_of_once(listener: Listener, settings: Se
     with transaction.atomic():
         publish(listener.event(about="a"), at=ago(seconds=40))
     runs(listener)
-    assert look()["late", name].said.endswith(": what is late waits in the outbox.")
+    late = look()["late", name]
+    assert late.said.endswith(": what is late waits in the outbox.")
+    assert "run_relay" in late.advice
+    assert [alarm.cause for alarm in Alarm.objects.present().worst_first()] == ["no_relay", "late"]
     runs(listener)
     look()
     assert told_of("") == {"no_relay"}
     assert "late" not in told_of(name)
+
+
+def test_while_kafka_is_away_all_that_follows_stands_after_it_and_says_so(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it has been noticed first, by whom Kafka was not asked yet."""
+    name = listener.consumer.name
+    for partition, end in enumerate((100, 0)):
+        PartitionEnd.objects.create(topic=listener.topic.name, partition=partition, next_offset=end)
+    Position.objects.create(
+        consumer=name, topic=listener.topic.name, partition=0, reached=0, clear_until=ago(minutes=2)
+    )
+    runs(listener)
+    with relaying():
+        until(lambda: set(look()) == {("late", name)})
+        away = replace(config(), kafka={"bootstrap.servers": "127.0.0.1:1", "log_level": "0"})
+        monkeypatch.setattr("outbox.alerts.checks.config", lambda: away)
+        runs(listener)
+        late = look()["late", name]
+        assert late.said.endswith("100 events wait in Kafka: Kafka does not answer.")
+        assert "Kafka's brokers" in late.advice
+        assert [one.cause for one in Alarm.objects.present().worst_first()] == ["kafka_away", "late"]
 
 
 def runs(listener: Listener) -> None:

@@ -388,7 +388,7 @@ def test_people_are_mailed(configure: Configure) -> None:
     begun, ended = mail.outbox
     assert begun.to == ["ops@shop.example", "boss@shop.example"]
     assert begun.subject.startswith("[critical] No relay runs")
-    assert "Start one: manage.py run_relay" in begun.body
+    assert "Start a relay: manage.py run_relay" in begun.body
     assert "https://shop.example/alerts/" in begun.body
     assert ended.subject == "Over: No relay runs"
     assert "last seen: No relay runs" in ended.body

@@ -206,7 +206,7 @@ def test_a_terminal_says_what_is_wrong_and_ends_with_1(world: World) -> None:
         call_command("alerts", "--send", stdout=out)
     assert ended.value.code == 1
     assert "CRITICAL since" in out.getvalue()
-    assert "Start one: manage.py run_relay" in out.getvalue()
+    assert "Start a relay: manage.py run_relay" in out.getvalue()
     assert "0 notices sent." in out.getvalue()
     world.relay_is(there=True)
     world.after(seconds=10)
