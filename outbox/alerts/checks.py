@@ -100,14 +100,14 @@ def ask_kafka() -> Iterator[Found]:
 
 def _tasks(at: datetime, using: str) -> Iterator[Found]:
     if since := away_since(at=at, using=using):
-        said = f"No periodic task has run since {_age(at - since)}: Celery's worker or its beat is away."
+        said = f"No periodic task has run for {_age(at - since)}: Celery's worker or its beat is away."
         yield Found(Cause.NO_TASKS, said, since=since)
 
 
 def _relays(at: datetime, options: Alerts, using: str, *, kafka_is_away: bool) -> Iterator[Found]:
     waiting = oldest_unpublished(using=using)
     oldest = min((one.waits_since for one in waiting.values()), default=None)
-    waits = "" if oldest is None else f"the oldest event in the outbox waits since {_age(at - oldest)}"
+    waits = "" if oldest is None else f"the oldest event in the outbox has waited for {_age(at - oldest)}"
     if not members(seconds=config().lease, using=using):
         # Another database than the first may hold consumers, and no outbox that is used.
         if oldest is not None or using == DEFAULT_DB_ALIAS:
@@ -211,7 +211,9 @@ def _one(
     if by == ITSELF:
         yield Found(Cause.PAUSED_ITSELF, f"{name} has paused itself{because}", name, since)
     elif (at - since).total_seconds() > options.paused:
-        yield Found(Cause.PAUSED, f"{name} is paused by {by} since {_age(at - since)}{because}", name, since)
+        yield Found(
+            Cause.PAUSED, f"{name} has been paused by {by} for {_age(at - since)}{because}", name, since
+        )
 
 
 def _late(lag: Lag) -> str:
@@ -228,7 +230,7 @@ def _kept(lag: Lag) -> Iterator[tuple[Cause, str, datetime]]:
     """
     for alarm in lag.alarms:
         since = alarm.unknown_since or lag.at
-        unknown = f"is not known since {_age(lag.at - since)}"
+        unknown = f"has not been known for {_age(lag.at - since)}"
         if alarm.cause is AlarmCause.LATE and lag.late is None:
             limit = f"{lag.sync_delay_limit:g} s"
             yield Cause.LATE, f"was later than its limit of {limit}; how late it is now {unknown}", since

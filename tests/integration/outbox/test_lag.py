@@ -333,14 +333,14 @@ def test_an_alarm_is_not_over_while_nobody_knows(reader: Reader) -> None:
     assert reader.lag().seconds is None
     assert alarms() == {"late"}
     [alarm] = Alarm.objects.present().filter(cause="late")
-    assert "was later than its limit of 5 s; how late it is now is not known since 0 s" in alarm.said
+    assert "was later than its limit of 5 s; how late it is now has not been known for 0 s" in alarm.said
     assert alarm.unknown_since is not None
     assert alarm.unknown_since > alarm.since
     began = alarm.unknown_since - timedelta(hours=3)
     Alarm.objects.filter(cause="late").update(unknown_since=began)
     sample()
     [alarm] = Alarm.objects.present().filter(cause="late")
-    assert "how late it is now is not known since 3 h" in alarm.said
+    assert "how late it is now has not been known for 3 h" in alarm.said
     assert alarm.unknown_since == began
     [told] = reader.lag().alarms
     assert (told.since, told.unknown_since) == (alarm.since, began)
@@ -357,7 +357,7 @@ def test_one_that_fell_behind_is_not_well_again_while_nobody_knows(reader: Reade
     Alarm.objects.create(cause="falling_behind", subject=reader.consumer.name, said="It falls behind.")
     sample()
     [alarm] = Alarm.objects.present().filter(cause="falling_behind")
-    assert "fell behind; how much it has left now is not known since 0 s" in alarm.said
+    assert "fell behind; how much it has left now has not been known for 0 s" in alarm.said
     assert alarm.unknown_since is not None
     for partition in (0, 1):
         PartitionEnd.objects.create(topic=reader.topic.name, partition=partition, next_offset=0)

@@ -63,7 +63,7 @@ def test_without_a_relay_and_with_one(listener: Listener) -> None:
         publish(listener.event(about="a"), at=ago(seconds=40))
     alarm = look()["no_relay", ""]
     assert alarm.severity == "critical"
-    assert "the oldest event in the outbox waits since 0 s" in alarm.said  # however long ago it happened
+    assert "the oldest event in the outbox has waited for 0 s" in alarm.said  # however long ago it happened
     assert "run_relay" in alarm.advice
     with relaying():
         until(lambda: ("no_relay", "") not in look())
@@ -87,7 +87,7 @@ def test_periodic_tasks_that_have_ceased(listener: Listener) -> None:
     assert ("no_tasks", "") not in look()
     Watch.objects.update(tasks_at=ago(minutes=5))
     alarm = look()["no_tasks", ""]
-    assert "since 5 min" in alarm.said
+    assert "has run for 5 min" in alarm.said
     assert "celery -A PROJECT beat" in alarm.advice
     a_task_runs()
     assert ("no_tasks", "") not in look()
@@ -102,7 +102,7 @@ def test_periodic_tasks_that_have_never_run_are_missed_where_they_are_scheduled(
     settings.OUTBOX = {**settings.OUTBOX, "PERIODIC_TASKS": True}
     config.cache_clear()
     alarm = look()["no_tasks", ""]
-    assert "since 6 min" in alarm.said
+    assert "has run for 6 min" in alarm.said
     assert alarm.since == Watch.objects.get().begun_at
     Watch.objects.update(begun_at=ago(minutes=4))
     assert ("no_tasks", "") not in look()  # processes are being started
@@ -272,7 +272,7 @@ def test_a_pause_that_somebody_has_forgotten(listener: Listener) -> None:
         assert ("paused", name) not in look()
         database.be_ahead(timedelta(minutes=61))
         alarm = look()["paused", name]
-        assert "by ana since 61 min: a look at the data" in alarm.said
+        assert "has been paused by ana for 61 min: a look at the data" in alarm.said
         pausing.resume(consumer=listener.consumer, by="ana")
         assert ("paused", name) not in look()
 
