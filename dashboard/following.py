@@ -114,11 +114,11 @@ def _sent_step(trace: Trace) -> Step:
 
 def _reception_step(payment: Payment, reception: Reception) -> Step:
     what, effect = _EFFECTS.get(reception.consumer, (f"{reception.consumer} has processed it", None))
-    state = state_of(reception.status)
+    state, at = state_of(reception.status), None if reception.rebuilt else reception.processed_at
     if state != "ok" or effect is None:
-        return Step(what, state, f"{reception.consumer}: {word_of(reception.status)}", reception.processed_at)
+        return Step(what, state, f"{reception.consumer}: {word_of(reception.status)}", at)
     detail, made_id = effect(payment)
-    return Step(what, state, f"{reception.consumer}: {detail}", reception.processed_at, made_id=made_id)
+    return Step(what, state, f"{reception.consumer}: {detail}", at, made_id=made_id)
 
 
 def _order(payment: Payment) -> tuple[str, UUID | None]:

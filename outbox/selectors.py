@@ -23,9 +23,10 @@ class Reception:
     """What one consumer made of one event.
 
     status         pending, processed, unhandled, parked, dead or discarded
-    delay_seconds  from the event's occurred_at to its effect; None unless processed
+    delay_seconds  from the event's occurred_at to its effect; None unless processed, and where it was rebuilt
     received_at    when it had read the record; None before that, and where it was not written down
     moved_at       when it moved past the event, whatever became of it; None while pending
+    rebuilt        whether it did so for a generation that was being built: when it first had, nobody knows
     """
 
     consumer: str
@@ -34,6 +35,7 @@ class Reception:
     processed_at: datetime | None = None
     received_at: datetime | None = None
     moved_at: datetime | None = None
+    rebuilt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,8 @@ def settled(event_ids: Collection[UUID]) -> dict[UUID, set[str]]:
     }
 
 
-def _entries(event_ids: Collection[UUID]) -> dict[UUID, dict[str, InboxEntry]]:
-    """What consumers made of these events, by event and consumer.
+def _entries(event_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """What consumers made of these events, by event and consumer: an InboxEntry, and if it is `rebuilt`.
 
     Of a projection the live generation speaks; where it has not come to an event, the one it replaced. One
     that is being built does not yet.
@@ -101,14 +103,18 @@ def _entries(event_ids: Collection[UUID]) -> dict[UUID, dict[str, InboxEntry]]:
         generation=OuterRef("generation"),
         state__in=[GenerationState.BUILDING, GenerationState.ABANDONED],
     )
-    rows = InboxEntry.objects.filter(~Exists(built), event_id__in=event_ids).order_by("generation")
-    entries: dict[UUID, dict[str, InboxEntry]] = defaultdict(dict)
+    rebuilt = Generation.objects.filter(
+        consumer=OuterRef("consumer"), generation=OuterRef("generation"), live_at__gt=OuterRef("processed_at")
+    )
+    found = InboxEntry.objects.filter(~Exists(built), event_id__in=event_ids)
+    rows = found.annotate(rebuilt=Exists(rebuilt)).order_by("generation")
+    entries: dict[UUID, dict[str, Any]] = defaultdict(dict)
     for entry in rows:
         entries[entry.event_id][entry.consumer] = entry
     return entries
 
 
-def _reception(consumer: str, entry: InboxEntry | None) -> Reception:
+def _reception(consumer: str, entry: Any) -> Reception:
     if entry is None:
         return Reception(consumer=consumer, status=PENDING)
     done = entry.outcome == Outcome.PROCESSED
@@ -116,10 +122,11 @@ def _reception(consumer: str, entry: InboxEntry | None) -> Reception:
     return Reception(
         consumer=consumer,
         status=entry.outcome,
-        delay_seconds=round(delay, 3) if done else None,
+        delay_seconds=round(delay, 3) if done and not entry.rebuilt else None,
         processed_at=entry.processed_at if done else None,
         received_at=entry.received_at,
         moved_at=entry.processed_at,
+        rebuilt=entry.rebuilt,
     )
 
 

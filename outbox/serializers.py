@@ -35,7 +35,8 @@ class ReceptionOutput(serializers.Serializer[Any]):
         ),
     )
     delay_seconds = serializers.FloatField(
-        allow_null=True, help_text="From occurred_at to the commit of the effect; null unless processed."
+        allow_null=True,
+        help_text="From occurred_at to the commit of the effect; null unless processed, and after a rebuild.",
     )
     processed_at = serializers.DateTimeField(allow_null=True)
 

@@ -16,7 +16,7 @@ from dashboard.operators import for_those_who_look, may_act
 from outbox import clock
 from outbox.envelope import headers_of
 from outbox.ids import time_of
-from outbox.models import DeadLetter, LetterState, OutboxEvent, Outcome, ParkedKey, Refusal
+from outbox.models import DeadLetter, OutboxEvent, Outcome, ParkedKey, Refusal
 from outbox.selectors import Trace, get_trace
 from outbox.shown import MOST_TEXT, headers_text, payload_text
 from payments.errors import PaymentNotFound
@@ -44,7 +44,7 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
         "story": story_of(told),
         "payment": _payment_of(told),
         "acts": may_act(request.user),
-        "letters": DeadLetter.objects.filter(event_id=event_id, state=LetterState.OPEN),
+        "letters": DeadLetter.objects.filter(event_id=event_id).order_by("died_at", "id"),
         "parked": _parked(trace),
         "refusal": Refusal.objects.filter(event_id=event_id).first(),
     }

@@ -29,6 +29,7 @@ class Part:
 class Wait:
     """An event's way to one consumer.
 
+    parts   none where it was rebuilt: of the way that it once had nothing is known
     total   from when the event happened to when this consumer moved past it; until now where it has not
     so_far  whether it has not, or the event still waits there for another one
     limit   the consumer's, for the whole
@@ -50,7 +51,7 @@ class Wait:
 
 def waits_of(trace: Trace, *, now: datetime) -> list[Wait]:
     """Each consumer's, all in one scale: that of the longest."""
-    split = [(one, _parts(trace, one, now=now)) for one in trace.consumers]
+    split = [(one, [] if one.rebuilt else _parts(trace, one, now=now)) for one in trace.consumers]
     totals = [sum((part.span for part in parts), NOTHING) for _, parts in split]
     longest = max([*totals, timedelta(milliseconds=1)])
     return [_wait(one, parts, total, longest) for (one, parts), total in zip(split, totals, strict=True)]

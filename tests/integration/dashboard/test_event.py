@@ -12,12 +12,13 @@ from accounts.models import User
 from dashboard.events.search import FEW
 from dashboard.events.story import LONGEST_STORY, story_of
 from dashboard.events.waits import waits_of
-from outbox.models import DeadLetter, OutboxEvent, ParkedKey, Refusal
+from outbox.models import DeadLetter, Generation, OutboxEvent, ParkedKey, Refusal
 from outbox.registry import get_consumer
 from outbox.repair.acts import Act
 from outbox.selectors import Trace, get_trace
 from tests.integration.dashboard.conftest import Pay, browser_of
 from tests.integration.dashboard.outbox_rows import publish_event, receive, refuse, write_event
+from tests.integration.dashboard.poisoned import poison
 
 pytestmark = pytest.mark.django_db
 PLANTED = "<script>owned=1</script>\"'><img src=x onerror=owned=1>"
@@ -83,6 +84,49 @@ def test_a_wait_beyond_the_limit_is_said(viewer: User) -> None:
     page = browser_of(viewer).get(reverse("event", args=[event_id])).content.decode()
     assert "beyond its limit" in page
     assert 'class="limit"' in page
+
+
+def test_what_was_rebuilt_was_not_late(viewer: User) -> None:
+    event_id = write_event(at=NOW)
+    publish_event(event_id, at=after(1))
+    limit = get_consumer("analytics").sync_delay_limit
+    live_at = NOW + 9 * limit
+    Generation.objects.create(consumer="analytics", generation=2, state="live", live_at=live_at)
+    receive(event_id, "analytics", received=NOW + 8 * limit, at=NOW + 8 * limit, generation=2)
+    [wait] = [one for one in waits_of(trace_of(event_id), now=NOW) if one.reception.consumer == "analytics"]
+    assert (wait.reception.rebuilt, wait.reception.delay_seconds, wait.parts, wait.late) == (
+        True,
+        None,
+        [],
+        False,
+    )
+    page = browser_of(viewer).get(reverse("event", args=[event_id])).content.decode()
+    assert "by a rebuild" in page
+    assert "beyond its limit" not in page
+    assert "rebuilt</span>" in browser_of(viewer).get(reverse("events")).content.decode()
+    # What has come since it is live, is as late as it is.
+    since = write_event(at=live_at)
+    receive(since, "analytics", at=live_at + 2 * limit, generation=2)
+    [wait] = [one for one in waits_of(trace_of(since), now=NOW) if one.reception.consumer == "analytics"]
+    assert (wait.reception.rebuilt, wait.late) == (False, True)
+    listed = browser_of(viewer).get(reverse("events")).content.decode()
+    assert 'data-state="warn" title="analytics: processed"' in listed
+
+
+def test_an_event_that_was_repaired_leads_to_its_dead_letter(viewer: User, first: User) -> None:
+    letter = poison(first.id)
+    address = f'href="{reverse("letter", args=[letter.id])}"'
+    client = browser_of(viewer)
+    for changes, said in (
+        ({}, "Replay, correct or discard it"),
+        ({"state": "replayed", "correction": b"{}"}, "and was replayed with changed data"),
+        ({"state": "discarded", "correction": None}, "and was discarded"),
+    ):
+        settled = {"settled_at": NOW} if changes else {}
+        DeadLetter.objects.filter(id=letter.id).update(**changes, **settled)
+        page = client.get(reverse("event", args=[letter.event_id])).content.decode()
+        assert address in page
+        assert said in page
 
 
 def test_the_consumer_writes_down_when_it_has_read(first: User, pay: Pay) -> None:
