@@ -55,8 +55,8 @@ def panel(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@only_posted("chaos")
 @for_those_who_act()
+@only_posted("chaos")
 def act(request: HttpRequest) -> HttpResponse:
     """Do something to a part: `act` is a verb and a name. Goes on to `next`, an address of this site."""
     verb, _, name = request.POST.get("act", "").partition(" ")
@@ -80,8 +80,8 @@ def act(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@only_posted("chaos")
 @for_those_who_act()
+@only_posted("chaos")
 def poison_one(request: HttpRequest) -> HttpResponse:
     """Poison an event of the first merchant's, and go on to `next`; else to the panel, which says of what."""
     merchant = merchants().first()

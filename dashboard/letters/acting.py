@@ -24,8 +24,8 @@ CHANGED = (
 LONGEST_REASON = 500
 
 
-@only_posted("letter", "letter_id")
 @for_those_who_act("replay_deadletter")
+@only_posted("letter", "letter_id")
 def replay(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Have the consumer process it after all, or say what would come of it (`dry_run`)."""
     letter = found(letter_id)

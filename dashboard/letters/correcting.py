@@ -21,8 +21,8 @@ from outbox.repair.difference import difference
 from outbox.shown import whole_text
 
 
-@only_posted("letter", "letter_id")
 @for_those_who_act("replay_deadletter")
+@only_posted("letter", "letter_id")
 def correct(request: HttpRequest, letter_id: UUID) -> HttpResponse:
     """Show the difference, and what the contract says; with `confirmed`, replay the letter with this data.
 

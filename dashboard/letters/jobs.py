@@ -52,8 +52,8 @@ def job_now(request: HttpRequest, job_id: UUID) -> HttpResponse:
     return render(request, "dashboard/letters/job_now.html", _context(request, job_id))
 
 
-@only_posted("repair-job", "job_id")
 @for_those_who_act()
+@only_posted("repair-job", "job_id")
 def job_stop(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Have it do nothing more. Whoever may begin one of its kind may stop it."""
     try:

@@ -39,8 +39,8 @@ class ManyForm(ReasonForm):
     shown = forms.IntegerField(min_value=0, error_messages={"required": ""})
 
 
-@only_posted("letters")
 @for_those_who_act()
+@only_posted("letters")
 def selected(request: HttpRequest) -> HttpResponse:
     """Ask about those that were ticked, and begin a job about them."""
     act = request.POST.get("act", "")

@@ -117,8 +117,8 @@ def release_key(request: HttpRequest, parked_id: UUID) -> HttpResponse:
     return render(request, "dashboard/confirm.html", context, status=422 if error else 200)
 
 
-@only_posted("parked-keys")
 @for_those_who_act("release_parkedkey")
+@only_posted("parked-keys")
 def release_selected(request: HttpRequest) -> HttpResponse:
     """Ask about the keys that were ticked, with numbers; then have them go on without what is missing."""
     try:

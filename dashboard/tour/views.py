@@ -37,8 +37,8 @@ def now(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@only_posted("flow")
 @for_those_who_act()
+@only_posted("flow")
 def pay(request: HttpRequest) -> HttpResponse:
     """Make and validate a payment of the first merchant's, and follow it on the flow."""
     merchant = merchants().first()
@@ -56,8 +56,8 @@ def pay(request: HttpRequest) -> HttpResponse:
 
 
 @only_in_demo
-@only_posted("flow")
 @for_those_who_act("replay_deadletter")
+@only_posted("flow")
 def repair_one(request: HttpRequest) -> HttpResponse:
     """Replay the poisoned event of this step with corrected data, and what waits behind it."""
     place = place_in(request.POST, now=clock.now())
