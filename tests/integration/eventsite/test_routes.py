@@ -308,7 +308,7 @@ def test_an_address_that_takes_a_form_leads_to_the_page_that_has_it(
     people: dict[str, User | None], things: Callable[[str], dict[str, str]]
 ) -> None:
     """Whoever had to sign in anew comes to it by GET."""
-    client = _client(people["staff"])
+    client = _client(people["admin"])
     led = {}
     for route in routes():
         if route.name in FORMS - {"logout"} and "GET" not in TABLE[route.name]:
