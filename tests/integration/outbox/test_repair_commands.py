@@ -150,7 +150,7 @@ def test_one_letter_is_corrected_from_a_file(
     assert "Several match" in refused_by("replay", "--all", "--data", str(data))
     assert "None matches" in refused_by("replay", "--key", "z", "--data", str(data))
     said = manage("replay", "--key", "a", "--data", str(data))
-    assert said.startswith("It has been processed with changed data, and 1")
+    assert said.startswith("It has been processed with changed data; 1 that waited ran")
     assert service.heard() == ["good", "waits a"]
     data.write_text('{"about": 1}')
     assert "Expected `str`" in refused_by("replay", "--key", "b", "--data", str(data))
