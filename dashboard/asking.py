@@ -122,9 +122,17 @@ class Turns(Generic[Q, T]):
         self._told: dict[Q, T | TooSlow] = {}
         self._due: dict[Q, float] = {}
         self._last = 0.0
+        self._one_at_a_time = threading.Lock()
 
     def read(self, questions: Collection[Q]) -> Mapping[Q, T | TooSlow]:
-        """The answer to each, renewed where it is due; a new one is left out until its turn."""
+        """The answer to each, renewed where it is due; a new one is left out until its turn.
+
+        Where the last viewer's question is still read as the next viewer comes, that is waited for.
+        """
+        with self._one_at_a_time:
+            return self._read(questions)
+
+    def _read(self, questions: Collection[Q]) -> Mapping[Q, T | TooSlow]:
         begun = self._clock()
         gone = self._due.keys() - questions if begun - self._last < FORGET else self._due.keys()
         for question in set(gone):

@@ -1,6 +1,7 @@
 """The live tail: what comes in is read once for all who ask the same, and all questions share a budget."""
 
 import asyncio
+import threading
 from contextlib import aclosing
 from functools import partial
 from uuid import UUID
@@ -48,6 +49,31 @@ def test_a_slow_question_rests() -> None:
         clock.now += 1.0
     # A tenth of the time, not two fifths of it.
     assert 9 <= len(clock.asked) <= 12
+
+
+def test_who_comes_while_the_last_one_who_left_is_still_read_for_gets_its_own_answer() -> None:
+    reading, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(question: Question) -> Regions:
+        if question == left:
+            reading.set()
+            go_on.wait(0.5)  # for the other one is to wait for this
+        else:
+            go_on.set()
+            over.wait(10)
+        return {}
+
+    def read_what_was_left() -> None:
+        tail.read([left])
+        over.set()
+
+    left, comes = questions(2)
+    tail = Turns(slow)
+    thread = threading.Thread(target=read_what_was_left)
+    thread.start()
+    assert reading.wait(10)
+    assert set(tail.read([comes])) == {comes}
+    thread.join()
 
 
 def test_many_questions_share_the_budget_in_turn() -> None:
