@@ -116,9 +116,7 @@ class Report:
 
     def and_then(self, more: "Report") -> "Report":
         """This, with what was done afterwards about the events that waited."""
-        ran, waiting = self.ran + more.ran, more.waiting
-        left = replace(self, waiting=waiting, waiting_more=more.waiting_more)
-        return replace(left, ran=ran, error=more.error, fingerprint=more.fingerprint)
+        return replace(more, result=self.result, done=self.done, ran=self.ran + more.ran)
 
 
 class Act(models.Model):

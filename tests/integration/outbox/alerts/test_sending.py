@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from outbox import registry
 from outbox.alerts import sending, webhook
-from outbox.alerts.alarms import Channel, Notice, Watch
+from outbox.alerts.alarms import Alarm, Channel, Notice, Watch
 from outbox.alerts.options import alert_options, check_alerts
 from outbox.alerts.sending import send_notices
 from outbox.alerts.silencing import silence
@@ -303,11 +303,16 @@ def test_a_new_channel_is_told_once_what_is_still_wrong_and_others_are_not_told_
     assert mail.outbox[-1].subject == "Over: No relay runs"
 
 
-def test_a_new_channel_hears_nothing_of_what_is_silenced(configure: Configure) -> None:
+def silenced(configure: Configure) -> Alarm:
+    """An alarm of which nobody is told, before there is a channel."""
     configure()
     changes(1)
     [alarm] = present().values()
-    silence(alarm_id=alarm.id, duration=timedelta(hours=1), operator=Operator("ops", "known"))
+    return silence(alarm_id=alarm.id, duration=timedelta(hours=1), operator=Operator("ops", "known"))
+
+
+def test_a_new_channel_hears_nothing_of_what_is_silenced(configure: Configure) -> None:
+    silenced(configure)
     configure(EMAIL=["ops@shop.example"])
     assert send_notices() == 0
     look()
@@ -319,10 +324,7 @@ def test_a_new_channel_hears_nothing_of_what_is_silenced(configure: Configure) -
 def test_a_channel_that_began_while_an_alarm_was_silenced_hears_of_it_afterwards(
     configure: Configure,
 ) -> None:
-    configure()
-    changes(1)
-    [alarm] = present().values()
-    silence(alarm_id=alarm.id, duration=timedelta(hours=1), operator=Operator("ops", "known"))
+    alarm = silenced(configure)
     configure(EMAIL=["ops@shop.example"])
     assert send_notices() == 0
     silence(alarm_id=alarm.id, duration=timedelta(0), operator=Operator("ops", "it may be told again"))
