@@ -103,8 +103,12 @@ def _entries(event_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
         generation=OuterRef("generation"),
         state__in=[GenerationState.BUILDING, GenerationState.ABANDONED],
     )
+    # What was processed before it began was handed over to it by the one that it replaced.
     rebuilt = Generation.objects.filter(
-        consumer=OuterRef("consumer"), generation=OuterRef("generation"), live_at__gt=OuterRef("processed_at")
+        consumer=OuterRef("consumer"),
+        generation=OuterRef("generation"),
+        started_at__lte=OuterRef("processed_at"),
+        live_at__gt=OuterRef("processed_at"),
     )
     found = InboxEntry.objects.filter(~Exists(built), event_id__in=event_ids)
     rows = found.annotate(rebuilt=Exists(rebuilt)).order_by("generation")

@@ -104,6 +104,11 @@ def test_what_was_rebuilt_was_not_late(viewer: User) -> None:
     assert "by a rebuild" in page
     assert "beyond its limit" not in page
     assert "rebuilt</span>" in browser_of(viewer).get(reverse("events")).content.decode()
+    # What the one before had processed, and handed over, is as late as it was.
+    Generation.objects.update(started_at=NOW + 8.5 * limit)
+    [wait] = [one for one in waits_of(trace_of(event_id), now=NOW) if one.reception.consumer == "analytics"]
+    assert (wait.reception.rebuilt, wait.late) == (False, True)
+    Generation.objects.update(started_at=NOW)
     # What has come since it is live, is as late as it is.
     since = write_event(at=live_at)
     receive(since, "analytics", at=live_at + 2 * limit, generation=2)
