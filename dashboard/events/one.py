@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
+from dashboard.events.failures import failures_of, passed_over
 from dashboard.events.search import correlated, indexes_alone
 from dashboard.events.story import story_of
 from dashboard.events.waits import waits_of
@@ -16,7 +17,7 @@ from dashboard.operators import for_those_who_look, may_act
 from outbox import clock
 from outbox.envelope import headers_of
 from outbox.ids import time_of
-from outbox.models import DeadLetter, OutboxEvent, Outcome, ParkedKey, Refusal
+from outbox.models import OutboxEvent, Outcome, ParkedKey, Refusal
 from outbox.selectors import Trace, get_trace
 from outbox.shown import MOST_TEXT, headers_text, payload_text
 from payments.errors import PaymentNotFound
@@ -44,7 +45,8 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
         "story": story_of(told),
         "payment": _payment_of(told),
         "acts": may_act(request.user),
-        "letters": DeadLetter.objects.filter(event_id=event_id).order_by("died_at", "id"),
+        "failures": failures_of(event_id),
+        "passed_over": passed_over(trace),
         "parked": _parked(trace),
         "refusal": Refusal.objects.filter(event_id=event_id).first(),
     }

@@ -7,14 +7,17 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from accounts.models import User
 from dashboard.events.search import FEW
 from dashboard.events.story import LONGEST_STORY, story_of
 from dashboard.events.waits import waits_of
+from outbox.consumer_models import DiscardedEvent
 from outbox.models import DeadLetter, Generation, OutboxEvent, ParkedKey, Refusal
 from outbox.registry import get_consumer
-from outbox.repair.acts import Act
+from outbox.repair.acts import Act, Operator
+from outbox.repair.letters import discard
 from outbox.selectors import Trace, get_trace
 from tests.integration.dashboard.conftest import Pay, browser_of
 from tests.integration.dashboard.outbox_rows import publish_event, receive, refuse, write_event
@@ -230,6 +233,54 @@ def test_a_dead_letter_and_what_waits_behind_it_lead_on(viewer: User) -> None:
     behind = browser_of(viewer).get(reverse("event", args=[waits])).content.decode()
     assert "Parked in loyalty" in behind
     assert f'href="{reverse("event", args=[dead])}"' in behind
+
+
+def page_of(user: User, event_id: UUID) -> str:
+    """The text of its page as its source has it, white space made one."""
+    return " ".join(browser_of(user).get(reverse("event", args=[event_id])).content.decode().split())
+
+
+def test_a_settled_dead_letter_says_what_became_of_it_by_whom_and_why(viewer: User) -> None:
+    event_id = write_event(key=None)
+    receive(event_id, "loyalty", "dead")
+    letter = DeadLetter.objects.get()
+    assert "Replay, correct or discard it" in page_of(viewer, event_id)
+    discard(letter_id=letter.id, operator=Operator("ann", PLANTED))
+    page = page_of(viewer, event_id)
+    assert "was discarded <time" in page
+    assert f"ago by ann: {escape(PLANTED)}." in page
+    assert f'href="/dead-letters/{letter.id}/">All that was done about it' in page
+    assert PLANTED not in page
+    # Nothing in the record says who settled it: then its page does not, either.
+    DeadLetter.objects.update(id=uuid4(), state="replayed", correction=b"{}")
+    assert re.search(
+        r"was replayed with changed data <time[^>]*>[^<]*</time> ago\. <a", page_of(viewer, event_id)
+    )
+
+
+def test_what_a_consumer_discards_by_its_policy_says_why(viewer: User) -> None:
+    event_id, other = write_event(), write_event()
+    for one, reason in ((event_id, "an older reason"), (event_id, PLANTED), (other, "another event's")):
+        DiscardedEvent.objects.create(
+            consumer="orders",
+            generation=1,
+            event_id=one,
+            topic="payments",
+            partition=0,
+            offset=0,
+            type="x",
+            cause="Foreign",
+            error="shop 7",
+            reason=reason,
+            discarded_at=NOW,
+        )
+    assert "declares for" not in page_of(viewer, event_id), "its consumer has since processed it, or not yet"
+    receive(event_id, "orders", "discarded")
+    page = page_of(viewer, event_id)
+    said = f"orders declares for <code>Foreign</code>: {escape(PLANTED)}. The error was: shop 7"
+    assert said in page
+    assert "older reason" not in page
+    assert PLANTED not in page
 
 
 def test_a_refused_event_says_so(viewer: User) -> None:
