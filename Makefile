@@ -22,7 +22,7 @@ $(shell rm -f $(VENV)/installed $(VENV)/installed-dev)
 endif
 endif
 
-.PHONY: help demo test fuzz bench screenshots check lock clean chromium pgbouncer
+.PHONY: help demo test fuzz bench screenshots check lock clean chromium pgbouncer promtool
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -32,7 +32,7 @@ demo: $(VENV)/installed ## The whole system in this terminal; ARGS=--traffic pla
 
 # They start some hundred processes, which shall not all compile the project.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(VENV)/installed-dev chromium pgbouncer ## All tests, with PostgreSQL, Kafka and a browser of their own; ARGS names some
+test: $(VENV)/installed-dev chromium pgbouncer promtool ## All tests, with PostgreSQL, Kafka and a browser of their own; ARGS names some
 	$(RUN) -m pytest $(or $(ARGS),-n auto)
 
 fuzz: $(VENV)/installed-dev ## Ask all that the OpenAPI document offers, for 5 minutes; ARGS="--seconds 3600" for longer
@@ -65,6 +65,9 @@ chromium: $(VENV)/installed-dev
 
 pgbouncer:
 	@.ci/get-pgbouncer
+
+promtool: $(VENV)/installed
+	@.ci/get-promtool $(VENV)
 
 # The stamps are newer than the locks they were made from: a lock that changes is installed again.
 $(VENV)/installed: requirements.txt
