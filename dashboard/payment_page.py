@@ -17,6 +17,7 @@ from contracts.fields import Line
 from contracts.money import minor_to_text
 from dashboard.commands import Command, may_act, may_act_on, offered, token_of
 from dashboard.forms import ReasonForm
+from dashboard.held_up import held_up, why_no_order
 from dashboard.lanes import draw
 from dashboard.order_form import OrderForm
 from dashboard.views import signed_in
@@ -102,6 +103,8 @@ def _page(
         "merchant": User.objects.filter(id=payment.merchant_id).first() if sees_all else None,
         "lines": _lines(msgspec.convert(payment.lines, list[Line]), payment.currency),
         "order_lines": _lines(order.as_lines(), order.currency) if order else [],
+        "held_up": held_up(timeline),
+        "no_order": "" if order else why_no_order(timeline),
         "drawing": draw(timeline),
         "consumers": all_consumers(),
         "pause": _pause(timeline),

@@ -21,10 +21,15 @@ def poison(merchant_id: UUID, *, error: str = "no such currency", waits: int = 1
     validate_payment(payment_id=payment.id, merchant_id=merchant_id, at=now)
     if waits:
         refund_payment(payment_id=payment.id, merchant_id=merchant_id, reason="wrong size", at=now)
+    return condemn(payment.id, error=error)
+
+
+def condemn(payment_id: UUID, *, error: str = "no such currency") -> DeadLetter:
+    """The letter of a payment's validation in orders, behind which what has come since waits."""
     consumer = get_consumer("orders")
-    events = OutboxEvent.objects.filter(type__in=consumer.routes, key=str(payment.id)).order_by("position")
+    events = OutboxEvent.objects.filter(type__in=consumer.routes, key=str(payment_id)).order_by("position")
     bad, *behind = (as_record(event) for event in events)
     processor = Processor(consumer)
     processor.condemn(MoneyError(error), attempts=1, record=bad)
     processor.run([bad, *behind])
-    return DeadLetter.objects.get(key=str(payment.id))
+    return DeadLetter.objects.get(key=str(payment_id))

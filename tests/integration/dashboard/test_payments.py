@@ -14,11 +14,13 @@ from accounts.services import ensure_user
 from contracts.money import Money
 from orders.models import Order
 from outbox.ids import new_id
-from outbox.models import OutboxEvent
-from outbox.repair.acts import Act
+from outbox.models import DeadLetter, OutboxEvent
+from outbox.repair.acts import Act, Operator
+from outbox.repair.letters import discard, replay
 from payments.models import Payment
 from payments.services import refund_payment, request_payment, validate_payment
 from tests.integration.dashboard.conftest import browser_of
+from tests.integration.dashboard.poisoned import condemn
 from tests.integration.settling import settle
 
 pytestmark = pytest.mark.django_db
@@ -486,6 +488,69 @@ def test_a_page_asks_seldom_until_nothing_can_change_any_more(first: User) -> No
     send(first, payment, "reject", reason="late")
     settle()
     assert "hx-trigger" not in page_of(first, payment).split('id="timeline"')[1].split(">")[0]
+
+
+def condemned(merchant: User, *, refunded: bool = False) -> tuple[Payment, DeadLetter]:
+    """A payment of which orders could not process the validation, and that was perhaps refunded since."""
+    payment = request(merchant)
+    settle()
+    validate_payment(payment_id=payment.id, merchant_id=merchant.id, at=datetime.now(UTC))
+    if refunded:
+        refund_payment(
+            payment_id=payment.id, merchant_id=merchant.id, reason="wrong size", at=datetime.now(UTC)
+        )
+    letter = condemn(payment.id)
+    settle()
+    return payment, letter
+
+
+def story_of(user: User, payment: Payment) -> tuple[str, str]:
+    """What the page says of the timeline as a whole, and in the place of the order."""
+    page = page_of(user, payment)
+    timeline = page.partition('id="timeline"')[2].partition('<svg class="drawing')[0]
+    return timeline, page.partition('aria-label="Order"')[2].partition("</section>")[0]
+
+
+def test_what_could_not_be_processed_is_said_and_leads_on(first: User, viewer: User, operator: User) -> None:
+    payment, letter = condemned(first, refunded=True)
+    behind = OutboxEvent.objects.get(key=letter.key, type="payments.PaymentRefunded.v1")
+    timeline, order = story_of(operator, payment)
+    assert "held up" in timeline
+    assert "hx-get" in timeline, "it is refunded, but not over"
+    assert "Orders could not process PaymentValidated." in timeline
+    assert f'href="{reverse("event", args=[letter.event_id])}">See why, and repair it' in timeline
+    assert "Orders keeps PaymentRefunded waiting behind an earlier event of its key." in timeline
+    assert f'href="{reverse("event", args=[behind.id])}">Behind which' in timeline
+    assert "the order service could not process that the payment is validated" in order
+    assert f'href="{reverse("event", args=[letter.event_id])}">See why<' in story_of(viewer, payment)[0]
+    # Its merchant is told as well, and sees no event's page.
+    timeline, order = story_of(first, payment)
+    assert "Orders could not process PaymentValidated." in timeline
+    assert "See why" not in timeline
+
+    discard(letter_id=letter.id, operator=Operator("ann", "a test"))
+    settle()
+    timeline, order = story_of(operator, payment)
+    assert "nothing under way" in timeline
+    assert "could not process" not in timeline
+    assert "for the order service the event that the payment is validated was discarded" in order
+
+
+def test_what_was_repaired_is_held_up_no_more(first: User, operator: User) -> None:
+    payment, letter = condemned(first)
+    replay(letter_id=letter.id, operator=Operator("ann", "a test"))
+    assert "under way" in story_of(operator, payment)[0]
+    settle()
+    timeline, order = story_of(operator, payment)
+    assert "nothing under way" in timeline
+    assert "<dt>Created</dt>" in order
+
+
+def test_without_an_order_the_page_says_why(first: User) -> None:
+    payment = request(first)
+    assert "It is made when the payment is validated" in story_of(first, payment)[1]
+    validate_payment(payment_id=payment.id, merchant_id=first.id, at=datetime.now(UTC))
+    assert "has yet to hear of the payment" in story_of(first, payment)[1]
 
 
 def test_no_merchant_is_out_of_reach(
