@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from outbox.consumer_models import ConsumerState
 from outbox.kafka import BrokerError, Cluster
 from outbox.lag import PRESENT
 from outbox.partitions import days_ahead
+from outbox.patience import Patient
 from outbox.pausing import ITSELF
 from outbox.positions import Member
 from outbox.registry import all_consumers
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 STATES = ["ready", "degraded", "unready"]
+DATABASE_TIMEOUT = 5.0
 KAFKA_TIMEOUT = 2.0
 DAYS_AHEAD = 1.0
 # Longer than a relay takes for anything but what is wrong; of a backlog so many events are looked at.
@@ -56,20 +58,31 @@ def may_ask(address: str | None) -> bool:
 
 
 def readiness(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Part]:
-    """Every part, by name. Kafka is waited for KAFKA_TIMEOUT seconds at most."""
+    """Every part, by name. The database is waited for DATABASE_TIMEOUT seconds at most, even if it hangs, and
+    Kafka KAFKA_TIMEOUT.
+    """
     try:
-        parts = {
-            "database": _database(using),
-            "migrations": _migrations(using),
-            "partitions": _partitions(using),
-            "relay": _relay(using),
-            "consumers": _consumers(using),
-            "tasks": _tasks(using),
-        }
-    except Error as error:
-        logger.warning("readiness: %s", error)
+        parts = _patient(using).answer()
+    except (Error, TimeoutError) as error:
+        logger.warning("readiness: %s", str(error) or f"no answer within {DATABASE_TIMEOUT:g} s")
         parts = {"database": Part(ok=False, detail="The database does not answer.")}
     return parts | {"kafka": _kafka()}
+
+
+@lru_cache(maxsize=1)
+def _patient(using: str) -> Patient[dict[str, Part]]:
+    return Patient(partial(_of_database, using), seconds=DATABASE_TIMEOUT, name="readiness")
+
+
+def _of_database(using: str) -> dict[str, Part]:
+    return {
+        "database": _database(using),
+        "migrations": _migrations(using),
+        "partitions": _partitions(using),
+        "relay": _relay(using),
+        "consumers": _consumers(using),
+        "tasks": _tasks(using),
+    }
 
 
 def summary(parts: dict[str, Part]) -> str:

@@ -1,8 +1,8 @@
 """How the system stands, as gauges for Prometheus, read from the database when it is asked for.
 
 Cached for a second, and read by one at a time: however many scrape, the database is asked once. While it is
-away `outbox_database_up` is 0, and nothing else is told of it. While it answers, each part is read by itself:
-what cannot be read costs its own gauges alone, and `outbox_gauges_unread` says so.
+away, or hangs, `outbox_database_up` is 0, and nothing else is told of it. While it answers, each part is read
+by itself: what cannot be read costs its own gauges alone, and `outbox_gauges_unread` says so.
 """
 
 import logging
@@ -24,6 +24,7 @@ from outbox.consumer_models import ConsumerState
 from outbox.lag import Lag, lags
 from outbox.models import ParkCause
 from outbox.partitions import days_ahead
+from outbox.patience import Patient
 from outbox.pausing import ITSELF
 from outbox.positions import AlarmCause
 from outbox.recovery import Family, family_of
@@ -31,8 +32,10 @@ from outbox.registry import Consumer, all_consumers, databases
 
 FRESH_SECONDS = 1.0
 TIMEOUT_MS = 3_000
-# After so long no further part is begun: Prometheus waits for ten seconds where nothing else is said.
+# After so long no further part is begun, and a database that hangs is given up: Prometheus waits for ten
+# seconds where nothing else is said.
 PATIENCE_SECONDS = 5.0
+HANGS_SECONDS = 9.0
 # Nothing is counted beyond it: a figure that stands there is that or more.
 LIMIT = 10_000
 BY_ITSELF, BY_OPERATOR = "itself", "operator"
@@ -96,6 +99,7 @@ class Sample:
     value: float
 
 
+_AWAY = Sample("outbox_database_up", (), 0)
 Gauges = Callable[[str], Iterator[Sample]]
 
 
@@ -107,12 +111,13 @@ class System:
         self._lock = threading.Lock()
         self._read_at = -FRESH_SECONDS
         self._samples: list[Sample] = []
+        self._patient = Patient(self._read, seconds=HANGS_SECONDS, name="outbox-gauges")
 
     def samples(self) -> list[Sample]:
         """Those that are fresh, or else new ones. Never raises the database's errors."""
         with self._lock:
             if time.monotonic() - self._read_at >= FRESH_SECONDS:
-                self._samples = self._read()
+                self._samples = self._answer()
                 self._read_at = time.monotonic()
             return self._samples
 
@@ -120,9 +125,16 @@ class System:
         """Read anew when asked next."""
         self._read_at = -FRESH_SECONDS
 
+    def _answer(self) -> list[Sample]:
+        try:
+            return self._patient.answer()
+        except TimeoutError:
+            logger.warning("metrics: the database hangs")
+            return [_AWAY]
+
     def _read(self) -> list[Sample]:
         if not _answers(self._using):
-            return [Sample("outbox_database_up", (), 0)]
+            return [_AWAY]
         samples = [Sample("outbox_database_up", (), 1)]
         end = time.monotonic() + PATIENCE_SECONDS
         for using, part, gauges in self._parts():
