@@ -137,8 +137,9 @@ HINTS = {
         "may be older; its event's page says both."
     ),
     "waits": (
-        "Where the event's time went: in the outbox until the relay had sent it, in Kafka until the service "
-        "read it, in the service until its effect stood. The whole is the sync delay, which should stay "
-        "below the service's limit."
+        "Where the event's time went: in the outbox until a relay sent it, on its way until Kafka had it, in "
+        "Kafka until the service read it, in the service until its effect stood; what it waited there behind "
+        "another event counts as the service's. The whole is the sync delay, which should stay below the "
+        "service's limit."
     ),
 }

@@ -4,6 +4,7 @@ The event and its publications stand in the publisher's database; the inbox and 
 consumer's. Today both are one.
 """
 
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import models
@@ -54,19 +55,29 @@ class OutboxEvent(models.Model):
 
 
 class Publication(models.Model):
-    """Where Kafka put an event. Written with the relay's cursor; twice when an event was sent twice."""
+    """Where Kafka put an event. Written with the relay's cursor; twice when an event was sent twice.
+
+    published_at  when this was written: Kafka had the event by then
+    sending       seconds since a relay had begun to send it; null where an earlier release wrote it
+    """
 
     pk = models.CompositePrimaryKey("event_id", "partition", "offset")
     event_id = models.UUIDField()
     partition = models.IntegerField()
     offset = models.BigIntegerField()
     published_at = models.DateTimeField()
+    sending = models.FloatField(null=True)
 
     class Meta:
         db_table = "outbox_publication"
 
     def __str__(self) -> str:
         return f"{self.event_id} at {self.partition}/{self.offset}"
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """When a relay began to send it; None where that is not known."""
+        return None if self.sending is None else self.published_at - timedelta(seconds=self.sending)
 
 
 class KeyCounter(models.Model):

@@ -33,6 +33,7 @@ class Page:
     offsets  of each record that Kafka took
     refused  records that are held, and why
     made_at  nanoseconds since 1970, when it was about to be sent
+    begun    then, too, on the monotonic clock
     """
 
     records: list[OutboxRecord]
@@ -44,6 +45,7 @@ class Page:
     offsets: list[int | None] = field(default_factory=list)
     refused: list[tuple[OutboxRecord, str]] = field(default_factory=list)
     made_at: int = field(default_factory=time.time_ns)
+    begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.left = len(self.records)
@@ -55,10 +57,11 @@ class Page:
         self.left -= 1
 
     def traces(self) -> str:
-        """A line for COPY of each record that Kafka took: event, partition, offset."""
+        """A line for COPY of each record that Kafka took: event, partition, offset, seconds of sending."""
+        end = f"\t{time.monotonic() - self.begun:.6f}\n"
         return "".join(
             [
-                f"{record.id.decode()}\t{place[1]}\t{offset}\n"
+                f"{record.id.decode()}\t{place[1]}\t{offset}{end}"
                 for record, place, offset in zip(self.records, self.places, self.offsets, strict=True)
                 if offset is not None
             ]

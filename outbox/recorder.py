@@ -19,7 +19,7 @@ from outbox.window import Cursor
 
 logger = logging.getLogger(__name__)
 
-COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset") FROM STDIN'
+COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset", sending) FROM STDIN'
 _HOLD = """
 INSERT INTO outbox_refusal (event_id, position, topic, key, cause) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING

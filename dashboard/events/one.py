@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from dashboard.events.failures import failures_of, passed_over
 from dashboard.events.search import correlated, indexes_alone
 from dashboard.events.story import story_of
-from dashboard.events.waits import waits_of
+from dashboard.events.waits import in_kafka_at, waits_of
 from dashboard.operators import for_those_who_look, may_act
 from outbox import clock
 from outbox.envelope import headers_of
@@ -33,11 +33,13 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
     if trace is None:
         raise Http404("There is no such event.")
     told = trace.event
+    failures = failures_of(event_id)
     page = {
         "trace": trace,
         "event": told,
         "written_at": time_of(told.id),
-        "waits": waits_of(trace, now=clock.now()),
+        "in_kafka_at": in_kafka_at(trace),
+        "waits": waits_of(trace, now=clock.now(), letters=[one.letter for one in failures]),
         "headers": headers_text(headers_of(told)),
         "payload": payload_text(told.payload, told.content_type),
         "raw": payload_text(told.payload, ""),
@@ -45,7 +47,7 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
         "story": story_of(told),
         "payment": _payment_of(told),
         "acts": may_act(request.user),
-        "failures": failures_of(event_id),
+        "failures": failures,
         "passed_over": passed_over(trace),
         "parked": _parked(trace),
         "refusal": Refusal.objects.filter(event_id=event_id).first(),

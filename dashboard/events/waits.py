@@ -1,10 +1,11 @@
 """An event's time in each consumer, split into where it was spent, as a bar."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from outbox.ids import time_of
-from outbox.models import Outcome
+from outbox.models import DeadLetter, Outcome
 from outbox.registry import get_consumer
 from outbox.selectors import PENDING, Reception, Trace
 
@@ -49,9 +50,13 @@ class Wait:
         return self.reception.status != Outcome.UNHANDLED and self.total > self.limit
 
 
-def waits_of(trace: Trace, *, now: datetime) -> list[Wait]:
-    """Each consumer's, all in one scale: that of the longest."""
-    split = [(one, [] if one.rebuilt else _parts(trace, one, now=now)) for one in trace.consumers]
+def waits_of(trace: Trace, *, now: datetime, letters: Sequence[DeadLetter] = ()) -> list[Wait]:
+    """Each consumer's, all in one scale: that of the longest. `letters` are the event's, settled ones too."""
+    died = {letter.consumer: letter.died_at for letter in letters}
+    split = [
+        (one, [] if one.rebuilt else _parts(trace, one, died_at=died.get(one.consumer), now=now))
+        for one in trace.consumers
+    ]
     totals = [sum((part.span for part in parts), NOTHING) for _, parts in split]
     longest = max([*totals, timedelta(milliseconds=1)])
     return [_wait(one, parts, total, longest) for (one, parts), total in zip(split, totals, strict=True)]
@@ -69,24 +74,33 @@ def _wait(reception: Reception, parts: list[Part], total: timedelta, longest: ti
     return Wait(reception, drawn, total, so_far, limit, mark)
 
 
-def _parts(trace: Trace, reception: Reception, *, now: datetime) -> list[Part]:
+def in_kafka_at(trace: Trace) -> datetime | None:
+    """When Kafka had the event, at the latest: who read it first may have before its trace was written."""
+    known = [place.published_at for place in trace.publications]
+    known += [at for one in trace.consumers if (at := one.received_at or one.moved_at)]
+    return min(known, default=None)
+
+
+def _parts(trace: Trace, reception: Reception, *, died_at: datetime | None, now: datetime) -> list[Part]:
     """The spans between the times that are known, none shorter than nothing.
 
-    A consumer may have read a record before the relay has written down that Kafka took it: what came first is
-    known by what came after it.
+    Clocks may differ: what came first is known by what came after it.
     """
     parked = reception.status == Outcome.PARKED
     moved, received = reception.moved_at, reception.received_at
-    known = [place.published_at for place in trace.publications] + [at for at in (received, moved) if at]
     happened, written = trace.event.occurred_at, time_of(trace.event.id)
     if abs(written - happened) < _MILLISECOND:
         written = happened  # an id says no more of its time
     stages = [("before", "before it was written", happened), ("outbox", "in the outbox", written)]
-    if known:
+    if sent := min((at for place in trace.publications if (at := place.sent_at)), default=None):
+        stages.append(("sending", "on its way into Kafka", sent))
+    if there := in_kafka_at(trace):
         word = "in Kafka" if received or not moved else "in Kafka and in the consumer"
-        stages.append(("broker", word, min(known)))
+        stages.append(("broker", word, there))
     if received:
         stages.append(("consumer", "parked" if parked else "in the consumer", received))
+    if died_at and received and moved and received <= died_at < moved:
+        stages.append(("letter", "as a dead letter", died_at))
     parts, end = [], now if parked or not moved else moved
     for kind, word, begun in reversed(stages):
         parts.append(Part(kind, word, max(end - begun, NOTHING)))

@@ -1,10 +1,12 @@
 """One event's page: where its time went, what it followed from, and nothing of what it holds as markup."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
@@ -12,9 +14,9 @@ from django.utils.html import escape
 from accounts.models import User
 from dashboard.events.search import FEW
 from dashboard.events.story import LONGEST_STORY, story_of
-from dashboard.events.waits import waits_of
+from dashboard.events.waits import in_kafka_at, waits_of
 from outbox.consumer_models import DiscardedEvent
-from outbox.models import DeadLetter, Generation, OutboxEvent, ParkedKey, Refusal
+from outbox.models import DeadLetter, Generation, OutboxEvent, ParkedKey, Publication, Refusal
 from outbox.registry import get_consumer
 from outbox.repair.acts import Act, Operator
 from outbox.repair.letters import discard
@@ -39,8 +41,11 @@ def trace_of(event_id: UUID) -> Trace:
     return trace
 
 
-def split(event_id: UUID, consumer: str, *, now: datetime) -> dict[str, float]:
-    [wait] = [one for one in waits_of(trace_of(event_id), now=now) if one.reception.consumer == consumer]
+def split(
+    event_id: UUID, consumer: str, *, now: datetime, letters: Sequence[DeadLetter] = ()
+) -> dict[str, float]:
+    waits = waits_of(trace_of(event_id), now=now, letters=letters)
+    [wait] = [one for one in waits if one.reception.consumer == consumer]
     assert sum((part.span for part in wait.parts), timedelta(0)) == wait.total
     return {part.kind: part.span.total_seconds() * 1000 for part in wait.parts}
 
@@ -50,30 +55,61 @@ def test_the_time_is_split_at_what_was_measured() -> None:
     assert split(event_id, "orders", now=after(50)) == {"outbox": 50}
     publish_event(event_id, at=after(4))
     assert split(event_id, "orders", now=after(60)) == {"outbox": 4, "broker": 56}
+    # Since a relay tells when it began to send it, what the way into Kafka took stands for itself.
+    Publication.objects.update(sending=0.003)
+    assert split(event_id, "orders", now=after(60)) == {"outbox": 1, "sending": 3, "broker": 56}
     receive(event_id, "orders", received=after(7), at=after(12))
     receive(event_id, "loyalty", at=after(20))
     receive(event_id, "analytics", "parked", received=after(9), at=after(10))
-    assert split(event_id, "orders", now=after(99)) == {"outbox": 4, "broker": 3, "consumer": 5}
+    way = {"outbox": 1, "sending": 3}
+    assert split(event_id, "orders", now=after(99)) == {**way, "broker": 3, "consumer": 5}
     # Where it was not written down when the consumer had read it, no time is made up for that.
-    assert split(event_id, "loyalty", now=after(99)) == {"outbox": 4, "broker": 16}
-    assert split(event_id, "analytics", now=after(99)) == {"outbox": 4, "broker": 5, "consumer": 90}
+    assert split(event_id, "loyalty", now=after(99)) == {**way, "broker": 16}
+    assert split(event_id, "analytics", now=after(99)) == {**way, "broker": 5, "consumer": 90}
+
+
+def test_an_event_leaves_the_outbox_once_and_is_in_kafka_when_its_first_reader_has_it(viewer: User) -> None:
+    """Who reads it may have it before the relay has written down that Kafka took it."""
+    event_id = write_event(at=NOW)
+    publish_event(event_id, at=after(20))
+    Publication.objects.update(sending=0.018)
+    receive(event_id, "loyalty", received=after(9), at=after(25))
+    receive(event_id, "orders", received=after(11), at=after(14))
+    way = {"outbox": 2, "sending": 7}
+    assert split(event_id, "loyalty", now=after(99)) == {**way, "broker": 0, "consumer": 16}
+    assert split(event_id, "orders", now=after(99)) == {**way, "broker": 2, "consumer": 3}
+    assert split(event_id, "analytics", now=after(99)) == {**way, "broker": 90}
+    assert in_kafka_at(trace_of(event_id)) == after(9)
+    assert re.search(r'Into Kafka</span><span class="figure">\+9 ms', page_of(viewer, event_id))
 
 
 def test_no_span_is_less_than_nothing() -> None:
-    """A consumer reads a record before the relay has written down that Kafka took it."""
     event_id = write_event(at=NOW, happened=after(-3_000))
     publish_event(event_id, at=after(9))
     receive(event_id, "orders", received=after(6), at=after(8))
-    assert split(event_id, "orders", now=after(99)) == {
-        "before": 3_000,
-        "outbox": 6,
-        "broker": 0,
-        "consumer": 2,
-    }
+    spans = {"before": 3_000, "outbox": 6, "broker": 0, "consumer": 2}
+    assert split(event_id, "orders", now=after(99)) == spans
+    # What is left is its second trace: the relay that had sent it first wrote none.
+    Publication.objects.update(sending=0.001)
+    assert split(event_id, "orders", now=after(99)) == {**spans, "sending": 0}
     # Nor where clocks differ.
     early = write_event(at=NOW, happened=after(-5))
     receive(early, "orders", received=after(-3), at=after(-2))
     assert split(early, "orders", now=after(99)) == {"before": 2, "outbox": 0, "broker": 0, "consumer": 1}
+
+
+def test_the_time_as_a_dead_letter_is_not_its_handlers() -> None:
+    event_id = write_event(at=NOW)
+    publish_event(event_id, at=after(4))
+    receive(event_id, "loyalty", "dead", received=after(5), at=after(8))
+    DeadLetter.objects.update(died_at=after(8))
+    letters = list(DeadLetter.objects.all())
+    dead = {"outbox": 4, "broker": 1, "consumer": 3}
+    assert split(event_id, "loyalty", now=after(99), letters=letters) == dead
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE outbox_inbox SET outcome = 'discarded', processed_at = %s", [after(70)])
+    assert split(event_id, "loyalty", now=after(99), letters=letters) == {**dead, "letter": 62}
+    assert split(event_id, "orders", now=after(99), letters=letters) == {"outbox": 4, "broker": 95}
 
 
 def test_a_wait_beyond_the_limit_is_said(viewer: User) -> None:

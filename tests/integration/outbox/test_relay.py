@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -76,6 +77,9 @@ def test_events_arrive_as_cloudevents_where_their_key_belongs() -> None:
     }
     assert record.partition == partition_of("k", 4) == publication.partition
     assert record.offset == publication.offset
+    # It went between when its trace says that sending began and when that was written.
+    assert publication.sent_at is not None and record.timestamp is not None  # noqa: PT018
+    assert publication.sent_at - timedelta(milliseconds=2) <= record.timestamp <= publication.published_at
 
 
 def test_a_key_arrives_in_order_and_every_event_once() -> None:
