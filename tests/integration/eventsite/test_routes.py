@@ -96,6 +96,7 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
     "flow-stream": {"HEAD": (STREAM, None)},
     "find": {"GET": ("302 403 403 403 302 302 302 302", None)},
     "event": {"GET": (OPERATORS_PAGE, None)},
+    "event-stream": {"HEAD": (STREAM, None)},
     "event-resend": {  # it is not held
         "GET": ("302 403 403 403 403 403 404 404", None),
         "POST": ("302 403 403 403 403 403 404 404", REASON),

@@ -58,7 +58,7 @@ function stale(is) {
   for (const region of document.querySelectorAll("[data-region]")) region.dataset.stale = String(is(region.dataset.region));
 }
 
-const partsInWords = { standing: "how it stands", aside: "dead letters and parked keys", badge: "how many alarms there are", history: "its history", acts: "what operators did", causes: "the causes", letters: "the letters", alarms: "the alarms", events: "the events", consumers: "the consumers", topics: "the topics", parts: "the parts" };
+const partsInWords = { standing: "how it stands", aside: "dead letters and parked keys", badge: "how many alarms there are", history: "its history", acts: "what operators did", causes: "the causes", letters: "the letters", alarms: "the alarms", events: "the events", event: "what became of it", parked: "the parked keys", jobs: "the jobs", consumers: "the consumers", topics: "the topics", parts: "the parts" };
 
 // What is away, or which parts are not known, each with since when. A page of one part does not name it.
 function tell({ away, slow }) {
