@@ -7,12 +7,15 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.functions import Left
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_GET, require_safe
 
+from dashboard.asking import one_look
 from dashboard.formats import Bounded
 from dashboard.letters.selectors import LINE, first_line
+from dashboard.live import LivePage, Regions, asked_once, live_stream
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from dashboard.posting import only_posted
 from outbox import clock
@@ -24,6 +27,7 @@ from outbox.repair.jobs import DRY_RUN, PERMISSIONS, JobState, RepairJob
 from outbox.repair.matching import Selection
 
 LISTED = 50
+INTERVAL = 2.0
 SILENT = 15.0  # seconds without a step after which the page says that no worker is at it
 MOST_FAILED = 1_000  # letters that failed and are looked at for their causes
 _AGAIN = {"replay": "died again", DRY_RUN: "would die again", "discard": "passed over"}
@@ -33,9 +37,29 @@ _AGAIN = {"replay": "died again", DRY_RUN: "would die again", "discard": "passed
 @for_those_who_look
 def job_list(request: HttpRequest) -> HttpResponse:
     """The latest ones."""
-    latest = RepairJob.objects.order_by("-id")[:LISTED]
-    told = [(one, *standing(one)) for one in latest]
-    return render(request, "dashboard/letters/jobs.html", {"jobs": told, "listed": LISTED})
+    return render(request, "dashboard/letters/jobs.html", {"jobs": _latest(), "listed": LISTED})
+
+
+def _latest() -> list[tuple[RepairJob, str, str]]:
+    return [(one, *standing(one)) for one in RepairJob.objects.order_by("-id")[:LISTED]]
+
+
+def _regions(_: str) -> Regions:
+    with one_look():
+        jobs = {"jobs": _latest()}
+    parts = {"job-rows": "job_rows", "no-jobs": "no_jobs"}
+    return {name: render_to_string(f"dashboard/letters/{part}.html", jobs) for name, part in parts.items()}
+
+
+jobs_live = LivePage[str](
+    "repair-jobs", {"jobs": asked_once(_regions, str, lambda regions, _: regions)}, interval=INTERVAL
+)
+
+
+@require_safe
+async def stream(request: HttpRequest) -> HttpResponseBase:
+    """The latest ones as server-sent events."""
+    return await live_stream(request, jobs_live, lambda _: "latest")
 
 
 @require_GET

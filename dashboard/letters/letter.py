@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 from dashboard.formats import Bounded
 from dashboard.letters.selectors import parked_of, waiting_behind
 from dashboard.operators import for_those_who_look, may_act
+from outbox import clock
 from outbox.errors import NoSuchLetter
 from outbox.item import decode_headers
 from outbox.models import DeadLetter, LetterState, OutboxEvent, ParkedKey
@@ -78,6 +79,7 @@ def render_letter(
         "late": "late" in request.POST,
         "notice": notice,
         "notice_state": state,
+        "read_at": clock.now(),
     }
     return render(request, "dashboard/letters/letter.html", context, status=status)
 

@@ -1,10 +1,9 @@
-"""Parked keys: what holds each, since when, and what waits behind it in order."""
+"""A parked key: what holds it, since when, what waits behind it in order; and letting it go on."""
 
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import BadRequest
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -12,43 +11,15 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from dashboard.forms import ReasonForm
 from dashboard.letters.acting import reason_of
-from dashboard.letters.filters import Place
 from dashboard.letters.selectors import PAGE_SIZE, parked_of
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from dashboard.posting import only_posted
+from outbox import clock
 from outbox.errors import OutboxError
 from outbox.models import ParkCause, ParkedKey, WaitingEvent
-from outbox.registry import all_consumers
 from outbox.repair import keys
 from outbox.repair.acts import Operator
 from outbox.repair.behind import MOST_WAITING, mark, marked
-
-
-@require_GET
-@for_those_who_look
-def parked_list(request: HttpRequest) -> HttpResponse:
-    """The keys that wait, those parked last first; of one consumer where the address names it."""
-    consumer, key = request.GET.get("consumer", ""), request.GET.get("key", "")
-    rows = ParkedKey.objects.order_by("-parked_at", "-id")
-    if consumer and "\x00" not in consumer:
-        rows = rows.filter(consumer=consumer)
-    if key and "\x00" not in key:
-        rows = rows.filter(key=key)
-    if (place := Place.read(request.GET.get("before", ""))) is not None:
-        rows = rows.filter(Q(parked_at__lt=place.at) | Q(id__lt=place.id), parked_at__lte=place.at)
-    found = list(rows[: PAGE_SIZE + 1])
-    shown = parked_of(found[:PAGE_SIZE])
-    older = str(Place(shown[-1].row.parked_at, shown[-1].row.id)) if len(found) > PAGE_SIZE else ""
-    context = {
-        "parked": shown,
-        "releasable": any(one.row.cause == ParkCause.GAP for one in shown),
-        "older": older,
-        "consumer": consumer,
-        "key": key,
-        "consumers": [declared.name for declared in all_consumers()],
-        "acts": may_act(request.user, "release_parkedkey"),
-    }
-    return render(request, "dashboard/letters/parked_list.html", context)
 
 
 @require_GET
@@ -73,6 +44,7 @@ def _render(request: HttpRequest, row: ParkedKey, *, notice: str = "", status: i
         "counted_to": MOST_WAITING,
         "may_release": may_act(request.user, "release_parkedkey") and row.cause == "gap",
         "notice": notice,
+        "read_at": clock.now(),
     }
     return render(request, "dashboard/letters/parked_key.html", context, status=status)
 

@@ -128,6 +128,26 @@ def test_one_events_page_has_its_times_and_its_tree(site: Site, open_page: OpenP
     page.wait_for_url(f"**/payments/{payment_id}/")
 
 
+def test_an_events_page_is_kept_up_to_date(site: Site, open_page: OpenPage) -> None:
+    site.end("loyalty")
+    try:
+        payment_id = request_payment(site)
+        event_id = site.post("first", f"/api/payments/{payment_id}/validate/", {})["event_id"]
+        page = open_page("watcher", f"/events/{event_id}/")
+        live(page)
+        way = page.get_by_role("region", name="Waits").locator("li", has_text="loyalty")
+        expect(way).to_contain_text("pending")
+        expect(way).to_contain_text("so far")
+        expect(page.get_by_role("region", name="Story")).not_to_contain_text("PointsEarned")
+    finally:
+        site.start("loyalty")
+    # Without being loaded again.
+    expect(way).to_contain_text("processed", timeout=LONG)
+    expect(way).not_to_contain_text("so far")
+    expect(way).to_contain_text("in the consumer")
+    expect(page.get_by_role("region", name="Story")).to_contain_text("PointsEarned", timeout=LONG)
+
+
 def test_a_server_that_goes_away_is_said_and_found_again(site: Site, open_page: OpenPage) -> None:
     page = open_page("watcher", "/events/", expected=("ERR_", "Failed to load"))
     live(page)

@@ -229,14 +229,34 @@ def test_a_parked_key_is_released_without_what_is_missing(site: Site, open_page:
     )
     assert (act, who, why) == ("release", "staff", "lost with the old topic")
     assert detail.startswith("It is released without number 2")
-    # In another consumer it is ticked in the list.
+    # In another consumer it is ticked in the list, which keeps what is ticked while it is kept up to date.
     page.goto(f"/dead-letters/parked/?consumer=orders&key={payment}")
+    expect(page.locator("#live")).to_have_text("live", timeout=LONG)
     page.get_by_label(f"Select key {payment} of orders").check()
     page.get_by_role("button", name="Release selected").click()
     expect(page.locator("main")).to_contain_text("number 2")
     page.get_by_label("Reason").fill("lost as well")
     page.get_by_role("button", name="Release").click()
     expect(page.get_by_role("status")).to_contain_text("It is released without number 2")
+
+
+def test_the_lists_of_parked_keys_and_of_jobs_are_kept_up_to_date(site: Site, open_page: OpenPage) -> None:
+    (payment,) = poison(site, payments=1)
+    parked = open_page("staff", f"/dead-letters/parked/?consumer=orders&key={payment}")
+    expect(parked.locator("#live")).to_have_text("live", timeout=LONG)
+    expect(parked.locator("#parked-rows tr")).to_have_count(1)
+    jobs = open_page("staff", "/dead-letters/jobs/")
+    expect(jobs.locator("#live")).to_have_text("live", timeout=LONG)
+    before = jobs.locator("#job-rows tr").count()
+    page = open_page("staff", f"/dead-letters/?consumer=orders&key={payment}")
+    page.get_by_role("link", name="Discard all that match").click()
+    page.get_by_label("Reason").fill("a test")
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_url("**/dead-letters/jobs/*/")
+    expect(jobs.locator("#job-rows tr")).to_have_count(before + 1, timeout=LONG)
+    expect(jobs.locator("#job-rows tr").first).to_contain_text("0 of 1")
+    site.query("DELETE FROM outbox_parked_key WHERE consumer = 'orders' RETURNING 1")
+    expect(parked.locator("#no-parked")).to_contain_text("No such key is parked", timeout=LONG)
 
 
 def test_on_a_phone_cause_and_error_are_seen_first(site: Site, open_page: OpenPage) -> None:

@@ -134,10 +134,12 @@ TABLE: dict[str, dict[str, tuple[str, Body]]] = {
         ),
     },
     "repair-jobs": {"GET": (OPERATORS_PAGE, None)},
+    "repair-jobs-stream": {"HEAD": (STREAM, None)},
     "repair-job": {"GET": (OPERATORS_PAGE, None)},
     "repair-job-now": {"GET": (OPERATORS_PAGE, None)},
     "repair-job-stop": {"POST": (ACTED, {})},
     "parked-keys": {"GET": (OPERATORS_PAGE, None)},
+    "parked-keys-stream": {"HEAD": (STREAM, None)},
     "parked-key": {"GET": (OPERATORS_PAGE, None)},
     "release-parked-keys": {"POST": ("302 403 403 403 403 403 409 409", REASON)},  # nothing is ticked
     "release-parked-key": {  # a dead letter holds it
