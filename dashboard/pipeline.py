@@ -137,12 +137,17 @@ def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> S
 def _outbox_figures(sample: DatabaseSample | None) -> tuple[Figure, ...]:
     written, waiting = (sample.written, sample.waiting) if sample else (None, None)
     none = waiting is not None and not waiting
-    oldest = formats.delay(sample.oldest_waiting if sample else None)
+    waits = sample.oldest_waiting if sample else None
+    oldest = Text("none") if none else formats.delay(waits)
     return (
         Figure("rate", "rate", formats.rate(sum(written.per_second.values()) if written else None)),
         Figure("waiting", "waiting", formats.count(waiting)),
-        Figure("oldest", "oldest", Text("none") if none else oldest),
+        Figure("oldest", "oldest", oldest, limit=RELAY_LIMIT, beyond=_beyond(waits)),
     )
+
+
+def _beyond(waited: timedelta | None) -> bool:
+    return waited is not None and waited > RELAY_LIMIT
 
 
 def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> Stage:
@@ -154,15 +159,18 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
         if not relay.leased:
             state, word = "bad", "not running"
             remedy = remedies.start("relay-1", "manage.py run_relay")
+        elif relay.leased < relay.shards:
+            state, word = "warn", f"{relay.shards - relay.leased} of {relay.shards} shards wait"
         elif stuck:
             state, word = "warn", "behind"
         else:
             state, word = "ok", "running"
     state, word = _standing(database, state, word)
     delays = relay.delays if relay else Delays()
+    usual = _quiet(delays.p50, known=relay is not None)
     figures = (
         Figure("rate", "rate", formats.rate(_relayed(database, kafka))),
-        Figure("delay", "delay", _quiet(delays.p50, known=relay is not None)),
+        Figure("delay", "delay", usual, limit=RELAY_LIMIT, beyond=_beyond(delays.p50)),
         Figure("p95", "p95", _quiet(delays.p95, known=relay is not None)),
     )
     return Stage(

@@ -77,7 +77,7 @@ class Part(Generic[T]):
         done, _ = await asyncio.wait([future], timeout=patience)
         if not done:
             if (_now() - self._heard).total_seconds() > SILENT:
-                self._failed(self._heard, "it does not answer")
+                self._failed(self._heard, "It does not answer")
             return
         self._asked = None
         try:

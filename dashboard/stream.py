@@ -78,6 +78,7 @@ def pipeline_message(flow: Flow, acts: bool) -> str:
         "pipeline",
         {
             "at": flow.at.isoformat(timespec="milliseconds"),
+            "away": flow.database.away_since is not None,
             # Apart, because a service may have the name of a stage: payments is both.
             "stages": {stage.name: _stage(stage) for stage in picture.stages},
             "lanes": {lane.name: _stage(lane) for lane in picture.lanes},

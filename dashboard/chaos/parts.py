@@ -51,7 +51,7 @@ _CONSEQUENCES = {
         Verb.KILL: "As a crash. Its tasks run again after 60 s; each may run twice without harm.",
     },
     "beat": {
-        Verb.STOP: "Nobody says what is due: payments do not expire, slots do not close, lag has no history.",
+        Verb.STOP: "Nobody says what is due: payments do not expire, slots do not close, jobs do not go on.",
         Verb.START: "It says at once what is due.",
         Verb.FREEZE: "As if stopped: nobody says what is due.",
         Verb.THAW: "It goes on, and says at once what is due.",

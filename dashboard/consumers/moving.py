@@ -10,6 +10,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 
 from analytics.slots import zone_named
+from dashboard import remedies
 from dashboard.consumers.acting import CONFLICT, UNPROCESSABLE
 from dashboard.consumers.selectors import standings
 from dashboard.consumers.views import declared
@@ -186,6 +187,7 @@ def _page(
         "standing": standing,
         "preview": preview,
         "most_skipped": MOST_SKIPPED,
+        "panel": remedies.breaking(f"{consumer.name}-1"),
         "to": given.get("to", ""),
         "zone": zone_of(request),
         "reason": request.POST.get("reason", ""),

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dashboard import formats
+from dashboard import formats, remedies
 from dashboard.consumers.curve import Curve
 from dashboard.formats import Bounded, Text
+from dashboard.remedies import Remedy
 from outbox.consumer_models import RebuildRequest
 from outbox.lag import Lag
 from outbox.pausing import ITSELF, Pause
@@ -24,6 +25,7 @@ class Why:
     state: str
     text: str
     since: datetime | None = None
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,10 @@ class Standing:
             state = "bad" if self.pause.by == ITSELF else "warn"
             yield Why(state, f"Paused by {self.pause.by}: {reason}", self.pause.at)
         if not lag.members:
-            yield Why(
-                "bad",
-                "No instance is there: nothing is processed, and nothing is lost. Start one:"
-                f" manage.py run_consumer {self.consumer.name}",
-            )
+            name = self.consumer.name
+            start = remedies.start(f"{name}-1", f"manage.py run_consumer {name}")
+            said = "No instance is there: nothing is processed, and nothing is lost."
+            yield Why("bad", said, remedy=start)
         elif self.pause is None and self.unread and not self.waits_for_kafka:
             # While Kafka is away nobody could read: whether it is has to be known first.
             again = "; an instance that stays so is to be started again" if self.kafka else ""

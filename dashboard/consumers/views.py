@@ -20,7 +20,7 @@ PATIENCE = 0.5
 CHARTS = (
     ("events", "Lag", "lag"),
     ("seconds", "Oldest waits", ""),
-    ("rates", "In and out", ""),
+    ("rates", "In (dashed) and out", ""),
     ("delay", "Sync delay", "sync-delay"),
 )
 

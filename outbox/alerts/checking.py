@@ -29,6 +29,11 @@ LONGEST = 500
 # One dead letter is another matter than ten, and ten than a hundred: more is told at each of these steps.
 GROWN = 10
 
+# A look is due every ten seconds (outbox/sampling.py).
+LOOKS_LATE = timedelta(seconds=25)
+# What rests on who has not reported of late.
+_REPORTED = {Cause.NO_RELAY, Cause.NO_INSTANCE}
+
 logger = logging.getLogger(__name__)
 
 
@@ -52,6 +57,8 @@ def check(
     )
     # Of one that flapped the last row goes on.
     known = {(row.cause, row.subject): row for row in rows.order_by("id")}
+    if _was_long_ago(checked_at(using=using), at):
+        found = {name: one for name, one in found.items() if one.cause not in _REPORTED or name in known}
     following = set[int]()
     for name, one in found.items():
         row = _note(known.get(name), one, at, using)
@@ -65,6 +72,13 @@ def check(
     _tell(at, options, following, using)
     Alarm.objects.using(using).filter(ended_at__lt=at - KEEP).delete()
     Watch.objects.using(using).update_or_create(id=1, defaults={"checked_at": at})
+
+
+def _was_long_ago(last: datetime | None, at: datetime) -> bool:
+    """Whether nobody could look for a while, as when the database hung: then nobody could report, either. Who
+    is there does so within a second, and the next look finds it.
+    """
+    return last is not None and at - last > LOOKS_LATE
 
 
 def checked_at(*, using: str = DEFAULT_DB_ALIAS) -> datetime | None:

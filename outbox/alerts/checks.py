@@ -197,9 +197,11 @@ def _one(
     elif pause is not None:
         root = Root(Cause.PAUSED_ITSELF if pause[1] == ITSELF else Cause.PAUSED, "it is paused")
     because, follows = (f": {root.words}", root.cause) if root else ("", None)
-    for cause, why in ((Cause.LATE, _late(lag)), (Cause.FALLING_BEHIND, _falls_behind(lag))):
-        if why:
-            yield Found(cause, f"{name} {why}{because}.", name, follows=follows)
+    if lag.late and lag.seconds is not None:
+        since = at - timedelta(seconds=lag.seconds - lag.sync_delay_limit)
+        yield Found(Cause.LATE, f"{name} {_late(lag, lag.seconds)}{because}.", name, since, follows=follows)
+    if why := _falls_behind(lag):
+        yield Found(Cause.FALLING_BEHIND, f"{name} {why}{because}.", name, follows=follows)
     for cause, why, since in _kept(lag):
         yield Found(cause, f"{name} {why}{because}.", name, follows=follows, unknown_since=since)
     if not lag.members:
@@ -216,12 +218,9 @@ def _one(
         )
 
 
-def _late(lag: Lag) -> str:
-    """Why it is later than its limit; nothing when it is not, or when that is not known."""
-    if not lag.late:
-        return ""
+def _late(lag: Lag, seconds: float) -> str:
     limit = f"its limit is {lag.sync_delay_limit:g} s"
-    return f"is late by {lag.seconds:.1f} s, {limit}; {_waiting(lag)} wait in Kafka"
+    return f"is late by {seconds:.1f} s, {limit}; {_waiting(lag)} wait in Kafka"
 
 
 def _kept(lag: Lag) -> Iterator[tuple[Cause, str, datetime]]:

@@ -54,7 +54,7 @@ def page_of(user: User) -> str:
 def test_when_nothing_is_wrong_it_says_so_and_when_that_was_seen(viewer: User) -> None:
     watched(seconds_ago=3)
     page = page_of(viewer)
-    assert "Nothing is wrong" in page
+    assert "Nothing was wrong at the last look" in page
     assert "Nobody watches" not in page
     assert "checked" in page
 
@@ -75,7 +75,7 @@ def test_when_nobody_looks_nothing_is_known(viewer: User, last: int | None) -> N
     page = page_of(viewer)
     assert "Nobody watches." in page
     assert "Start a Celery worker and beat, or any consumer" in page
-    assert "Nothing is wrong" not in page
+    assert "Nothing was wrong" not in page
 
 
 def test_the_worst_comes_first_with_since_when_what_to_do_and_where(viewer: User) -> None:

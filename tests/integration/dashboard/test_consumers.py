@@ -366,7 +366,8 @@ def test_what_stands_out_most_is_its_word(
     [standing] = standings([orders])
     assert standing.word == word
     said = " ".join(why.text for why in standing.reasons())
-    assert ("run_consumer orders" in said) == (members == 0)
+    typed = [why.remedy.command for why in standing.reasons() if why.remedy]
+    assert typed == (["manage.py run_consumer orders"] if members == 0 else [])
     assert ("Paused by" in said) == bool(paused)
 
 

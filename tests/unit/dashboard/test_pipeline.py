@@ -8,7 +8,7 @@ from pytest_django import Settings
 from dashboard.behind import Behind
 from dashboard.formats import Bounded
 from dashboard.measure import DatabaseSample, KafkaSample
-from dashboard.pipeline import Pipeline, Stage, pipeline
+from dashboard.pipeline import RELAY_LIMIT, Pipeline, Stage, pipeline
 from dashboard.sampler import Flow, Reading
 from dashboard.selectors import Delays, Processed, RelayState, Written
 from outbox.pausing import ITSELF, Pause
@@ -100,6 +100,23 @@ def test_no_relay_is_said_with_what_to_do() -> None:
     picture = drawn(replace(DATABASE, relay=RelayState(0, 8, Delays(), 0.0)))
     assert (stage(picture, "relay").state, stage(picture, "relay").word) == ("bad", "not running")
     assert "run_relay" in picture.notices[0].text
+
+
+def test_shards_that_no_relay_has_are_said() -> None:
+    picture = drawn(replace(DATABASE, relay=RelayState(5, 8, Delays(), 0.0)))
+    assert (stage(picture, "relay").state, stage(picture, "relay").word) == ("warn", "3 of 8 shards wait")
+
+
+def test_the_waits_before_kafka_stand_beside_their_limit() -> None:
+    def waits(waited: timedelta) -> list[tuple[timedelta | None, bool]]:
+        relay = RelayState(8, 8, Delays(waited, waited), 3.0)
+        picture = drawn(replace(DATABASE, waiting=Bounded(4), oldest_waiting=waited, relay=relay))
+        parts = (("outbox", "oldest"), ("relay", "delay"))
+        found = [one for part, key in parts for one in stage(picture, part).figures if one.key == key]
+        return [(one.limit, one.beyond) for one in found]
+
+    assert waits(RELAY_LIMIT) == [(RELAY_LIMIT, False)] * 2
+    assert waits(RELAY_LIMIT + MOMENT) == [(RELAY_LIMIT, True)] * 2
 
 
 def test_a_consumer_beyond_its_limit_is_late_and_one_that_does_nothing_stands_still() -> None:

@@ -57,7 +57,8 @@ listen(document.body.dataset.stream, {
   badge,
   pipeline(message) {
     pipeline.dataset.stale = "false";
-    say("ok", "live");
+    if (message.away) say("bad", "no answer");
+    else say("ok", "live");
     for (const [name, stage] of Object.entries(message.stages)) draw("stage", name, stage);
     for (const [name, lane] of Object.entries(message.lanes)) draw("lane", name, lane);
     notice(message.notices);

@@ -22,10 +22,11 @@ from outbox.kafka import Cluster, Stretch
 from outbox.losses import Losses
 from outbox.models import DeadLetter, ParkedKey, Refusal
 from outbox.partitions import WIDTH, Span, attaching, make_partitions, weeks_of
-from outbox.positions import Member, PartitionEnd, Position
+from outbox.positions import LagSample, Member, PartitionEnd, Position
 from outbox.relay import Relay
 from outbox.repair.acts import Operator
 from outbox.repair.letters import replay
+from outbox.sampling import sample_when_due
 from tests.database_clock import DatabaseClock
 from tests.engine import TOPICS, Running, new_topic, noted_on, send, until
 from tests.integration.outbox.alerts.looking import look, present
@@ -154,6 +155,34 @@ def test_a_consumer_of_which_no_instance_runs(listener: Listener) -> None:
     assert f"run_consumer {name}" in alarm.advice
     with instance(listener):
         until(lambda: ("no_instance", name) not in look())
+
+
+def test_after_a_time_in_which_nobody_could_look_nobody_is_missed_at_once(listener: Listener) -> None:
+    """A database that hung heard from nobody; who is there says so before the next look."""
+    missing = {("no_relay", ""), ("no_instance", listener.consumer.name)}
+    assert look().keys() >= missing
+
+    def look_late() -> set[tuple[str, str]]:
+        LagSample.objects.all().delete()
+        Watch.objects.update(checked_at=ago(seconds=40))
+        assert sample_when_due()
+        return set(present())
+
+    assert look_late() >= missing, "what was missing already is not taken for found"
+    Alarm.objects.all().delete()
+    assert not look_late() & missing
+    assert look().keys() >= missing
+
+
+def test_it_is_late_since_its_limit_was_over(listener: Listener) -> None:
+    for partition, end in enumerate((100, 0)):
+        PartitionEnd.objects.create(topic=listener.topic.name, partition=partition, next_offset=end)
+    since = ago(minutes=2)
+    Position.objects.create(
+        consumer=listener.consumer.name, topic=listener.topic.name, partition=0, reached=0, clear_until=since
+    )
+    alarm = look()["late", listener.consumer.name]
+    assert abs(alarm.since - since - listener.consumer.sync_delay_limit) < timedelta(seconds=2)
 
 
 def test_what_follows_from_another_fault_is_told_of_nobody(listener: Listener, settings: Settings) -> None:
