@@ -14,7 +14,8 @@ HINTS = {
     ),
     "outbox": (
         "A table of events, written in the same transaction as the change they tell of: neither can exist "
-        "without the other. Waiting are those not yet sent to Kafka."
+        "without the other. Waiting are those not yet sent to Kafka; one that waits for longer than 5 s is "
+        "stuck."
     ),
     "relay": (
         "The worker that reads the outbox and sends each event to Kafka, those of one key in order. When it "

@@ -142,7 +142,7 @@ def _outbox_figures(sample: DatabaseSample | None) -> tuple[Figure, ...]:
     return (
         Figure("rate", "rate", formats.rate(sum(written.per_second.values()) if written else None)),
         Figure("waiting", "waiting", formats.count(waiting)),
-        Figure("oldest", "oldest", oldest, limit=RELAY_LIMIT, beyond=_beyond(waits)),
+        Figure("oldest", "oldest", oldest, beyond=_beyond(waits)),
     )
 
 
@@ -170,7 +170,7 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
     usual = _quiet(delays.p50, known=relay is not None)
     figures = (
         Figure("rate", "rate", formats.rate(_relayed(database, kafka))),
-        Figure("delay", "delay", usual, limit=RELAY_LIMIT, beyond=_beyond(delays.p50)),
+        Figure("delay", "delay", usual, beyond=_beyond(delays.p50)),
         Figure("p95", "p95", _quiet(delays.p95, known=relay is not None)),
     )
     return Stage(

@@ -91,9 +91,13 @@ SHOTS = [
     Shot("volumes", "/volumes/?slot=1m"),
     Shot("events", "/events/"),
     Shot("consumers", "/consumers/"),
+    Shot("consumer", "/consumers/orders/"),
     Shot("dead-letters", "/dead-letters/", poison_an_event),
+    Shot("letter", "/dead-letters/", first_of("table:has(#letter-rows)")),
     Shot("topics", "/topics/"),
     Shot("alerts", "/alerts/", freeze_loyalty),
+    Shot("tour", "/?tour=1"),
+    Shot("chaos", "/chaos/"),
 ]
 
 

@@ -20,7 +20,7 @@ PATIENCE = 0.5
 CHARTS = (
     ("events", "Lag", "lag"),
     ("seconds", "Oldest waits", ""),
-    ("rates", "In (dashed) and out", ""),
+    ("rates", "In (dashed), out", ""),
     ("delay", "Sync delay", "sync-delay"),
 )
 
