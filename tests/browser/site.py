@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -104,6 +105,14 @@ class Site:
         process = self._processes.pop(name)
         process.kill()
         process.wait(60)
+
+    def freeze(self, name: str) -> None:
+        """Have a process stand still: its connections stay, and nothing comes of them."""
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Have a frozen process go on where it was."""
+        self._processes[name].send_signal(signal.SIGCONT)
 
     def end_all(self) -> None:
         for process in self._processes.values():
