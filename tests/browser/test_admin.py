@@ -3,58 +3,15 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.axe import findings
+from tests.browser.admin import CONSUMERS, KEYS, LETTERS, choose, looked_at, send, written_down
 from tests.browser.broken import OPEN, lose, mend, poison
 from tests.browser.conftest import OpenPage
 from tests.browser.site import Site
-from tests.browser.test_flow import SCREENSHOTS
 from tests.engine import until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-
-LETTERS, KEYS, CONSUMERS, ACTS = (
-    f"/admin/outbox/{name}/" for name in ("deadletter", "parkedkeylisting", "consumerstate", "act")
-)
-
-
-def choose(page: Page, row: str, action: str) -> None:
-    """Tick the row that has this text, and run an action on it: its page asks first."""
-    page.locator("#result_list tr", has_text=row).locator("input.action-select").check()
-    page.get_by_label("Select action to run").select_option(label=action)
-    page.get_by_role("button", name="Run").click()
-    expect(page.get_by_label("Reason")).to_be_visible()
-    looked_at(page, action.partition(" ")[0].strip(":,").lower())
-
-
-def looked_at(page: Page, name: str) -> None:
-    """Leaves a screenshot in test-results/ to be looked at; nothing on the page keeps anyone out."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"admin-{name}.png", full_page=True)
-    assert not findings(page)
-
-
-def send(page: Page, button: str, reason: str) -> None:
-    page.get_by_label("Reason").fill(reason)
-    page.get_by_role("button", name=button).click()
-
-
-def written_down(page: Page, *said: str) -> None:
-    """The latest entry of the audit log says who did what, why, and what came of it."""
-    page.goto(ACTS)
-    latest = page.locator("#result_list tr.data-row").first
-    for text in said:
-        expect(latest).to_contain_text(text)
-    height = latest.bounding_box()
-    assert height is not None
-    assert height["height"] < 60  # one line, however much is told
-    looked_at(page, "acts")
-    latest.get_by_role("link").first.click()
-    expect(page.get_by_text("What came of it")).to_be_visible()
-    for text in said:
-        expect(page.locator("#content, main").first).to_contain_text(text)
-    looked_at(page, f"act-{said[1]}")
 
 
 def test_a_letter_is_replayed_when_its_page_was_answered_and_only_once(
