@@ -164,5 +164,18 @@ def test_the_admin_can_be_used_and_runs_nothing(
         look(theme)
         if admin.site._registry[model].list_display_links is not None:  # its rows have pages of their own
             page.goto(str(rows.locator(f'a[href^="{address}"]').first.get_attribute("href")))
+            assert page.url.endswith("/change/"), page.url
             look(theme)
     assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_a_token_has_a_page_and_is_in_no_address(site: Site, open_page: OpenPage) -> None:
+    """Addresses are kept by browsers and in logs."""
+    page = open_page("root", "/admin/authtoken/tokenproxy/")
+    row = page.locator("#result_list tr.data-row", has=page.get_by_text("watcher", exact=True))
+    expect(row).to_have_count(1)
+    for _, token in site.users.values():
+        assert token not in page.content()
+    row.get_by_role("link").first.click()
+    page.wait_for_url(f"**/{site.users['watcher'][0]}/change/")
+    expect(page.locator("main, #content").first).to_contain_text("watcher")
