@@ -12,7 +12,6 @@ from uuid import UUID
 
 import msgspec
 from django.db import DEFAULT_DB_ALIAS, models, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from outbox import clock
@@ -167,11 +166,9 @@ class RepairJob(InHand):
 
     def next_letter(self, *, using: str) -> DeadLetter | None:
         """The first letter that has not been acted on; None when the job is done."""
-        found = self.selection.letters(using=using).only("id", "died_at")
-        if self.after_died is not None:
-            later = Q(died_at__gt=self.after_died) | Q(id__gt=self.after_id)
-            found = found.filter(later, died_at__gte=self.after_died)
-        return found.first()
+        if self.after_died is None or self.after_id is None:
+            return self.selection.first(using=using)
+        return self.selection.first(after=(self.after_died, self.after_id), using=using)
 
 
 def begin(

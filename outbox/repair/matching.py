@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from outbox.generations import live_generation
 from outbox.models import DeadLetter, LetterState, ParkCause, ParkedKey
 from outbox.repair import keys, letters
 from outbox.repair.acts import Operator, Report, Result
+from outbox.walking import in_index_order
 
 MOST_COUNTED = 10_000
 
@@ -83,6 +84,28 @@ class Selection:
         if self.cause is not None:
             found = found.filter(Q(cause=self.cause) | Q(fingerprint=self.cause))
         return found.order_by("died_at", "id")
+
+    def first(self, *, after: tuple[datetime, UUID] | None = None, using: str) -> DeadLetter | None:
+        """The first of `letters`, or the first after a place in their order; its own place alone is read.
+
+        What lies between is read along an index that has this order, whatever the statistics say: going from
+        each letter to the next reads those that do not fit once, and not again for each that does.
+        """
+        if self.ids is not None or self.event is not None:
+            return self._first(Q(), after, using)
+        with in_index_order(using=using):
+            # No index has letters of a cause and of a fingerprint in one order.
+            ways = [Q()] if self.cause is None else [Q(cause=self.cause), Q(fingerprint=self.cause)]
+            free = replace(self, cause=None, everything=True)
+            found = [free._first(way, after, using) for way in ways]
+        return min(filter(None, found), key=lambda letter: (letter.died_at, letter.id), default=None)
+
+    def _first(self, way: Q, after: tuple[datetime, UUID] | None, using: str) -> DeadLetter | None:
+        found = self.letters(using=using).filter(way).only("id", "died_at")
+        if after is not None:
+            died_at, letter_id = after
+            found = found.filter(Q(died_at__gt=died_at) | Q(id__gt=letter_id), died_at__gte=died_at)
+        return found.first()
 
 
 @dataclass(frozen=True, slots=True)
