@@ -67,7 +67,7 @@ class Asked:
         return {**wanted, "state": self.state}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """A row of the list, by its order: what is older than it, or newer."""
 

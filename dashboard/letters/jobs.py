@@ -14,7 +14,8 @@ from django.views.decorators.http import require_GET, require_safe
 
 from dashboard.asking import one_look
 from dashboard.formats import Bounded
-from dashboard.letters.selectors import LINE, first_line
+from dashboard.letters.selectors import first_line
+from dashboard.letters.walks import LINE
 from dashboard.live import LivePage, Regions, asked_once, live_stream
 from dashboard.operators import for_those_who_act, for_those_who_look, may_act, operator_of
 from dashboard.posting import only_posted

@@ -10,8 +10,10 @@ from django.views.decorators.http import require_safe
 from accounts.models import User
 from dashboard.asking import one_look
 from dashboard.letters.filters import Asked, LettersFilter
+from dashboard.letters.groups import Groups, groups_of
 from dashboard.letters.many import acts_on_letters
-from dashboard.letters.selectors import Groups, Page, groups_of, page_of
+from dashboard.letters.selectors import Page, page_of
+from dashboard.letters.walks import LOOK_AT
 from dashboard.live import LivePage, Regions, asked_once, live_stream
 from dashboard.volumes_page import zone_of
 
@@ -32,14 +34,15 @@ def regions(groups: Groups, page: Page, watched: Watched) -> Regions:
 
 
 def _of_groups(groups: Groups, asked: Asked) -> Regions:
-    given = {"groups": groups, "asked": asked}
+    given = {"groups": groups, "asked": asked, "looked_at": f"{LOOK_AT:,}"}
     parts = {"group-rows": "group_rows", "groups-said": "said", "no-letters": "none"}
     return {name: _rendered(template, given) for name, template in parts.items()}
 
 
 def _of_page(page: Page, watched: Watched) -> Regions:
-    given = {"page": page, "asked": watched.asked, "acts": watched.acts}
-    return {"letter-rows": _rendered("rows", given)}
+    older = watched.asked.address(before=str(page.older)) if page.older else ""
+    given = {"page": page, "acts": watched.acts, "older": older, "looked_at": f"{LOOK_AT:,}"}
+    return {"letter-rows": _rendered("rows", given), "letters-looked": _rendered("looked", given)}
 
 
 def _rendered(template: str, given: dict[str, Any]) -> str:

@@ -6,13 +6,14 @@ from django.views.decorators.http import require_GET
 
 from dashboard.formats import Bounded
 from dashboard.letters.filters import Asked, LettersFilter
+from dashboard.letters.groups import Groups, groups_of
 from dashboard.letters.live import Watched, regions
 from dashboard.letters.many import acts_on_letters
-from dashboard.letters.selectors import GROUPED, Groups, Page, groups_of, page_of
+from dashboard.letters.selectors import Page, page_of
 from dashboard.operators import for_those_who_look
 from dashboard.volumes_page import zone_of
 
-_NOTHING = dict.fromkeys(("group-rows", "letter-rows", "groups-said"), "")
+_NOTHING = dict.fromkeys(("group-rows", "letter-rows", "groups-said", "letters-looked"), "")
 
 
 @require_GET
@@ -36,7 +37,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "acts": acts,
         "valid": valid,
         "live": valid and before is None and after is None,
-        "grouped": GROUPED,
         "regions": regions(groups, found, Watched(asked, acts)) if valid else _NOTHING,
     }
     return render(request, "dashboard/letters/page.html", context, status=200 if valid else 400)

@@ -16,11 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import User
+from dashboard.letters import groups
 from dashboard.letters import jobs as jobs_page
-from dashboard.letters import selectors
 from dashboard.letters.filters import Asked
+from dashboard.letters.groups import groups_of
 from dashboard.letters.live import Watched, letters_live, regions
-from dashboard.letters.selectors import groups_of, page_of
+from dashboard.letters.selectors import page_of
 from orders.models import Order
 from outbox import NonRecoverable
 from outbox.ids import new_id
@@ -549,8 +550,8 @@ def dead(began: datetime, minutes: int, **given: Any) -> None:
 def test_an_older_cause_does_not_vanish_behind_newer_letters(
     desk: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selectors, "GROUPED", 3)
-    monkeypatch.setattr(selectors, "OLDER_CAUSES", 2)
+    monkeypatch.setattr(groups, "GROUPED", 3)
+    monkeypatch.setattr(groups, "OLDER_CAUSES", 2)
     began = datetime.now(UTC) - timedelta(hours=1)
 
     def die(cause: str, minutes: int, state: str = "open") -> None:
@@ -575,15 +576,15 @@ def test_an_older_cause_does_not_vanish_behind_newer_letters(
     assert "and some of each older cause" in text_of(desk.get(reverse("letters")))
     for cause in ("Oldest", "Eldest"):
         die(cause, 1)
-    assert groups_of(Asked()).lacking
+    assert groups_of(Asked()).older == "2 older causes"
     assert "and some of 2 older causes" in text_of(desk.get(reverse("letters")))
 
 
 def test_an_older_group_does_not_vanish_behind_others_of_its_fingerprint_nor_by_a_filter(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selectors, "GROUPED", 3)
-    monkeypatch.setattr(selectors, "OLDER_CAUSES", 2)
+    monkeypatch.setattr(groups, "GROUPED", 3)
+    monkeypatch.setattr(groups, "OLDER_CAUSES", 2)
     began = datetime.now(UTC) - timedelta(hours=1)
 
     def die(consumer: str, minutes: int, fingerprint: str = "same", kind: str = "t") -> None:
