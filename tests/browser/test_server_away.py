@@ -16,7 +16,10 @@ from tests.walking import routes
 PAGES = {
     "flow-stream": "/",
     "events-stream": "/events/",
+    "event-stream": "/events/{event}/",
     "letters-stream": "/dead-letters/",
+    "parked-keys-stream": "/dead-letters/parked/",
+    "repair-jobs-stream": "/dead-letters/jobs/",
     "consumers-stream": "/consumers/",
     "consumer-stream": "/consumers/orders/",
     "topics-stream": "/topics/",
@@ -38,6 +41,11 @@ def test_no_page_with_a_stream_is_forgotten() -> None:
 def test_a_server_that_freezes_is_shown_and_found_again(
     site: Site, open_page: OpenPage, address: str
 ) -> None:
+    if "{event}" in address:
+        body = {"customer_id": "c-away", "amount": "12.50", "currency": "EUR"}
+        payment_id = site.post("first", "/api/payments/", body)["id"]
+        event_id = site.post("first", f"/api/payments/{payment_id}/validate/", {})["event_id"]
+        address = address.format(event=event_id)
     page = open_page("staff", address, expected=("ERR_", "Failed to load"))
     live(page)
     moving, old = page.locator(MOVING), page.locator('[data-stale="true"]')
