@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 from django.db import connections, transaction
 
+from outbox import clock
 from outbox.context import within
 from outbox.lease import Leases
 from outbox.pages import Key, Page
@@ -65,11 +66,12 @@ def _placeholder(record: OutboxRecord, reason: bytes) -> OutboxRecord:
 def sent(one: Requested, page: Page, *, leases: Leases) -> None:
     """Keep that Kafka has it now, as the traces of its page say. Raises LeaseLost."""
     record, connection = one.record, connections[leases.using]
+    now = clock.now(using=leases.using)
     with transaction.atomic(using=leases.using):
         leases.guard()
         with connection.cursor() as sql, connection.wrap_database_errors:
             with sql.copy(COPY_TRACES) as copy:
-                copy.write(page.traces())
+                copy.write(page.traces(now=now))
             sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id.decode()])
         leases.store(page.after, page.shards)
     with within(record.cause):

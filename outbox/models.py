@@ -4,7 +4,6 @@ The event and its publications stand in the publisher's database; the inbox and 
 consumer's. Today both are one.
 """
 
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import models
@@ -58,7 +57,7 @@ class Publication(models.Model):
     """Where Kafka put an event. Written with the relay's cursor; twice when an event was sent twice.
 
     published_at  when this was written: Kafka had the event by then
-    sending       seconds since a relay had begun to send it; null where an earlier release wrote it
+    sent_at       when a relay began to send it; null where an earlier release did
     """
 
     pk = models.CompositePrimaryKey("event_id", "partition", "offset")
@@ -66,18 +65,13 @@ class Publication(models.Model):
     partition = models.IntegerField()
     offset = models.BigIntegerField()
     published_at = models.DateTimeField()
-    sending = models.FloatField(null=True)
+    sent_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "outbox_publication"
 
     def __str__(self) -> str:
         return f"{self.event_id} at {self.partition}/{self.offset}"
-
-    @property
-    def sent_at(self) -> datetime | None:
-        """When a relay began to send it; None where that is not known."""
-        return None if self.sending is None else self.published_at - timedelta(seconds=self.sending)
 
 
 class KeyCounter(models.Model):

@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from outbox.errors import OutboxError
@@ -56,9 +57,12 @@ class Page:
         self.refused.append((record, cause))
         self.left -= 1
 
-    def traces(self) -> str:
-        """A line for COPY of each record that Kafka took: event, partition, offset, seconds of sending."""
-        end = f"\t{time.monotonic() - self.begun:.6f}\n"
+    def traces(self, *, now: datetime) -> str:
+        """A line for COPY of each record that Kafka took: event, partition, offset, when it was sent.
+
+        now  by the database's clock
+        """
+        end = f"\t{now - timedelta(seconds=time.monotonic() - self.begun)}\n"
         return "".join(
             [
                 f"{record.id.decode()}\t{place[1]}\t{offset}{end}"

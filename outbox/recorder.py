@@ -19,7 +19,7 @@ from outbox.window import Cursor
 
 logger = logging.getLogger(__name__)
 
-COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset", sending) FROM STDIN'
+COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset", sent_at) FROM STDIN'
 _HOLD = """
 INSERT INTO outbox_refusal (event_id, position, topic, key, cause) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
@@ -117,11 +117,12 @@ def record(pages: Sequence[Page], leases: Leases) -> None:
     for shard, cursor in reached.items():
         positions[cursor].append(shard)
     refused = [refusal for page in pages for refusal in page.refused]
+    now = clock.now(using=leases.using)
     with transaction.atomic(using=leases.using):
         leases.guard()
         # Django does not translate the errors of copy() itself. What others may wait for comes after it.
         with connection.cursor() as sql, connection.wrap_database_errors:
-            if traces := "".join(page.traces() for page in pages):
+            if traces := "".join(page.traces(now=now) for page in pages):
                 with sql.copy(COPY_TRACES) as copy:
                     copy.write(traces)
             if refused:

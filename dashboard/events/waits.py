@@ -99,7 +99,8 @@ def _parts(trace: Trace, reception: Reception, *, died_at: datetime | None, now:
         stages.append(("broker", word, there))
     if received:
         stages.append(("consumer", "parked" if parked else "in the consumer", received))
-    if died_at and received and moved and received <= died_at < moved:
+    settled = reception.status != Outcome.DEAD
+    if settled and died_at and received and moved and received <= died_at < moved:
         stages.append(("letter", "as a dead letter", died_at))
     parts, end = [], now if parked or not moved else moved
     for kind, word, begun in reversed(stages):

@@ -9,7 +9,7 @@ open_causes = import_module("outbox.migrations.0022_open_causes")
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("outbox", "0032_sending")]
+    dependencies = [("outbox", "0032_sent_at")]
 
     operations = open_causes.built_beside_writers(
         "outbox_dead_letter_of_consumers_cause_idx",

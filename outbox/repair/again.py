@@ -252,7 +252,8 @@ def _complete(page: Page, acts: list[Act], *, using: str) -> None:
     connection = connections[using]
     for act, (_, report) in zip(acts, _reports(page), strict=True):
         act.result, act.error, act.detail = report.result, report.error, storable(report.detail)
+    now = clock.now(using=using)
     with transaction.atomic(using=using):
         with connection.cursor() as sql, connection.wrap_database_errors, sql.copy(COPY_TRACES) as copy:
-            copy.write(page.traces())
+            copy.write(page.traces(now=now))
         Act.objects.using(using).bulk_update(acts, ["result", "error", "detail"])

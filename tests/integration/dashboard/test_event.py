@@ -56,7 +56,7 @@ def test_the_time_is_split_at_what_was_measured() -> None:
     publish_event(event_id, at=after(4))
     assert split(event_id, "orders", now=after(60)) == {"outbox": 4, "broker": 56}
     # Since a relay tells when it began to send it, what the way into Kafka took stands for itself.
-    Publication.objects.update(sending=0.003)
+    Publication.objects.update(sent_at=after(1))
     assert split(event_id, "orders", now=after(60)) == {"outbox": 1, "sending": 3, "broker": 56}
     receive(event_id, "orders", received=after(7), at=after(12))
     receive(event_id, "loyalty", at=after(20))
@@ -72,7 +72,7 @@ def test_an_event_leaves_the_outbox_once_and_is_in_kafka_when_its_first_reader_h
     """Who reads it may have it before the relay has written down that Kafka took it."""
     event_id = write_event(at=NOW)
     publish_event(event_id, at=after(20))
-    Publication.objects.update(sending=0.018)
+    Publication.objects.update(sent_at=after(2))
     receive(event_id, "loyalty", received=after(9), at=after(25))
     receive(event_id, "orders", received=after(11), at=after(14))
     way = {"outbox": 2, "sending": 7}
@@ -90,7 +90,7 @@ def test_no_span_is_less_than_nothing() -> None:
     spans = {"before": 3_000, "outbox": 6, "broker": 0, "consumer": 2}
     assert split(event_id, "orders", now=after(99)) == spans
     # What is left is its second trace: the relay that had sent it first wrote none.
-    Publication.objects.update(sending=0.001)
+    Publication.objects.update(sent_at=after(8))
     assert split(event_id, "orders", now=after(99)) == {**spans, "sending": 0}
     # Nor where clocks differ.
     early = write_event(at=NOW, happened=after(-5))

@@ -1,14 +1,14 @@
-"""For how long a record was being sent when its trace was written: nothing where a relay before this wrote it."""
+"""When a relay began to send an event: nothing where an earlier release did."""
 
 from django.db import migrations, models
 
 COLUMN = """
 SET LOCAL lock_timeout = '5s';
-ALTER TABLE outbox_publication ADD COLUMN sending real;
+ALTER TABLE outbox_publication ADD COLUMN sent_at timestamptz;
 """
 NO_COLUMN = """
 SET LOCAL lock_timeout = '5s';
-ALTER TABLE outbox_publication DROP COLUMN sending;
+ALTER TABLE outbox_publication DROP COLUMN sent_at;
 """
 
 
@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[migrations.RunSQL(COLUMN, NO_COLUMN)],
-            state_operations=[migrations.AddField("publication", "sending", models.FloatField(null=True))],
+            state_operations=[migrations.AddField("publication", "sent_at", models.DateTimeField(null=True))],
         ),
     ]
