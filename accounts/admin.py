@@ -8,13 +8,15 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from rest_framework.authtoken.admin import TokenAdmin as DjangoTokenAdmin
 from rest_framework.authtoken.models import TokenProxy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.views import ChangeList
 
 from accounts.models import User
 from accounts.roles import ROLES
-from outbox.keyset import KeysetLists
+from outbox.keyset import KeysetChangeList, KeysetLists
 
 admin.site.unregister([Group, TokenProxy])
 
@@ -67,6 +69,14 @@ class GroupAdmin(KeysetLists, DjangoGroupAdmin):  # type: ignore[misc]
     ordering = ("name",)
 
 
+class TokenPages(KeysetChangeList):
+    """Of a token the address names whose it is: the token itself is a secret, and stays out of addresses."""
+
+    def url_for_result(self, result: TokenProxy) -> str:
+        """The page of the user's token."""
+        return reverse("admin:authtoken_tokenproxy_change", args=[result.user_id])
+
+
 @admin.register(TokenProxy)
 class TokenAdmin(KeysetLists, DjangoTokenAdmin):  # type: ignore[misc]
     """Tokens of clients of the API."""
@@ -74,4 +84,8 @@ class TokenAdmin(KeysetLists, DjangoTokenAdmin):  # type: ignore[misc]
     list_display = ("user", "created")
     list_select_related = ("user",)
     search_help_text = ""
-    ordering = ("key",)
+    ordering = ("user_id",)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Pages by place, and links by user."""
+        return TokenPages
