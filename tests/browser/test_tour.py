@@ -299,3 +299,21 @@ def test_kafka_that_is_frozen_or_killed_by_its_button_is_shown_and_found_again(
     has_its_order(page, payment)
     expect(kafka).to_have_attribute("data-state", "ok", timeout=LONG)
     expect(flow.locator("#notices")).to_be_empty(timeout=LONG)
+
+
+@pytest.mark.usefixtures("thawed")
+def test_a_worker_that_is_stopped_by_its_button_leaves_its_tasks_until_it_is_started(
+    open_demo: OpenDemo, demo: RunningDemo
+) -> None:
+    panel, page = open_demo("/chaos/"), open_demo("/consumers/analytics/rebuild/")
+    press(panel, "Stop", "worker", "stopped")
+    assert "worker" not in demo.read()["processes"]
+    page.get_by_label("Reason").fill("to see who does it")
+    page.get_by_role("button", name="Rebuild it").click()
+    generations = page.locator("#generations")
+    expect(generations).to_contain_text("It waits for a worker", timeout=LONG)
+    looked_at(panel, "chaos-worker-stopped", 1440)
+    press(panel, "Start", "worker", "running")
+    assert "worker" in demo.read()["processes"]
+    expect(page.locator("#generation-2")).to_contain_text("live", timeout=LONG)
+    expect(generations).not_to_contain_text("being built", timeout=LONG)
