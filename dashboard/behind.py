@@ -10,8 +10,8 @@ from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from outbox.lag import PRESENT
 from outbox.lateness import Lateness, oldest_age
+from outbox.members import PRESENT
 from outbox.oldest_left import SLACK, TRACES
 from outbox.pausing import Pause
 from outbox.positions import AlarmCause

@@ -107,7 +107,8 @@ HINTS = {
     ),
     "instance": (
         "A process of this consumer. Kafka divides the partitions among its instances; one that is left "
-        "without is idle, and takes over when another one ends."
+        "without is idle, and takes over when another one ends. One that has said nothing for three "
+        "seconds is silent: it may be gone, and Kafka soon gives its partitions to others."
     ),
     "seek": (
         "Has a consumer read on from another moment. What it has processed already is dropped when it comes "

@@ -7,7 +7,8 @@ from rest_framework import serializers
 
 from outbox import examples, pausing
 from outbox.kafka import Placement
-from outbox.lag import Instance, Lag, PartitionLag
+from outbox.lag import Lag, PartitionLag
+from outbox.members import Instance
 from outbox.positions import AlarmCause, LagAlarm
 from outbox.repair.serializers import LONGEST_REASON, ReasonField, StrictInput
 
@@ -25,14 +26,20 @@ class MemberOutput(serializers.Serializer[Instance]):
     name = serializers.CharField(help_text="host:pid, as Kafka knows it too.")
     started_at = serializers.DateTimeField()
     seen_at = serializers.DateTimeField()
+    silent = serializers.BooleanField(
+        help_text=(
+            "It has said nothing for three seconds or more: whether it still reads is not known. Kafka gives"
+            " its partitions to others within seconds, unless it speaks again; after ten it is not listed."
+        )
+    )
     idle = serializers.BooleanField(
-        help_text="It reads no partition, and takes over when another instance ends."
+        help_text="It reads no partition, is not silent, and takes over when another instance ends."
     )
     partitions = serializers.SerializerMethodField()
 
     @extend_schema_field(PlacementOutput(many=True))
     def get_partitions(self, member: Instance) -> list[dict[str, Any]]:
-        """What it reads."""
+        """What it reads; of two that named a partition, the one that spoke last does."""
         return [_placement(place) for place in member.partitions]
 
 
@@ -41,7 +48,9 @@ class PartitionOutput(serializers.Serializer[PartitionLag]):
 
     topic = serializers.CharField()
     partition = serializers.IntegerField()
-    member = serializers.CharField(allow_null=True, help_text="Who reads it; null while nobody does.")
+    member = serializers.CharField(
+        allow_null=True, help_text="Who reads it, as was said last; null while nobody does."
+    )
     offset = serializers.IntegerField(
         source="reached", allow_null=True, help_text="Of the next record to be processed."
     )

@@ -5,7 +5,7 @@ is not asked, and the lag of a consumer of which no instance runs grows all the 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,14 +13,14 @@ from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.kafka import Placement
 from outbox.lateness import Lateness, oldest_age
+from outbox.members import PRESENT as PRESENT
+from outbox.members import Instance, members_of
 from outbox.models import TopicRecord
 from outbox.oldest_left import oldest_left
-from outbox.positions import AlarmCause, LagAlarm, LagSample, Member, PartitionEnd, Position
+from outbox.positions import AlarmCause, LagAlarm, LagSample, PartitionEnd, Position
 from outbox.registry import Consumer, all_consumers
 from outbox.unpublished import oldest_unpublished
 
-# An instance that has said nothing for so long is not there. Kafka takes its partitions away after 6 s.
-PRESENT = timedelta(seconds=10)
 # Over which rates are taken, from samples that are so far apart.
 RATE, SLOT = timedelta(seconds=60), timedelta(seconds=10)
 
@@ -55,21 +55,6 @@ class PartitionLag:
     def known_end(self) -> int | None:
         """The end as far as anybody knows: who has read on since it was told knows more."""
         return max((one for one in (self.end, self.reached) if one is not None), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A process of a consumer; without partitions it is idle, and takes over when another one ends."""
-
-    name: str
-    started_at: datetime
-    seen_at: datetime
-    partitions: tuple[Placement, ...]
-
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing for it to read."""
-        return not self.partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +149,11 @@ class Lag:
         return self.events / (self.rates.out - self.rates.into)
 
     @property
+    def silent_readers(self) -> tuple[Instance, ...]:
+        """Those that have gone silent with partitions. Kafka gives these to others a few seconds later."""
+        return tuple(member for member in self.members if member.silent and member.partitions)
+
+    @property
     def sync_delay_limit(self) -> float:
         """Seconds, as declared."""
         return self.consumer.sync_delay_limit.total_seconds()
@@ -200,7 +190,7 @@ def lags(consumers: Collection[Consumer], *, using: str) -> list[Lag]:
         for topic in TopicRecord.objects.using(using).filter(name__in=topics)
         for partition in range(topic.partitions)
     ]
-    members = _members(names, now=now, using=using)
+    members = members_of(names, now=now, using=using)
     unpublished = oldest_unpublished(using=using)
     behind = [
         one
@@ -291,15 +281,6 @@ def _age(
 
 def _seconds(span: timedelta) -> float:
     return max(span.total_seconds(), 0.0)
-
-
-def _members(names: Iterable[str], *, now: datetime, using: str) -> dict[str, list[Instance]]:
-    found: dict[str, list[Instance]] = defaultdict(list)
-    present = Member.objects.using(using).filter(consumer__in=names, seen_at__gt=now - PRESENT)
-    for row in present.order_by("started_at", "name"):
-        places = tuple((topic, int(partition)) for topic, partition in row.partitions)
-        found[row.consumer].append(Instance(row.name, row.started_at, row.seen_at, places))
-    return found
 
 
 def _earlier(names: Collection[str], *, now: datetime, using: str) -> dict[str, LagSample]:

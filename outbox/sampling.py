@@ -13,7 +13,8 @@ from outbox.alerts.checking import WATCH_LOCK, check, checked_at
 from outbox.alerts.checks import ask_kafka
 from outbox.alerts.heartbeat import away_since
 from outbox.alerts.sending import send_beside
-from outbox.lag import PRESENT, SLOT, Lag, lags
+from outbox.lag import SLOT, Lag, lags
+from outbox.members import PRESENT
 from outbox.partitions import LOCK_CLASS
 from outbox.positions import LagSample, Member
 from outbox.registry import all_consumers

@@ -8,6 +8,7 @@ from dashboard import formats, remedies
 from dashboard.consumers.curve import Curve
 from dashboard.formats import Bounded, Text
 from dashboard.remedies import Remedy
+from outbox.bounded import many
 from outbox.consumer_models import RebuildRequest
 from outbox.lag import Lag
 from outbox.pausing import ITSELF, Pause
@@ -75,6 +76,8 @@ class Standing:
             return "bad", "no instance"
         if self.waits_for_kafka:
             return "warn", "waits for Kafka"
+        if self.silent_readers and all(member.silent for member in self.lag.members if member.partitions):
+            return "warn", "silent"
         if self.falls_behind:
             return "warn", "falling behind"
         if self.late:
@@ -103,6 +106,8 @@ class Standing:
                 f"Nobody reads {self.unread} of its partitions, though instances are there. They are being"
                 f" shared out, which takes seconds{again}.",
             )
+        if self.silent_readers:
+            yield Why("warn", self._said_of_silent())
         stands = self.pause is not None or not lag.members or self.waits_for_kafka
         for alarm in lag.alarms:
             # An alarm lasts for a while; and how slow one is that does nothing at all is nothing new.
@@ -124,6 +129,25 @@ class Standing:
     def waits_for_kafka(self) -> bool:
         """Whether Kafka is away, so that no instance can do anything."""
         return self.kafka is False
+
+    @property
+    def silent_readers(self) -> frozenset[str]:
+        """The names of those that may be gone with their partitions; none while Kafka is away: instances wait
+        for it then, and nothing is shared out.
+        """
+        return frozenset() if self.waits_for_kafka else frozenset(one.name for one in self.lag.silent_readers)
+
+    def _said_of_silent(self) -> str:
+        gone = self.lag.silent_readers
+        places = sum(len(member.partitions) for member in gone)
+        whose = f"{gone[0].name} has" if len(gone) == 1 else f"{len(gone)} instances have"
+        others = any(not member.silent for member in self.lag.members)
+        heir = "the others within seconds" if others else "the next one that is started"
+        quiet = max(member.quiet for member in gone)
+        return (
+            f"{whose} said nothing for {quiet:.0f} s, and may be gone. If so, Kafka gives"
+            f" {many(places, 'partition')} to {heir}."
+        )
 
     @property
     def unread(self) -> int:
@@ -230,6 +254,8 @@ class Standing:
             return "nobody reads"
         if self.waits_for_kafka:
             return "wait for Kafka"
+        if silent := sum(member.silent for member in self.lag.members):
+            return f"{silent} of them silent" + (f", {self.idle} idle" if self.idle else "")
         return f"{self.idle} of them idle" if self.idle else "none idle"
 
 

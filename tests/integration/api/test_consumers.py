@@ -47,7 +47,10 @@ def behind() -> None:
 @pytest.mark.usefixtures("behind")
 def test_members_partitions_lag_and_rates_are_shown(staff_api: APIClient) -> None:
     answer = staff_api.get("/api/consumers/orders/").json()
-    assert [(one["name"], one["idle"]) for one in answer["members"]] == [("host:1", False), ("host:2", True)]
+    assert [(one["name"], one["idle"], one["silent"]) for one in answer["members"]] == [
+        ("host:1", False, False),
+        ("host:2", True, False),
+    ]
     assert answer["members"][0]["partitions"] == [
         {"topic": "payments", "partition": 0},
         {"topic": "payments", "partition": 1},
@@ -64,6 +67,18 @@ def test_members_partitions_lag_and_rates_are_shown(staff_api: APIClient) -> Non
     assert 1.7 <= answer["rate_out"] <= 2.0
     assert 27 < answer["catch_up_seconds"] < 36
     assert [alarm["cause"] for alarm in answer["alarms"]] == ["late"]
+
+
+@pytest.mark.usefixtures("behind")
+def test_one_that_has_gone_silent_is_told_from_the_one_that_reads_instead(staff_api: APIClient) -> None:
+    Member.objects.filter(name="host:1").update(seen_at=datetime.now(UTC) - timedelta(seconds=5))
+    Member.objects.filter(name="host:2").update(partitions=[["payments", 0]], seen_at=datetime.now(UTC))
+    answer = staff_api.get("/api/consumers/orders/").json()
+    assert [
+        (one["name"], one["silent"], one["idle"], [place["partition"] for place in one["partitions"]])
+        for one in answer["members"]
+    ] == [("host:1", True, False, [1]), ("host:2", False, False, [0])]
+    assert [one["member"] for one in answer["partitions"][:2]] == ["host:2", "host:1"]
 
 
 def test_all_are_listed_also_those_that_never_ran(viewer_api: APIClient) -> None:

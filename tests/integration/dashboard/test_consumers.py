@@ -439,6 +439,39 @@ def test_the_members_and_what_they_read_are_shown_idle_ones_as_idle(viewer: User
     assert "payments/0 host:0 995 1000 5" in page
 
 
+def test_one_that_was_killed_is_silent_and_then_read_for_by_another(viewer: User, orders: Consumer) -> None:
+    behind(orders, 5, members=2)
+    Member.objects.filter(name="host:0").update(seen_at=clock.now() - timedelta(seconds=4))
+    page = text(page_of(orders, viewer))
+    assert "orders silent" in text(list_of(viewer))
+    assert "host:0 has said nothing for 4 s, and may be gone. If so, Kafka gives 1 partition to the" in page
+    assert "Instances 2 1 of them silent, 1 idle" in page
+    assert "host:0 silent payments/0 as it said last; it has said nothing for 4 s" in page
+    assert "host:1 idle nothing yet: partitions of a silent one are shared out within seconds" in page
+    assert "payments/0 host:0 , silent 995 1000 5" in page
+    assert "no partition is left" not in page
+
+    Member.objects.filter(name="host:1").update(partitions=[["payments", 0]], seen_at=clock.now())
+    page = text(page_of(orders, viewer))
+    assert "orders running" in text(list_of(viewer))
+    assert "may be gone" not in page
+    assert "Instances 2 1 of them silent" in page
+    assert "host:0 silent nothing; it has said nothing for" in page
+    assert "host:1 reads payments/0" in page
+    assert "payments/0 host:1 995 1000 5" in page
+
+
+def test_while_kafka_is_away_nobody_is_said_to_be_replaced(
+    viewer: User, orders: Consumer, kafka: Kafka
+) -> None:
+    behind(orders, 5, members=2)
+    Member.objects.filter(name="host:0").update(seen_at=clock.now() - timedelta(seconds=4))
+    kafka.reading = Reading(None, None, clock.now(), "no broker")
+    page = text(page_of(orders, viewer))
+    assert "silent" not in page.replace("One that has said nothing for three seconds is silent", "")
+    assert "shared out within seconds" not in page
+
+
 def test_one_that_is_paused_neither_reads_nor_catches_up(viewer: User, orders: Consumer) -> None:
     behind(orders, 5)
     sample(orders, 60, produced=940, processed=990)
