@@ -21,8 +21,8 @@ from outbox.ids import time_of
 from outbox.models import Outcome, ParkedKey, Refusal
 from outbox.selectors import Trace, get_trace
 
+# Alike for all who look; what follows from their rights is told to each kind of them.
 _REGIONS = {
-    "event-held": "held",
     "event-way": "way",
     "event-waits": "waits",
     "event-failures": "failures",
@@ -51,13 +51,20 @@ class Watched:
     rights: Rights
 
 
-def standing_of(trace: Trace, rights: Rights) -> dict[str, Any]:
-    """What the regions' templates need."""
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event's regions, and what the one needs that follows from the viewer's rights."""
+
+    regions: Regions
+    standing: dict[str, Any]
+
+
+def standing_of(trace: Trace) -> dict[str, Any]:
+    """What the regions' templates need, besides the viewer's `rights`."""
     failures = failures_of(trace.event.id)
     return {
         "trace": trace,
         "event": trace.event,
-        "rights": rights,
         "written_at": time_of(trace.event.id),
         "in_kafka_at": in_kafka_at(trace),
         "waits": waits_of(trace, now=clock.now(), letters=[one.letter for one in failures]),
@@ -76,22 +83,29 @@ def _parked(trace: Trace) -> list[ParkedKey]:
     return list(ParkedKey.objects.filter(at).order_by("consumer", "-generation")) if names else []
 
 
-def _regions(watched: Watched) -> Regions:
-    """None of an event that is no longer in the outbox: its page stays as it was."""
+def _read(event_id: UUID) -> _Told | None:
+    """None for an event that is no longer in the outbox: its page stays as it was."""
     with one_look():
-        trace = get_trace(event_id=watched.event_id, owner=None)
+        trace = get_trace(event_id=event_id, owner=None)
         if trace is None:
-            return {}
-        standing = standing_of(trace, watched.rights)
-        return {
-            region: render_to_string(f"dashboard/events/{template}.html", standing)
-            for region, template in _REGIONS.items()
-        }
+            return None
+        standing = standing_of(trace)
+        regions = {region: _rendered(template, standing) for region, template in _REGIONS.items()}
+        return _Told(regions, standing)
 
 
-event_live = LivePage[Watched](
-    "event", {"event": asked_once(_regions, lambda watched: watched, lambda regions, _: regions)}
-)
+def _told(told: _Told | None, watched: Watched) -> Regions:
+    if told is None:
+        return {}
+    held = _rendered("held", {**told.standing, "rights": watched.rights})
+    return {**told.regions, "event-held": held}
+
+
+def _rendered(template: str, given: dict[str, Any]) -> str:
+    return render_to_string(f"dashboard/events/{template}.html", given)
+
+
+event_live = LivePage[Watched]("event", {"event": asked_once(_read, lambda watched: watched.event_id, _told)})
 
 
 @require_safe

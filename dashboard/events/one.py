@@ -29,7 +29,8 @@ def event(request: HttpRequest, event_id: UUID) -> HttpResponse:
         raise Http404("There is no such event.")
     told = trace.event
     page = {
-        **standing_of(trace, Rights.of(request.user)),
+        **standing_of(trace),
+        "rights": Rights.of(request.user),
         "headers": headers_text(headers_of(told)),
         "payload": payload_text(told.payload, told.content_type),
         "raw": payload_text(told.payload, ""),

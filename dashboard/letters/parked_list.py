@@ -22,18 +22,24 @@ INTERVAL = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """The keys of one consumer, or one key, where these are said; with boxes to tick for those who act."""
+class Asked:
+    """The keys of one consumer, or one key, where the address says so."""
 
     consumer: str
     key: str
-    acts: bool
 
     @classmethod
-    def asked(cls, request: HttpRequest, user: object) -> "Watched":
+    def by(cls, request: HttpRequest) -> "Asked":
         """What the address says."""
-        consumer, key = request.GET.get("consumer", ""), request.GET.get("key", "")
-        return cls(consumer, key, may_act(user, "release_parkedkey"))
+        return cls(request.GET.get("consumer", ""), request.GET.get("key", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """These keys, with boxes to tick for those who act."""
+
+    asked: Asked
+    acts: bool
 
 
 @require_GET
@@ -42,19 +48,24 @@ def parked_list(request: HttpRequest) -> HttpResponse:
     """The keys that wait, those parked last first; of one consumer where the address names it."""
     before = Place.read(request.GET.get("before", ""))
     context = {
-        **_page_of(Watched.asked(request, request.user), before),
+        **_page_of(Asked.by(request), before),
+        "acts": _acts(request.user),
         "consumers": [declared.name for declared in all_consumers()],
         "live": before is None,
     }
     return render(request, "dashboard/letters/parked_list.html", context)
 
 
-def _page_of(watched: Watched, before: Place | None = None) -> dict[str, Any]:
+def _acts(user: object) -> bool:
+    return may_act(user, "release_parkedkey")
+
+
+def _page_of(asked: Asked, before: Place | None = None) -> dict[str, Any]:
     rows = ParkedKey.objects.order_by("-parked_at", "-id")
-    if watched.consumer and "\x00" not in watched.consumer:
-        rows = rows.filter(consumer=watched.consumer)
-    if watched.key and "\x00" not in watched.key:
-        rows = rows.filter(key=watched.key)
+    if asked.consumer and "\x00" not in asked.consumer:
+        rows = rows.filter(consumer=asked.consumer)
+    if asked.key and "\x00" not in asked.key:
+        rows = rows.filter(key=asked.key)
     if before is not None:
         rows = rows.filter(Q(parked_at__lt=before.at) | Q(id__lt=before.id), parked_at__lte=before.at)
     found = list(rows[: PAGE_SIZE + 1])
@@ -63,22 +74,28 @@ def _page_of(watched: Watched, before: Place | None = None) -> dict[str, Any]:
     return {
         "parked": shown,
         "older": older,
-        "consumer": watched.consumer,
-        "key": watched.key,
-        "acts": watched.acts,
+        "consumer": asked.consumer,
+        "key": asked.key,
     }
 
 
-def _regions(watched: Watched) -> Regions:
+def _read(asked: Asked) -> dict[bool, Regions]:
+    """For those who act, and for those who do not."""
     with one_look():
-        page = _page_of(watched)
+        page = _page_of(asked)
     parts = {"parked-rows": "parked_rows", "no-parked": "no_parked"}
-    return {name: render_to_string(f"dashboard/letters/{part}.html", page) for name, part in parts.items()}
+    return {
+        acts: {
+            name: render_to_string(f"dashboard/letters/{part}.html", {**page, "acts": acts})
+            for name, part in parts.items()
+        }
+        for acts in (True, False)
+    }
 
 
 parked_live = LivePage[Watched](
     "parked-keys",
-    {"parked": asked_once(_regions, lambda watched: watched, lambda regions, _: regions)},
+    {"parked": asked_once(_read, lambda watched: watched.asked, lambda both, watched: both[watched.acts])},
     interval=INTERVAL,
 )
 
@@ -88,6 +105,6 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     """The first page as server-sent events."""
 
     def question(user: User) -> Watched:
-        return Watched.asked(request, user)
+        return Watched(Asked.by(request), _acts(user))
 
     return await live_stream(request, parked_live, question)

@@ -69,7 +69,7 @@ def test_an_alarm_is_silenced_with_a_reason_and_the_silence_ended(site: Site, op
         site.start("relay")
     expect(present).not_to_contain_text("No relay runs", timeout=LONG)
     acts = site.query("SELECT who, via, result, why FROM outbox_act WHERE act = 'silence' ORDER BY id")
-    assert acts == [
+    assert acts[-2:] == [
         ("staff", "dashboard", "silenced", "a <b>planned</b> stop"),
         ("staff", "dashboard", "unsilenced", "it takes longer than planned"),
     ]
