@@ -75,7 +75,10 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "outbox_consumer_limit_seconds": ("How late it may be, as declared.", ("consumer",)),
     "outbox_consumer_instances": ("Its instances that are there.", ("consumer",)),
-    "outbox_consumer_idle_instances": ("Those of them that read no partition.", ("consumer",)),
+    "outbox_consumer_idle_instances": (
+        "Those of them that read no partition and have not gone silent.",
+        ("consumer",),
+    ),
     "outbox_consumer_paused": ("1 while it is paused, by whom.", ("consumer", "by")),
     "outbox_consumer_alarm": ("1 while this is wrong with it.", ("consumer", "cause")),
     "outbox_consumer_dead_letters": (f"Its open dead letters, counted up to {LIMIT}.", ("consumer",)),
