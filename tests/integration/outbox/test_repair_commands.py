@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -284,7 +285,7 @@ def test_what_was_sent_by_a_process_that_died_is_written_down_as_pending(
 ) -> None:
     _, noted = sent
 
-    def killed(self: Page) -> bytes:
+    def killed(self: Page, *, now: datetime) -> str:
         raise Killed
 
     monkeypatch.setattr(Page, "traces", killed)  # what is first written down after the sending
