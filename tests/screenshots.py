@@ -91,7 +91,6 @@ SHOTS = [
     Shot("volumes", "/volumes/?slot=1m"),
     Shot("events", "/events/"),
     Shot("consumers", "/consumers/"),
-    Shot("consumer", "/consumers/orders/"),
     Shot("dead-letters", "/dead-letters/", poison_an_event),
     Shot("letter", "/dead-letters/", first_of("table:has(#letter-rows)")),
     Shot("topics", "/topics/"),
