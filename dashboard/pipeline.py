@@ -115,7 +115,7 @@ def _outbox(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> S
         state, word = "ok", "sending" if sample.waiting else "all sent on"
         if sample.waiting is None:
             state, word = "none", "not known"
-        if sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT:
+        if _beyond(sample.oldest_waiting):
             state, word = "warn", "filling up"
         if sample.refused:
             state, word = "warn", f"{sample.refused} held back"
@@ -155,7 +155,7 @@ def _relay(database: Reading[DatabaseSample], kafka: Reading[KafkaSample]) -> St
     relay = sample.relay if sample else None
     state, word, remedy = "none", "not known" if sample else "", None
     if sample is not None and relay is not None:
-        stuck = sample.oldest_waiting is not None and sample.oldest_waiting > RELAY_LIMIT
+        stuck = _beyond(sample.oldest_waiting)
         if not relay.leased:
             state, word = "bad", "not running"
             remedy = remedies.start("relay-1", "manage.py run_relay")

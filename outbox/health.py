@@ -2,11 +2,9 @@
 
 import ipaddress
 import logging
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
-from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
@@ -17,11 +15,10 @@ from outbox.alerts.heartbeat import away_since, tasks_ran_at
 from outbox.config import config
 from outbox.consumer_models import ConsumerState
 from outbox.kafka import BrokerError, Cluster
-from outbox.lag import PRESENT
+from outbox.members import members_of
 from outbox.partitions import days_ahead
 from outbox.patience import Patient
 from outbox.pausing import ITSELF
-from outbox.positions import Member
 from outbox.registry import all_consumers
 
 logger = logging.getLogger(__name__)
@@ -140,15 +137,12 @@ def _relay(using: str) -> Part:
 
 def _consumers(using: str) -> Part:
     names = [consumer.name for consumer in all_consumers() if consumer.using == using]
-    present = Member.objects.using(using).filter(seen_at__gt=clock.now(using=using) - PRESENT)
-    reads = defaultdict[str, list[Any]](list)
-    for name, places in present.values_list("consumer", "partitions"):
-        reads[name] += places
-    there = reads.keys()
+    there = members_of(names, now=clock.now(using=using), using=using)
+    reads = {name for name, members in there.items() if any(member.partitions for member in members)}
     paused = ConsumerState.objects.using(using).exclude(paused_at=None)
     by = dict(paused.values_list("name", "paused_by"))
     wrong = [f"{name}: no instance runs" for name in names if name not in there]
-    wrong += [f"{name}: its instances read nothing" for name in names if name in there and not reads[name]]
+    wrong += [f"{name}: its instances read nothing" for name in names if name in there and name not in reads]
     wrong += [
         f"{name}: paused by {'itself' if by[name] == ITSELF else 'an operator'}"
         for name in names

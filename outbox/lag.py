@@ -13,8 +13,7 @@ from outbox import clock
 from outbox.alerts.alarms import Alarm
 from outbox.kafka import Placement
 from outbox.lateness import Lateness, oldest_age
-from outbox.members import PRESENT as PRESENT
-from outbox.members import Instance, members_of
+from outbox.members import PRESENT, Instance, members_of
 from outbox.models import TopicRecord
 from outbox.oldest_left import oldest_left
 from outbox.positions import AlarmCause, LagAlarm, LagSample, PartitionEnd, Position

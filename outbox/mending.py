@@ -7,11 +7,10 @@ from typing import NamedTuple
 import msgspec
 from django.db import connections, transaction
 
-from outbox import clock
 from outbox.context import within
 from outbox.lease import Leases
 from outbox.pages import Key, Page
-from outbox.recorder import COPY_TRACES
+from outbox.recorder import write_traces
 from outbox.window import OutboxRecord, columns_as_sent, fetch
 
 logger = logging.getLogger(__name__)
@@ -65,13 +64,11 @@ def _placeholder(record: OutboxRecord, reason: bytes) -> OutboxRecord:
 
 def sent(one: Requested, page: Page, *, leases: Leases) -> None:
     """Keep that Kafka has it now, as the traces of its page say. Raises LeaseLost."""
-    record, connection = one.record, connections[leases.using]
-    now = clock.now(using=leases.using)
+    record = one.record
     with transaction.atomic(using=leases.using):
         leases.guard()
-        with connection.cursor() as sql, connection.wrap_database_errors:
-            with sql.copy(COPY_TRACES) as copy:
-                copy.write(page.traces(now=now))
+        write_traces([page], using=leases.using)
+        with connections[leases.using].cursor() as sql:
             sql.execute("DELETE FROM outbox_refusal WHERE event_id = %s", [record.id.decode()])
         leases.store(page.after, page.shards)
     with within(record.cause):

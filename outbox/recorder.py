@@ -19,7 +19,7 @@ from outbox.window import Cursor
 
 logger = logging.getLogger(__name__)
 
-COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset", sent_at) FROM STDIN'
+_COPY_TRACES = 'COPY outbox_publication (event_id, partition, "offset", sent_at) FROM STDIN'
 _HOLD = """
 INSERT INTO outbox_refusal (event_id, position, topic, key, cause) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
@@ -109,7 +109,6 @@ class Recorder:
 
 def record(pages: Sequence[Page], leases: Leases) -> None:
     """Commit what became of these pages, in one transaction. Raises LeaseLost."""
-    connection = connections[leases.using]
     reached: dict[int, Cursor] = {}
     for page in pages:
         reached.update(dict.fromkeys(page.shards, page.after))
@@ -117,24 +116,28 @@ def record(pages: Sequence[Page], leases: Leases) -> None:
     for shard, cursor in reached.items():
         positions[cursor].append(shard)
     refused = [refusal for page in pages for refusal in page.refused]
-    now = clock.now(using=leases.using)
     with transaction.atomic(using=leases.using):
         leases.guard()
-        # Django does not translate the errors of copy() itself. What others may wait for comes after it.
-        with connection.cursor() as sql, connection.wrap_database_errors:
-            if traces := "".join(page.traces(now=now) for page in pages):
-                with sql.copy(COPY_TRACES) as copy:
-                    copy.write(traces)
-            if refused:
-                held = [
-                    (row.id.decode(), row.position, row.topic, row.key_text, cause) for row, cause in refused
-                ]
+        # What others may wait for comes after it.
+        write_traces(pages, using=leases.using)
+        if refused:
+            held = [(row.id.decode(), row.position, row.topic, row.key_text, cause) for row, cause in refused]
+            with connections[leases.using].cursor() as sql:
                 sql.executemany(_HOLD, held)
         for cursor, shards in positions.items():
             leases.store(cursor, shards)
     for row, cause in refused:
         with within(row.cause):
             logger.error("%s is held: %s", row, cause)
+
+
+def write_traces(pages: Sequence[Page], *, using: str) -> None:
+    """Where Kafka put each record that it took, in the transaction under way."""
+    connection, now = connections[using], clock.now(using=using)
+    if traces := "".join(page.traces(now=now) for page in pages):
+        # Django does not translate the errors of copy() itself.
+        with connection.cursor() as sql, connection.wrap_database_errors, sql.copy(_COPY_TRACES) as copy:
+            copy.write(traces)
 
 
 def tell(pages: Sequence[Page], *, using: str) -> None:

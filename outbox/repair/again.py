@@ -21,7 +21,7 @@ from outbox.kafka import BrokerError, Record
 from outbox.models import Outcome
 from outbox.pages import Page
 from outbox.placing import Placing
-from outbox.recorder import COPY_TRACES
+from outbox.recorder import write_traces
 from outbox.registry import Consumer, get_consumer
 from outbox.repair.acts import Act, Operator, Report, Result, write_down
 from outbox.repair.matching import Pace, Selection, Told
@@ -249,11 +249,8 @@ def _intend(records: list[OutboxRecord], operator: Operator, *, using: str) -> l
 
 def _complete(page: Page, acts: list[Act], *, using: str) -> None:
     """The traces of a page that was sent, and what came of each."""
-    connection = connections[using]
     for act, (_, report) in zip(acts, _reports(page), strict=True):
         act.result, act.error, act.detail = report.result, report.error, storable(report.detail)
-    now = clock.now(using=using)
     with transaction.atomic(using=using):
-        with connection.cursor() as sql, connection.wrap_database_errors, sql.copy(COPY_TRACES) as copy:
-            copy.write(page.traces(now=now))
+        write_traces([page], using=using)
         Act.objects.using(using).bulk_update(acts, ["result", "error", "detail"])
